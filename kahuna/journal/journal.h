@@ -1,0 +1,72 @@
+// The write-ahead log shared by all Raft groups of an event loop: one sync per batch, whatever the
+// number of groups. While a sync is in flight everything that arrives joins the next batch.
+//
+// Disk shape: journal/format.md. Recovery rules: DESIGN §4, reference/protocol-traps.md 21-24, 31.
+//
+//   J1 a completion reported by append() means: body and header of its batch were synced, and so was
+//      every batch before it;
+//   J2 what recovery returns for a group is exactly a prefix of what was appended to it, at least up
+//      to the last reported completion, or an error that says what is damaged: never less, silently;
+//   J3 a released record is never returned unless it is above the released index again;
+//   J4 a sync or write error is final: on_fatal is called and nothing is acknowledged afterwards.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kahuna/raft/replica.h"
+#include "runtime/fiber.h"
+#include "runtime/host.h"
+
+namespace kahuna::journal {
+
+struct Options {
+  std::string dir = "journal";                     // inside the node's data directory
+  size_t segment_bytes = size_t{32} << 20;         // preallocated, zero-filled, recycled
+  size_t batch_bytes_max = size_t{4} << 20;
+  size_t pending_bytes_max = size_t{64} << 20;     // queued beyond the batch in flight
+  bool direct = false;                             // ask for unbuffered files
+};
+
+// What recovery found of one group.
+struct RecoveredGroup {
+  raft::HardState hard_state;
+  // Contiguous; entries[0].index is at most released + 1. Empty when nothing is stored.
+  std::vector<raft::Entry> entries;
+  Index commit;    // highest commit index noted
+  Index released;  // release(group, index) known to recovery (may lag; safe)
+};
+
+struct Statistics {
+  uint64_t batches = 0, syncs = 0, bytes = 0, records = 0, segments = 0, recycled = 0;
+};
+
+class Journal {
+ public:
+  // Opens or creates the journal and recovers it. Suspends. Errors: kDamaged (text names segment,
+  // offset, groups; nothing was changed on disk), kVersion, kIo, kNoSpace.
+  // `on_fatal` is called once, from a completion, when the disk fails (J4).
+  static Result<std::unique_ptr<Journal>> open(Suspend suspend, Host& host, Fibers& fibers,
+                                               Options options, Callback<void(Error)> on_fatal);
+  virtual ~Journal() = default;
+
+  // The groups found at open; moves them out.
+  virtual std::map<PartitionId, RecoveredGroup> take_recovered() = 0;
+
+  // Queues one replica's persist effect; `done` runs after the batch that holds it is synced (J1).
+  // Never suspends. `persist.entries` replace everything at or above entries[0].index in this group.
+  // kOverloaded when pending_bytes_max would be passed (nothing was queued).
+  virtual Result<> append(PartitionId group, raft::Persist persist, Callback<void()> done) = 0;
+
+  // The group's records up to `index` are no longer needed: the engine has flushed past them.
+  // Lazy: takes effect with later batches. Segments with nothing live are recycled; when the oldest
+  // is pinned by little, its live records are copied forward (trap 31).
+  virtual void release(PartitionId group, Index index) = 0;
+
+  virtual const Statistics& statistics() const = 0;
+};
+
+}  // namespace kahuna::journal

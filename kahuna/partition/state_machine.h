@@ -1,0 +1,125 @@
+// The replicated state machine of one partition: apply(entry) -> reply. Deterministic: the same
+// entries in the same order give the same rows and replies on every replica.
+//
+//   P1 conditions (NX, XX, CMP, CMPREV) are evaluated here, at apply, never at propose;
+//   P2 exactly-once: an operation id that was applied above the floor is answered from its record
+//      and changes nothing; one whose birth is below the floor is refused with kTooOld (trap 40);
+//   P3 versions of one key never decrease in log order (trap 2): stamp = max(last, birth, watermark) + 1,
+//      where last is the highest stamp applied in this partition;
+//   P4 a key outside the partition's range at this log position is refused (trap 34);
+//   P5 reads judge by applied state only.
+//
+// Owned by node/; touched by its loop only. Never suspends; engine reads may touch the disk.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kahuna/engine/engine.h"
+#include "kahuna/raft/types.h"
+#include "runtime/error.h"
+#include "runtime/ids.h"
+
+namespace kahuna::partition {
+
+// [start, end) of positions (partition/position.h); end empty = unbounded.
+struct Descriptor {
+  PartitionId id;
+  uint64_t generation = 1;
+  std::string start, end;
+  bool contains(std::string_view position) const {
+    return position >= start && (end.empty() || position < end);
+  }
+};
+
+enum class CommandKind : uint8_t { kSet = 1, kDelete = 2 };
+
+// Flags are ANDed (reference/kahuna-api.md §3.2).
+struct Conditions {
+  bool if_exists = false;                        // XX
+  bool if_absent = false;                        // NX: absent or deleted
+  std::optional<std::string> if_value;           // CMP: bytes equal; present but empty also matches a missing key
+  std::optional<Revision> if_revision;           // CMPREV: includes a tombstone's revision and -1
+};
+
+struct Command {
+  CommandKind kind = CommandKind::kSet;
+  OperationId operation;
+  Watermark watermark;  // highest heard of by the proposing leader
+  std::string key;
+  std::string value;    // kSet
+  Conditions conditions;
+};
+
+// Limits, part of the wire and disk contract.
+inline constexpr size_t kKeyBytesMax = 8 * 1024;
+inline constexpr size_t kValueBytesMax = 1024 * 1024;
+// Exactly-once records kept per partition; beyond it the floor rises past the oldest.
+inline constexpr size_t kOperationRecordsMax = 65'536;
+
+// kInvalid / kTooLarge, with a text that says the limit. Called by the gateway and again by clients.
+Result<> validate(const Command& command);
+Result<> validate_key(std::string_view key);
+
+// Entry payloads (schemas/command.fbs). decode refuses anything the verifier does not accept.
+Payload encode(const Command& command);
+Result<Command> decode(ByteView payload);
+
+enum class Outcome : uint8_t {
+  kDone = 1,        // set or deleted; `revision` is the new one
+  kNotSet = 2,      // a condition did not hold; `revision` is the current one
+  kNotFound = 3,    // delete of an absent key
+  kTooOld = 4,      // P2; outcome of the original unknown
+  kOutOfRange = 5,  // P4; not done
+};
+
+struct Reply {
+  Outcome outcome = Outcome::kDone;
+  Revision revision;
+  Watermark stamp;  // version of what was written, or of what was found
+  bool replayed = false;  // answered from an exactly-once record
+};
+
+struct Record {
+  std::string value;
+  Revision revision;
+  Watermark stamp;
+};
+
+struct ScanItem {
+  std::string key;
+  Record record;
+};
+struct ScanPage {
+  std::vector<ScanItem> items;
+  std::string cursor;  // pass back to go on; empty = complete
+};
+
+class StateMachine {
+ public:
+  // Loads last stamp, floor and operation queue from the engine (reads the partition's kOperation rows).
+  static Result<StateMachine> open(engine::Engine& engine, Descriptor descriptor);
+
+  // Evaluates one committed entry, adding its rows and the applied mark to `batch`. The caller writes
+  // the batch before the next call that reads, or passes the same batch on: state changed by entries
+  // still in an unwritten batch is visible to later applies (kept in an overlay until written()).
+  // Errors are the engine's: stop the replica.
+  Result<Reply> apply(const raft::Entry& entry, engine::WriteBatch& batch);
+  // The batch that apply() filled has been written to the engine: drops the overlay.
+  void written();
+
+  // Latest applied record; nullopt when absent or deleted. kWrongPartition when out of range.
+  Result<std::optional<Record>> get(std::string_view key);
+  // Keys of exactly one bucket (the text before the last '/'), ascending by key. limit 1..1000.
+  Result<ScanPage> scan(std::string_view bucket, std::string_view cursor, size_t limit);
+
+  const Descriptor& descriptor() const;
+  Watermark last_stamp() const;
+  Watermark floor() const;
+  size_t operation_records() const;
+};
+
+}  // namespace kahuna::partition

@@ -1,0 +1,145 @@
+// One replica of one Raft group, as a value: inputs in, effects out. No I/O, no fiber, no clock.
+//
+// Source: Ongaro & Ousterhout 2014 (figure 2) and Ongaro's thesis (§3.8 persistence order, §6.4
+// read-index, §9.6 pre-vote, §10.2.1 parallel leader write); reference/protocol-traps.md 20, 26, 35.
+//
+// The driver (node/) calls inputs in any order, then take_ready() once a turn, then carries out the
+// effects. Duties of the driver, all of them:
+//   D1 messages may be sent at once, in order per peer, before anything in `persist` is durable;
+//   D2 persist effects are made durable in order of their write id; persisted(id) is called when
+//      everything up to and including id is durable (acknowledgements and votes come out of that);
+//   D3 committed entries are applied in order, then applied(index) is called;
+//   D4 on_timer is called at or soon after deadline(); now never decreases.
+//
+// Invariants (checked by raft/invariants.h after every step in the simulator):
+//   R1 at most one leader per term; R2 a leader never overwrites its own log; R3 log matching;
+//   R4 leader completeness; R5 commit never decreases and is at most the durable prefix of a quorum;
+//   R6 term never decreases; at most one vote per term; R7 nothing <= commit is ever truncated;
+//   R8 only own-term entries are committed by counting.
+//
+// Deliberately not here (issue "Consensus and storage"): snapshots, membership change, leases,
+// quiescence. The configuration is fixed.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kahuna/raft/types.h"
+#include "runtime/error.h"
+#include "runtime/random.h"
+#include "runtime/time.h"
+
+namespace kahuna::raft {
+
+struct Options {
+  Duration heartbeat_interval = Duration::millis(100);
+  // A follower that heard nothing campaigns after a time drawn from [min, max).
+  Duration election_timeout_min = Duration::millis(500);
+  Duration election_timeout_max = Duration::millis(1000);
+  // After the transport says the leader's connection broke: campaign after [0, this) instead.
+  Duration disconnect_timeout = Duration::millis(100);
+  size_t append_bytes_max = 256 * 1024;         // payload bytes in one kAppend
+  size_t inflight_bytes_max = 4 * 1024 * 1024;  // sent and unacknowledged, per follower
+  // Proposed and not committed; beyond it propose() answers kOverloaded.
+  size_t uncommitted_bytes_max = 16 * 1024 * 1024;
+  // Kept in memory because some follower lacks it; beyond it propose() answers kOverloaded.
+  size_t log_bytes_max = size_t{1} << 30;
+};
+
+enum class Role : uint8_t { kFollower, kPreCandidate, kCandidate, kLeader };
+
+// Names one persist effect; counts from 1 in each process life.
+using WriteId = uint64_t;
+// The driver's name for one waiting read; echoed back.
+using ReadToken = uint64_t;
+
+// Everything the replica knows after recovery.
+struct Recovered {
+  HardState hard_state;
+  LogPosition base = kFoundingBase;  // the log starts after this; state up to it is in the engine
+  std::vector<Entry> entries;        // contiguous from base.index + 1
+  Index commit;                      // highest known committed; base.index <= commit <= last
+  Index applied;                     // the engine holds this; <= commit
+};
+
+struct Persist {
+  WriteId id = 0;
+  HardState hard_state;             // always complete, changed or not
+  bool hard_state_changed = false;
+  // When entries is not empty: the stored log is cut to entries[0].index - 1 and these follow.
+  std::vector<Entry> entries;
+  Index commit;                     // to be noted beside; loses nothing when lost
+};
+
+struct ReadGrant {
+  ReadToken token;
+  Index index;  // answer from state applied at least up to here
+};
+
+struct Ready {
+  std::optional<Persist> persist;
+  std::vector<Message> messages;
+  std::vector<Entry> committed;           // apply these, in order
+  std::vector<ReadGrant> granted_reads;
+  std::vector<ReadToken> refused_reads;   // leadership lost; nothing was answered
+  // Own proposals (index, term) that can no longer commit as proposed or whose fate is unknown
+  // because leadership was lost: the driver answers "unknown" for those not already applied.
+  bool lost_leadership = false;
+  Index trim;  // the log up to here is on every replica; the driver may release it when flushed
+  bool empty() const;
+};
+
+// What a status page and the invariant checker see.
+struct Status {
+  PartitionId group;
+  ReplicaId self;
+  Role role;
+  HardState hard_state;
+  ReplicaId leader;  // none when unknown
+  LogPosition base, last;
+  Index commit, applied, durable;
+};
+
+class Replica {
+ public:
+  // `voters` is sorted, contains `self`, 1..9 members. CHECKs that `recovered` is well formed.
+  Replica(Options options, PartitionId group, ReplicaId self, std::vector<ReplicaId> voters,
+          Recovered recovered, RandomStream random, Time now);
+
+  // --- inputs ---
+  // Ignores a message that is not for this replica or not from a voter.
+  void receive(Time now, Message message);
+  // Appends an entry if this replica leads. Returns its position, or kNotLeader, kOverloaded.
+  Result<LogPosition> propose(Time now, EntryKind kind, Payload payload);
+  // Starts confirming leadership for a read that arrived now; ends in granted_ or refused_reads.
+  // kNotLeader at once when it does not lead. Reads asked for before one take_ready share a round.
+  Result<> read(Time now, ReadToken token);
+  void on_timer(Time now);
+  void persisted(Time now, WriteId up_to);
+  void applied(Index index);
+  // The engine has flushed: entries at or below min(index, trim) may leave memory.
+  void release(Index index);
+  // Liveness hint only: the transport lost its connection to that peer.
+  void peer_disconnected(Time now, ReplicaId peer);
+
+  // --- effects ---
+  bool has_ready() const;
+  Ready take_ready();
+  Time deadline() const;  // Time::max() = none
+
+  // --- observers ---
+  Status status() const;
+  Role role() const;
+  Term term() const;
+  ReplicaId leader() const;
+  // Leads and has committed an entry of its own term.
+  bool can_serve() const;
+  // The entry at index, or nullptr when not in memory. For invariant checks.
+  const Entry* entry(Index index) const;
+  // Term at index; nullopt when outside [base, last].
+  std::optional<Term> term_at(Index index) const;
+};
+
+}  // namespace kahuna::raft

@@ -1,0 +1,78 @@
+// Raft's vocabulary, shared by raft/, journal/, partition/ and node/. Pure values.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "runtime/bytes.h"
+#include "runtime/ids.h"
+
+namespace kahuna::raft {
+
+enum class EntryKind : uint8_t {
+  kNoop = 1,     // a new leader's first entry; empty payload
+  kCommand = 2,  // payload is a schemas/command.fbs Command
+};
+
+struct Entry {
+  Index index;
+  Term term;
+  EntryKind kind = EntryKind::kNoop;
+  SemanticLevel level = kCurrentSemanticLevel;
+  Payload payload;
+};
+
+// An entry's identity: by log matching, equal (index, term) in one group means equal content.
+struct LogPosition {
+  Index index;
+  Term term;
+  friend constexpr auto operator<=>(LogPosition, LogPosition) = default;
+};
+
+// What a replica must never forget. vote = none when it voted for nobody in `term`.
+struct HardState {
+  Term term;
+  ReplicaId vote;
+  friend constexpr auto operator<=>(HardState, HardState) = default;
+};
+
+// Every group's log begins as if compacted here, so that an empty replica can only start from a
+// snapshot (trap 35): the first real entry of a founded group has index 2.
+inline constexpr LogPosition kFoundingBase{Index(1), Term(1)};
+
+enum class MessageKind : uint8_t {
+  kAppend = 1,
+  kAppendReply = 2,
+  kHeartbeat = 3,
+  kHeartbeatReply = 4,
+  kPreVote = 5,
+  kPreVoteReply = 6,
+  kVote = 7,
+  kVoteReply = 8,
+};
+
+// One message between two replicas of a group. Fields not named for a kind are zero.
+struct Message {
+  MessageKind kind = MessageKind::kAppend;
+  PartitionId group;
+  ReplicaId from;
+  ReplicaId to;
+  // Sender's current term; in kPreVote the term it would campaign in.
+  Term term;
+  // kAppend: the position just before entries[0]. kPreVote, kVote: the candidate's last position.
+  // kAppendReply, rejected: prev.index names the anchor that was refused.
+  LogPosition prev;
+  // kAppend, kHeartbeat: the leader's commit index.
+  Index commit;
+  // kAppend, kHeartbeat: every replica holds the log up to here durably; it may be released.
+  Index trim;
+  // kHeartbeat: number of the read round it confirms; echoed by the reply. Counts up per leader term.
+  uint64_t round = 0;
+  // kAppendReply, accepted: durable, matching prefix of the follower's log in this term.
+  // kAppendReply, rejected: the highest position worth trying next (hint), with its term.
+  LogPosition match;
+  bool rejected = false;  // in every reply
+  std::vector<Entry> entries;  // kAppend; contiguous from prev.index + 1; may be empty (a probe)
+};
+
+}  // namespace kahuna::raft
