@@ -1,0 +1,73 @@
+// One node: recovers its directory, drives its replicas, talks to its peers, serves clients.
+//
+// Owned by main or by the simulator; lives on one host (one event loop) and is used from its thread.
+// Destroying it is a stop without warning, safe at any moment: nothing acknowledged is lost.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kahuna/engine/engine.h"
+#include "kahuna/journal/journal.h"
+#include "kahuna/partition/state_machine.h"
+#include "kahuna/raft/replica.h"
+#include "runtime/fiber.h"
+#include "runtime/host.h"
+
+namespace kahuna::node {
+
+struct Founder {
+  std::string name;
+  Address address;
+};
+
+struct Options {
+  std::string name;                // unique in the cluster; letters, digits, '-', '_', '.'
+  Address listen;                  // native protocol: clients and peers
+  std::vector<Founder> founders;   // the same list on every founding node; only ever used once
+  size_t partitions = 16;          // user partitions of a cluster that this node helps to found
+  raft::Options raft;
+  journal::Options journal;
+  Duration request_timeout = Duration::seconds(10);    // of a request that names none
+  size_t flush_bytes = size_t{64} << 20;               // engine flush when so much is unflushed
+  Duration flush_interval = Duration::seconds(60);     // ... or this long after the first write
+  size_t requests_max = 65'536;    // in flight on this node; beyond it kOverloaded
+  // Opens the engine in the node's directory.
+  std::function<Result<std::unique_ptr<engine::Engine>>(Suspend, Host&, Fibers&)> open_engine;
+};
+
+// Sees every replica after every turn that touched it, and every application of an entry. The
+// simulator's invariant checkers; null in production.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void on_step(const raft::Replica& replica) = 0;
+  virtual void on_apply(NodeId node, PartitionId group, const raft::Entry& entry,
+                        const partition::Reply& reply) = 0;
+};
+
+class Node {
+ public:
+  // Starts booting; returns at once. `on_fatal` is called at most once, when the node cannot go on
+  // (damaged or foreign directory, disk failure, address in use): destroy it then.
+  static std::unique_ptr<Node> start(Host& host, Options options, Callback<void(Error)> on_fatal,
+                                     Observer* observer = nullptr);
+  virtual ~Node() = default;
+
+  // Stops accepting, flushes the engine, then calls `done` once; the node may then be destroyed.
+  virtual void shut_down(Callback<void()> done) = 0;
+
+  virtual bool booted() const = 0;       // recovered and founded; serving
+  virtual NodeId id() const = 0;         // 0 before the directory was read
+  virtual Address address() const = 0;   // where it listens; port 0 before it does
+  // Partitions hosted, ascending; the replica is null when not hosted (or stopped).
+  virtual std::vector<PartitionId> partitions() const = 0;
+  virtual const raft::Replica* replica(PartitionId id) const = 0;
+  virtual const partition::StateMachine* state(PartitionId id) const = 0;
+  virtual const engine::Engine* engine() const = 0;
+  virtual std::string status_json() const = 0;
+};
+
+}  // namespace kahuna::node
