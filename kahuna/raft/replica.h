@@ -55,7 +55,10 @@ using WriteId = uint64_t;
 // The driver's name for one waiting read; echoed back.
 using ReadToken = uint64_t;
 
-// Everything the replica knows after recovery.
+// Everything the replica knows after recovery. The driver keeps the record of the base itself (it
+// releases the journal one entry short), because the term of the base must be known. When the
+// engine is ahead of the journal, or the journal's entry at the applied index has another term, the
+// base is the engine's applied position and no entries follow it (trap 26; raft/recovery.h does it).
 struct Recovered {
   HardState hard_state;
   LogPosition base = kFoundingBase;  // the log starts after this; state up to it is in the engine

@@ -57,18 +57,20 @@ struct Message {
   PartitionId group;
   ReplicaId from;
   ReplicaId to;
-  // Sender's current term; in kPreVote the term it would campaign in.
+  // Sender's current term; in kPreVote, and in the reply that grants it, the term to campaign in.
   Term term;
   // kAppend: the position just before entries[0]. kPreVote, kVote: the candidate's last position.
   // kAppendReply, rejected: prev.index names the anchor that was refused.
   LogPosition prev;
-  // kAppend, kHeartbeat: the leader's commit index.
+  // kAppend, kHeartbeat: the leader's commit index (in kHeartbeat at most what the receiver has).
+  // kHeartbeatReply, accepted: the sender's log up to here, durable or not, matches the leader's.
   Index commit;
   // kAppend, kHeartbeat: every replica holds the log up to here durably; it may be released.
   Index trim;
   // kHeartbeat: number of the read round it confirms; echoed by the reply. Counts up per leader term.
   uint64_t round = 0;
-  // kAppendReply, accepted: durable, matching prefix of the follower's log in this term.
+  // kAppendReply, kHeartbeatReply, accepted: durable, matching prefix of the follower's log in this
+  // term.
   // kAppendReply, rejected: the highest position worth trying next (hint), with its term.
   LogPosition match;
   bool rejected = false;  // in every reply
