@@ -30,6 +30,9 @@ struct Options {
   Duration attempt_timeout = Duration::seconds(2);  // then another attempt, perhaps elsewhere
   Duration connect_timeout = Duration::seconds(1);
   size_t in_flight_max = 65'536;
+  // Tells the clients of one host apart: operation ids derive from the host's random seed and this.
+  // Two clients that live on one host, together or one after the other, must not share it.
+  uint64_t entity = 0;
 };
 
 struct SetOptions {
@@ -71,8 +74,9 @@ struct ExistsReply {
 class Client {
  public:
   static std::unique_ptr<Client> create(Host& host, Options options);
-  // Operations in flight complete with kClosed or kUnknown inside the destructor... never: their
-  // callbacks are dropped. Call close() first to be told.
+  // The destructor drops the callbacks of operations in flight: call close() first to be told. A
+  // client may be destroyed inside any of its callbacks. A callback never runs inside the call that
+  // started its operation.
   virtual ~Client() = default;
 
   virtual void set(std::string_view key, std::string_view value, SetOptions options,
@@ -87,13 +91,14 @@ class Client {
   // One page of the keys directly inside `bucket` (text before the last '/').
   virtual void scan(std::string_view bucket, std::string_view cursor, uint32_t limit,
                     std::optional<Duration> timeout, Callback<void(Result<Page>)> done) = 0;
-  // Status of the node at one endpoint (not forwarded), JSON.
+  // Status of the node at one endpoint (not forwarded), JSON. Tried once: kUnavailable, kTimeout.
   virtual void status(const Address& endpoint, Callback<void(Result<std::string>)> done) = 0;
 
-  // Completes everything in flight: kUnknown for writes that were sent, kClosed otherwise.
+  // Completes everything in flight before it returns: kUnknown for writes that may have happened,
+  // kClosed otherwise. Every later operation completes with kClosed.
   virtual void close() = 0;
   virtual Watermark watermark() const = 0;
-  // Roster as last heard.
+  // Roster as last heard; the configured endpoints before that.
   virtual std::vector<Address> known_nodes() const = 0;
 };
 
