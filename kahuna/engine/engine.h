@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -41,26 +42,89 @@ struct AppliedMark {
   raft::LogPosition applied;
 };
 
-// One atomic change. Later operations on the same row win.
+// One atomic change. Later operations on the same row win. Operations lie behind each other in one
+// buffer, in the shape that memory_engine's images have on disk:
+//   kind u8 · row length u32 · value length u32 · row · value       (little endian)
+// so that a batch costs no allocation once its buffer has grown.
 class WriteBatch {
  public:
-  void put(std::string_view row, std::string_view value) { ops_.push_back({false, std::string(row), std::string(value)}); }
-  void remove(std::string_view row) { ops_.push_back({true, std::string(row), {}}); }
+  void put(std::string_view row, std::string_view value) { add(kPut, row, value); }
+  void remove(std::string_view row) { add(kRemove, row, {}); }
   void set_applied(AppliedMark mark) { marks_[mark.group] = mark.applied; }
-  bool empty() const { return ops_.empty() && marks_.empty(); }
-  void clear() { ops_.clear(); marks_.clear(); }
+  // put() of a group's kState row, once per batch: a later call overwrites the earlier one's value,
+  // which must have the same size.
+  void put_state(PartitionId group, std::string_view row, std::string_view value);
+  bool empty() const { return bytes_.empty() && marks_.empty(); }
+  size_t size_bytes() const { return bytes_.size(); }
+  void clear() {
+    bytes_.clear();
+    marks_.clear();
+    states_.clear();
+  }
 
+  // Valid until the batch changes.
   struct Operation {
     bool removes;
-    std::string row, value;
+    std::string_view row, value;
   };
-  const std::vector<Operation>& operations() const { return ops_; }
+  // Calls visit(const Operation&) in order.
+  template <class Visit>
+  void for_each(Visit visit) const {
+    for_each_in(bytes_, visit);
+  }
+  std::vector<Operation> operations() const {
+    std::vector<Operation> all;
+    for_each([&](const Operation& operation) { all.push_back(operation); });
+    return all;
+  }
   const std::map<PartitionId, raft::LogPosition>& marks() const { return marks_; }
 
+  // The operations in their buffer's shape, and reading them back. False: malformed, and what came
+  // before was visited.
+  std::string_view bytes() const { return bytes_; }
+  template <class Visit>
+  static bool for_each_in(std::string_view bytes, Visit visit) {
+    while (!bytes.empty()) {
+      if (bytes.size() < kHeaderBytes) return false;
+      uint8_t kind = uint8_t(bytes[0]);
+      uint64_t row_bytes = length_at(bytes, 1), value_bytes = length_at(bytes, 5);
+      if (kind > kRemove || row_bytes + value_bytes > bytes.size() - kHeaderBytes) return false;
+      visit(Operation{kind == kRemove, bytes.substr(kHeaderBytes, row_bytes),
+                      bytes.substr(kHeaderBytes + row_bytes, value_bytes)});
+      bytes.remove_prefix(kHeaderBytes + row_bytes + value_bytes);
+    }
+    return true;
+  }
+
  private:
-  std::vector<Operation> ops_;
+  static constexpr uint8_t kPut = 0, kRemove = 1;
+  static constexpr size_t kHeaderBytes = 1 + 4 + 4;
+
+  static uint32_t length_at(std::string_view bytes, size_t offset) {
+    uint32_t length;
+    std::memcpy(&length, bytes.data() + offset, sizeof length);
+    return length;
+  }
+  void add(uint8_t kind, std::string_view row, std::string_view value) {
+    uint32_t lengths[2] = {uint32_t(row.size()), uint32_t(value.size())};
+    bytes_.push_back(char(kind));
+    bytes_.append(reinterpret_cast<const char*>(lengths), sizeof lengths);
+    bytes_.append(row);
+    bytes_.append(value);
+  }
+
+  std::string bytes_;
   std::map<PartitionId, raft::LogPosition> marks_;
+  std::map<PartitionId, size_t> states_;  // offset in bytes_ of each put_state's value
 };
+
+inline void WriteBatch::put_state(PartitionId group, std::string_view row, std::string_view value) {
+  auto [at, is_new] = states_.try_emplace(group, bytes_.size() + kHeaderBytes + row.size());
+  if (is_new)
+    put(row, value);
+  else
+    bytes_.replace(at->second, value.size(), value);
+}
 
 // Visits a row; false stops the scan.
 using RowVisitor = std::function<bool(std::string_view row, std::string_view value)>;
@@ -78,7 +142,8 @@ class Engine {
                              std::string& value) = 0;
   // Exact row; false when absent.
   virtual Result<bool> get(std::string_view row, std::string& value) = 0;
-  // Rows in [from, to), ascending, until the visitor stops it.
+  // Rows in [from, to), ascending, until the visitor stops it. Superseded rows may be left out. The
+  // visitor must not write to the engine.
   virtual Result<> scan(std::string_view from, std::string_view to, const RowVisitor& visit) = 0;
 
   // Applied marks as of now (all groups ever marked).

@@ -7,12 +7,18 @@
 //   P3 versions of one key never decrease in log order (trap 2): stamp = max(last, birth, watermark) + 1,
 //      where last is the highest stamp applied in this partition;
 //   P4 a key outside the partition's range at this log position is refused (trap 34);
-//   P5 reads judge by applied state only.
+//   P5 reads judge by applied state only;
+//   P6 the result does not depend on how entries are grouped into batches, nor on what is cached.
+//
+// P2 needs only a bounded table because stamps are Lamport's: an operation's stamp exceeds its birth,
+// so one that was executed and whose record is gone was born below the floor (operation_table.h).
 //
 // Owned by node/; touched by its loop only. Never suspends; engine reads may touch the disk.
+// Row shapes: rows.h. Deliberately not here: expiry, locks, sequences, intents, old versions.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -71,15 +77,16 @@ Result<Command> decode(ByteView payload);
 enum class Outcome : uint8_t {
   kDone = 1,        // set or deleted; `revision` is the new one
   kNotSet = 2,      // a condition did not hold; `revision` is the current one
-  kNotFound = 3,    // delete of an absent key
+  kNotFound = 3,    // delete of an absent key, whatever its conditions; `revision` is the current one
   kTooOld = 4,      // P2; outcome of the original unknown
   kOutOfRange = 5,  // P4; not done
+  kRefused = 6,     // not a valid command of this semantic level; not done
 };
 
 struct Reply {
   Outcome outcome = Outcome::kDone;
   Revision revision;
-  Watermark stamp;  // version of what was written, or of what was found
+  Watermark stamp;  // version of what was written, or of what was found; 0 = nothing
   bool replayed = false;  // answered from an exactly-once record
 };
 
@@ -98,15 +105,32 @@ struct ScanPage {
   std::string cursor;  // pass back to go on; empty = complete
 };
 
+// Must be the same on every replica of a partition (they decide when the floor rises).
+struct Limits {
+  size_t operation_records_max = kOperationRecordsMax;
+};
+
+// A page of a scan ends when its keys and values pass this many bytes, or after so many rows were
+// looked at (deleted ones count); its cursor then goes on.
+inline constexpr size_t kScanBytesMax = 1024 * 1024;
+inline constexpr size_t kScanRowsMax = 10'000;
+
 class StateMachine {
  public:
   // Loads last stamp, floor and operation queue from the engine (reads the partition's kOperation rows).
-  static Result<StateMachine> open(engine::Engine& engine, Descriptor descriptor);
+  // The engine outlives it. kDamaged: a row is malformed; kVersion: of a newer format.
+  static Result<StateMachine> open(engine::Engine& engine, Descriptor descriptor,
+                                   Limits limits = Limits());
+  StateMachine(StateMachine&&) noexcept;
+  StateMachine& operator=(StateMachine&&) noexcept;
+  ~StateMachine();
 
   // Evaluates one committed entry, adding its rows and the applied mark to `batch`. The caller writes
   // the batch before the next call that reads, or passes the same batch on: state changed by entries
-  // still in an unwritten batch is visible to later applies (kept in an overlay until written()).
-  // Errors are the engine's: stop the replica.
+  // still in an unwritten batch is visible to later applies and reads (kept in an overlay until
+  // written()). Entries come in log order, without gaps (CHECKed).
+  // Errors are the engine's, and kVersion for an entry of a newer semantic level: stop the replica.
+  // After an error neither this object nor the batch may be used further.
   Result<Reply> apply(const raft::Entry& entry, engine::WriteBatch& batch);
   // The batch that apply() filled has been written to the engine: drops the overlay.
   void written();
@@ -114,12 +138,19 @@ class StateMachine {
   // Latest applied record; nullopt when absent or deleted. kWrongPartition when out of range.
   Result<std::optional<Record>> get(std::string_view key);
   // Keys of exactly one bucket (the text before the last '/'), ascending by key. limit 1..1000.
+  // A page may be empty and have a cursor. kWrongPartition when the bucket is not all in range;
+  // kInvalid: limit, or a cursor of another bucket.
   Result<ScanPage> scan(std::string_view bucket, std::string_view cursor, size_t limit);
 
   const Descriptor& descriptor() const;
   Watermark last_stamp() const;
   Watermark floor() const;
   size_t operation_records() const;
+
+ private:
+  struct State;
+  explicit StateMachine(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace kahuna::partition

@@ -1,0 +1,269 @@
+#include "kahuna/engine/memory_engine.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "kahuna/engine/image.h"
+#include "kahuna/engine/ordered_rows.h"
+#include "runtime/check.h"
+#include "runtime/probe.h"
+
+namespace kahuna::engine {
+
+namespace {
+
+// A full image replaces the deltas once they are together larger than the state, and than this.
+constexpr size_t kDeltaBytesMin = 256 * 1024;
+
+// What the flushing fiber shares with the engine: it may outlive the engine, or be cancelled.
+struct FlushJob {
+  std::string bytes;  // here, so that the buffer outlives a cancelled fiber's write
+  std::unique_ptr<File> file;
+  ImageName name;
+};
+
+class MemoryEngine final : public Engine {
+ public:
+  // `fibers` and `disk` null: volatile.
+  MemoryEngine(Scheduler& scheduler, Disk* disk, Fibers* fibers, std::string dir)
+      : scheduler_(scheduler), disk_(disk), fibers_(fibers), dir_(std::move(dir)) {}
+
+  Result<> load(Suspend suspend);
+
+  Result<> write(const WriteBatch& batch) override;
+  Result<bool> first(std::string_view from, std::string_view to, std::string& row,
+                     std::string& value) override;
+  Result<bool> get(std::string_view row, std::string& value) override;
+  Result<> scan(std::string_view from, std::string_view to, const RowVisitor& visit) override;
+  const Marks& applied() const override { return applied_; }
+  const Marks& flushed() const override { return flushed_; }
+  size_t unflushed_bytes() const override { return unflushed_bytes_; }
+  void flush(Callback<void(Result<>)> done) override;
+
+ private:
+  void replay(std::string_view operations);
+  std::string make_image(ImageName name);
+  Result<> write_image(Suspend suspend, FlushJob& job);
+  Result<> remove_older(Suspend suspend, uint64_t than);
+  void finish(Result<> result);
+
+  Scheduler& scheduler_;
+  Disk* disk_;
+  Fibers* fibers_;
+  std::string dir_;
+  OrderedRows rows_;
+  Marks applied_, flushed_;
+
+  std::string pending_;         // operations since the last image's cut, as in WriteBatch
+  bool marks_pending_ = false;  // a mark changed since then
+  size_t unflushed_bytes_ = 0;
+  size_t delta_bytes_ = 0;      // of the deltas above the last full image
+  uint64_t last_image_ = 0;     // number of the newest image
+  bool has_full_ = false;
+
+  std::shared_ptr<FlushJob> job_;  // while a flush is under way
+  Marks cut_;
+  Callback<void(Result<>)> done_;
+  std::optional<Error> broken_;  // M3
+  // Expires with the engine, so that what was posted knows.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+void MemoryEngine::replay(std::string_view operations) {
+  bool whole = WriteBatch::for_each_in(operations, [&](const WriteBatch::Operation& operation) {
+    if (operation.removes)
+      rows_.remove(operation.row);
+    else
+      rows_.put(operation.row, operation.value);
+  });
+  CHECK(whole);  // ours, or behind a good checksum
+}
+
+Result<> MemoryEngine::load(Suspend suspend) {
+  RETURN_IF_ERROR(make_dir(suspend, *disk_, dir_));
+  RETURN_IF_ERROR(sync_dir(suspend, *disk_, ""));
+  ASSIGN_OR_RETURN(std::vector<std::string> names, list(suspend, *disk_, dir_));
+  uint64_t full = 0;
+  std::vector<uint64_t> deltas;
+  for (const std::string& name : names) {
+    auto image = parse_image_name(name);
+    if (!image) continue;
+    if (image->full)
+      full = std::max(full, image->number);
+    else
+      deltas.push_back(image->number);
+  }
+  std::vector<ImageName> chain;
+  if (full) chain.push_back({full, true});
+  for (uint64_t number : deltas)  // ascending, as names are
+    if (number > full) chain.push_back({number, false});
+  last_image_ = full;
+  for (ImageName name : chain) {
+    if (!name.full && name.number != last_image_ + 1)
+      return fail(ErrorCode::kDamaged, "engine image " + dir_ + "/" +
+                                           name_of({last_image_ + 1, false}) + " is missing");
+    ASSIGN_OR_RETURN(Image image, read_image(suspend, *disk_, dir_, name));
+    replay(image.operations);
+    for (const auto& [group, mark] : image.marks) applied_[group] = mark;
+    last_image_ = name.number;
+    if (!name.full) delta_bytes_ += image.bytes.size();
+  }
+  has_full_ = full != 0;
+  flushed_ = applied_;
+  return {};
+}
+
+Result<> MemoryEngine::write(const WriteBatch& batch) {
+  if (broken_) return fail(*broken_);
+  replay(batch.bytes());
+  if (disk_) pending_.append(batch.bytes());
+  unflushed_bytes_ += batch.size_bytes();
+  for (const auto& [group, mark] : batch.marks()) {
+    applied_[group] = mark;
+    marks_pending_ = true;
+  }
+  return {};
+}
+
+Result<bool> MemoryEngine::first(std::string_view from, std::string_view to, std::string& row,
+                                 std::string& value) {
+  auto at = rows_.map().lower_bound(from);
+  if (at == rows_.map().end() || at->first >= to) return false;
+  row = at->first;
+  value = at->second;
+  return true;
+}
+
+Result<bool> MemoryEngine::get(std::string_view row, std::string& value) {
+  auto at = rows_.map().find(row);
+  if (at == rows_.map().end()) return false;
+  value = at->second;
+  return true;
+}
+
+Result<> MemoryEngine::scan(std::string_view from, std::string_view to, const RowVisitor& visit) {
+  for (auto at = rows_.map().lower_bound(from); at != rows_.map().end() && at->first < to; ++at)
+    if (!visit(at->first, at->second)) break;
+  return {};
+}
+
+std::string MemoryEngine::make_image(ImageName name) {
+  std::string bytes = begin_image(name, applied_);
+  if (name.full) {
+    WriteBatch all;
+    for (const auto& [row, value] : rows_.map()) all.put(row, value);
+    bytes.append(all.bytes());
+  } else {
+    bytes.append(pending_);
+  }
+  seal_image(bytes);
+  return bytes;
+}
+
+void MemoryEngine::flush(Callback<void(Result<>)> done) {
+  auto later = [&](Result<> result) {
+    scheduler_.post([alive = std::weak_ptr<bool>(alive_), done = std::move(done), result]() mutable {
+      if (!alive.expired()) done(std::move(result));
+    });
+  };
+  if (broken_) return later(fail(*broken_));
+  if (done_) return later(fail(ErrorCode::kOverloaded, "a flush is already under way"));
+  unflushed_bytes_ = 0;
+  if (pending_.empty() && !marks_pending_) return later({});
+  cut_ = applied_;
+  marks_pending_ = false;
+  done_ = std::move(done);
+  if (!disk_) {
+    pending_.clear();
+    scheduler_.post([this, alive = std::weak_ptr<bool>(alive_)] {
+      if (!alive.expired()) finish({});
+    });
+    return;
+  }
+  bool full = !has_full_ || delta_bytes_ > std::max(kDeltaBytesMin, rows_.bytes());
+  job_ = std::make_shared<FlushJob>();
+  job_->name = {last_image_ + 1, full};
+  job_->bytes = make_image(job_->name);
+  // Kept until the image is durable: after kNoSpace the next flush has to cover it again.
+  fibers_->spawn("engine flush", [this, alive = std::weak_ptr<bool>(alive_), job = job_,
+                                  cut_bytes = pending_.size()](Suspend suspend) {
+    if (alive.expired()) return;
+    Result<> result = write_image(suspend, *job);
+    if (alive.expired()) return;
+    if (result) pending_.erase(0, cut_bytes);
+    finish(std::move(result));
+  });
+}
+
+Result<> MemoryEngine::write_image(Suspend suspend, FlushJob& job) {
+  // Members may be gone after any suspension: only locals and the job are touched.
+  std::weak_ptr<bool> alive = alive_;
+  Disk& disk = *disk_;
+  std::string dir = dir_, final_path = dir + "/" + name_of(job.name);
+  std::string temporary = final_path.substr(0, final_path.rfind('.')) + ".tmp";
+  OpenOptions options{.create = true, .exclusive = true, .write = true};
+  auto opened = open(suspend, disk, temporary, options);
+  if (!opened && opened.error().code == ErrorCode::kInUse) {
+    SOMETIMES(memory_engine_finds_stale_temporary);
+    RETURN_IF_ERROR(remove(suspend, disk, temporary));
+    opened = open(suspend, disk, temporary, options);
+  }
+  if (!opened) return fail(std::move(opened.error()));
+  job.file = std::move(*opened);
+  RETURN_IF_ERROR(write_whole(suspend, *job.file, 0, as_bytes(job.bytes)));
+  RETURN_IF_ERROR(sync(suspend, *job.file));
+  job.file.reset();
+  RETURN_IF_ERROR(rename(suspend, disk, temporary, final_path));
+  RETURN_IF_ERROR(sync_dir(suspend, disk, dir));
+  if (job.name.full && !alive.expired()) RETURN_IF_ERROR(remove_older(suspend, job.name.number));
+  return {};
+}
+
+Result<> MemoryEngine::remove_older(Suspend suspend, uint64_t than) {
+  std::weak_ptr<bool> alive = alive_;
+  Disk& disk = *disk_;
+  std::string dir = dir_;
+  ASSIGN_OR_RETURN(std::vector<std::string> names, list(suspend, disk, dir));
+  for (const std::string& name : names) {
+    if (alive.expired()) return {};
+    auto image = parse_image_name(name);
+    if (!image || image->number >= than) continue;
+    SOMETIMES(memory_engine_removes_old_image);
+    RETURN_IF_ERROR(remove(suspend, disk, dir + "/" + name));
+  }
+  return {};
+}
+
+void MemoryEngine::finish(Result<> result) {
+  if (result) {
+    flushed_ = cut_;
+    if (job_) {
+      last_image_ = job_->name.number;
+      delta_bytes_ = job_->name.full ? 0 : delta_bytes_ + job_->bytes.size();
+      has_full_ = has_full_ || job_->name.full;
+    }
+  } else if (result.error().code == ErrorCode::kNoSpace) {
+    marks_pending_ = true;
+    unflushed_bytes_ = std::max(unflushed_bytes_, pending_.size());
+  } else {
+    broken_ = result.error();
+  }
+  job_.reset();
+  auto done = std::move(done_);
+  done(std::move(result));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> open_memory_engine(Suspend suspend, Host& host, Fibers& fibers,
+                                                   std::string dir) {
+  auto engine = std::make_unique<MemoryEngine>(*host.scheduler, host.disk, &fibers, std::move(dir));
+  RETURN_IF_ERROR(engine->load(suspend));
+  return std::unique_ptr<Engine>(std::move(engine));
+}
+
+std::unique_ptr<Engine> make_volatile_engine(Scheduler& scheduler) {
+  return std::make_unique<MemoryEngine>(scheduler, nullptr, nullptr, std::string());
+}
+
+}  // namespace kahuna::engine

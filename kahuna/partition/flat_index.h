@@ -1,0 +1,77 @@
+// A hash index from a 64-bit hash to slot numbers kept elsewhere: open addressing, linear probing,
+// no tombstones. It cannot be iterated, so its layout never leaks into results.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "runtime/check.h"
+
+namespace kahuna::partition {
+
+class FlatIndex {
+ public:
+  static constexpr uint32_t kNone = UINT32_MAX;
+
+  // The slot with this hash for which equal(slot) holds, or kNone.
+  template <class Equal>
+  uint32_t find(uint64_t hash, Equal equal) const {
+    if (cells_.empty()) return kNone;
+    for (size_t at = hash & mask();; at = (at + 1) & mask()) {
+      const Cell& cell = cells_[at];
+      if (cell.slot == kNone) return kNone;
+      if (cell.hash == hash && equal(cell.slot)) return cell.slot;
+    }
+  }
+
+  // The caller knows that no equal slot is in it.
+  void insert(uint64_t hash, uint32_t slot) {
+    CHECK_NE(slot, kNone);
+    if (2 * (size_ + 1) > cells_.size()) grow();
+    place({hash, slot});
+    ++size_;
+  }
+
+  // CHECKs that it is there.
+  void erase(uint64_t hash, uint32_t slot) {
+    CHECK_GT(size_, 0u);
+    size_t at = hash & mask();
+    while (cells_[at].slot != slot) {
+      CHECK_NE(cells_[at].slot, kNone);
+      at = (at + 1) & mask();
+    }
+    // Close the gap: move back every following cell whose home is not behind the gap.
+    for (size_t next = (at + 1) & mask(); cells_[next].slot != kNone; next = (next + 1) & mask()) {
+      size_t from_home = (next - cells_[next].hash) & mask();
+      if (from_home < ((next - at) & mask())) continue;
+      cells_[at] = cells_[next];
+      at = next;
+    }
+    cells_[at] = Cell();
+    --size_;
+  }
+
+ private:
+  struct Cell {
+    uint64_t hash = 0;
+    uint32_t slot = kNone;
+  };
+
+  size_t mask() const { return cells_.size() - 1; }
+  void place(Cell cell) {
+    size_t at = cell.hash & mask();
+    while (cells_[at].slot != kNone) at = (at + 1) & mask();
+    cells_[at] = cell;
+  }
+  void grow() {
+    std::vector<Cell> old(cells_.empty() ? 16 : 2 * cells_.size());
+    old.swap(cells_);
+    for (const Cell& cell : old)
+      if (cell.slot != kNone) place(cell);
+  }
+
+  std::vector<Cell> cells_;  // power of two, at most half full
+  size_t size_ = 0;
+};
+
+}  // namespace kahuna::partition

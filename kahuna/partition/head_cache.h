@@ -1,0 +1,80 @@
+// The newest record of recently used positions, so that conditions and reads of hot keys never ask
+// the engine. It also is the overlay of applied entries whose batch is not written yet.
+//
+//   H1 a head written since the last unpin_all() is never evicted;
+//   H2 otherwise the least recently used goes first, once entries or bytes pass their maximum;
+//   H3 what is cached changes no answer, only who gives it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kahuna/partition/flat_index.h"
+#include "runtime/bytes.h"
+#include "runtime/ids.h"
+
+namespace kahuna::partition {
+
+struct Head {
+  bool alive = false;  // false: never written (revision -1), or deleted
+  Revision revision;
+  Watermark stamp;
+  Payload holder;          // keeps `value` valid
+  std::string_view value;  // alive only
+};
+
+class HeadCache {
+ public:
+  struct Limits {
+    size_t entries = 64 * 1024;
+    size_t bytes = size_t{16} << 20;
+  };
+  explicit HeadCache(Limits limits) : limits_(limits) {}
+
+  // Null when not cached. Valid until the next put. Counts as a use.
+  const Head* find(std::string_view position);
+  // Caches what the engine said. The position is not cached yet.
+  const Head* add(std::string_view position, Head head);
+  // Replaces or adds, and pins until unpin_all().
+  void write(std::string_view position, Head head);
+  void unpin_all();
+
+  // Calls visit(position, head) for every pinned head, in order of first write.
+  template <class Visit>
+  void for_each_pinned(Visit visit) const {
+    for (uint32_t slot : pinned_) visit(std::string_view(slots_[slot].position), slots_[slot].head);
+  }
+  size_t entries() const { return used_; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  static constexpr uint32_t kNone = FlatIndex::kNone;
+  struct Slot {
+    std::string position;
+    uint64_t hash = 0;
+    Head head;
+    bool pinned = false;
+    uint32_t newer = kNone, older = kNone;  // use order
+  };
+
+  uint32_t lookup(uint64_t hash, std::string_view position) const;
+  uint32_t insert(uint64_t hash, std::string_view position);
+  void set_head(uint32_t slot, Head head);
+  void use(uint32_t slot);
+  void unlink(uint32_t slot);
+  void link_newest(uint32_t slot);
+  void evict();
+  size_t cost(const Slot& slot) const;
+
+  Limits limits_;
+  FlatIndex index_;
+  std::vector<Slot> slots_;
+  std::vector<uint32_t> free_, pinned_;
+  uint32_t newest_ = kNone, oldest_ = kNone;
+  size_t used_ = 0, bytes_ = 0;
+};
+
+}  // namespace kahuna::partition

@@ -1,0 +1,128 @@
+#include "kahuna/partition/scan.h"
+
+#include <map>
+
+#include "kahuna/partition/position.h"
+#include "kahuna/partition/rows.h"
+#include "runtime/probe.h"
+
+namespace kahuna::partition {
+
+namespace {
+
+using engine::RowKind;
+
+constexpr size_t kScanLimitMax = 1000;
+
+// Collects one page; candidates arrive in ascending order of position, newest record of each.
+class PageBuilder {
+ public:
+  PageBuilder(std::string_view prefix, size_t limit) : prefix_(prefix), limit_(limit) {}
+
+  // False when the page is full and this candidate belongs to the next one.
+  bool offer(std::string_view position, bool alive, Revision revision, Watermark stamp,
+             std::string_view value) {
+    if (page_.items.size() == limit_ || bytes_ > kScanBytesMax || looked_at_ == kScanRowsMax) {
+      SOMETIMES(partition_scan_has_cursor);
+      page_.cursor = last_key_;
+      return false;
+    }
+    ++looked_at_;
+    last_key_ = key_of(position);
+    // Nested buckets share the prefix only when their hashes collide.
+    bool inside = last_key_.starts_with(prefix_) &&
+                  last_key_.find('/', prefix_.size()) == std::string::npos;
+    if (!inside || !alive) return true;
+    bytes_ += last_key_.size() + value.size();
+    page_.items.push_back({last_key_, {std::string(value), revision, stamp}});
+    return true;
+  }
+  ScanPage take() {
+    if (MUTANT(scan_skips_last) && !page_.items.empty()) page_.items.pop_back();
+    return std::move(page_);
+  }
+
+ private:
+  std::string_view prefix_;
+  size_t limit_;
+  size_t bytes_ = 0, looked_at_ = 0;
+  std::string last_key_;
+  ScanPage page_;
+};
+
+// Positions of keys that begin with `prefix` (which ends in '/') and hash like its bucket.
+PositionRange positions_of_prefix(std::string_view prefix) {
+  std::string start = position_of(prefix);
+  start.resize(start.size() - 2);  // without the terminator
+  std::string end = start;
+  end.back() = '/' + 1;
+  return {std::move(start), std::move(end)};
+}
+
+using Overlay = std::map<std::string_view, const Head*>;
+
+}  // namespace
+
+Result<ScanPage> scan_bucket(engine::Engine& engine, const HeadCache& heads,
+                             const Descriptor& descriptor, const ScanRequest& request) {
+  if (request.limit < 1 || request.limit > kScanLimitMax)
+    return fail(ErrorCode::kInvalid, "the limit of a scan is 1 to 1000");
+  std::string prefix = std::string(request.bucket) + "/";
+  if (!request.cursor.empty() && !request.cursor.starts_with(prefix))
+    return fail(ErrorCode::kInvalid, "the cursor belongs to another bucket");
+  PositionRange all = positions_of_space(request.bucket);
+  bool ends_inside = descriptor.end.empty() || all.end <= descriptor.end;
+  if (!descriptor.contains(all.start) || !ends_inside)
+    return fail(ErrorCode::kWrongPartition, "the bucket belongs to another partition");
+
+  PositionRange range = positions_of_prefix(prefix);
+  if (!request.cursor.empty()) {
+    // Just behind the cursor's key, as placed in this bucket.
+    std::string after = range.start;
+    for (char c : request.cursor.substr(prefix.size())) {
+      after.push_back(c);
+      if (c == '\0') after.push_back('\xff');
+    }
+    after += std::string_view("\x00\x02", 2);
+    range.start = std::move(after);
+  }
+
+  Overlay overlay;
+  heads.for_each_pinned([&](std::string_view position, const Head& head) {
+    if (position >= range.start && position < range.end) overlay.emplace(position, &head);
+  });
+  PageBuilder page(prefix, request.limit);
+  auto offer_head = [&](Overlay::const_iterator it) {
+    const Head& head = *it->second;
+    return page.offer(it->first, head.alive, head.revision, head.stamp, head.value);
+  };
+  auto next = overlay.cbegin();
+  std::string previous;  // position of the row before
+  bool full = false, malformed = false;
+  RETURN_IF_ERROR(engine.scan(
+      rows_from(RowKind::kRecord, range.start), rows_from(RowKind::kRecord, range.end),
+      [&](std::string_view row, std::string_view value) {
+        std::string_view position = position_in_record_row(row);
+        if (position == previous) return true;  // superseded
+        previous = position;
+        for (; next != overlay.cend() && next->first < position; ++next) {
+          full = !offer_head(next);
+          if (full) return false;
+        }
+        if (next != overlay.cend() && next->first == position) {
+          full = !offer_head(next++);
+          return !full;
+        }
+        auto record = read_record_row(row, value);
+        malformed = !record;
+        if (malformed) return false;
+        full = !page.offer(position, !record->tombstone, record->revision, record->stamp,
+                           record->value);
+        return !full;
+      }));
+  if (malformed) return fail(ErrorCode::kDamaged, "a bucket holds a malformed record row");
+  for (; next != overlay.cend() && !full; ++next) full = !offer_head(next);
+  return page.take();
+}
+
+}  // namespace kahuna::partition
