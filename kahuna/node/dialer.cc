@@ -1,0 +1,78 @@
+#include "kahuna/node/dialer.h"
+
+#include <algorithm>
+
+#include "runtime/probe.h"
+
+namespace kahuna::node {
+
+Dialer::Dialer(Host& host, Hooks& hooks, std::string name, Address address)
+    : host_(host), hooks_(hooks), name_(std::move(name)), address_(std::move(address)),
+      random_(host.random("dialer/" + name_)) {
+  connect();
+}
+
+Dialer::~Dialer() { host_.clock->cancel(timer_); }
+
+Result<> Dialer::send(codec::FrameKind kind, ByteView payload) {
+  if (!up_) return fail(ErrorCode::kUnavailable, "no connection to node '" + name_ + "'");
+  return connection_->send(kind, payload);
+}
+
+void Dialer::connect() {
+  timer_ = 0;
+  host_.network->connect(
+      address_, kConnectTimeout,
+      [this, alive = std::weak_ptr<char>(alive_)](Result<std::unique_ptr<Stream>> stream) {
+        if (alive.expired()) return;
+        if (!stream) return retry_later();
+        connection_ = std::make_unique<codec::FrameConnection>(
+            *host_.scheduler, std::move(*stream), *this, codec::FrameConnection::Options{});
+        std::string hello = encode_hello(hooks_.greeting());
+        (void)connection_->send(codec::FrameKind::kHello, as_bytes(hello));
+        timer_ = host_.clock->call_at(host_.clock->now() + kGreetTimeout, [this] {
+          timer_ = 0;
+          SOMETIMES(peer_never_greeted);
+          drop();
+        });
+      });
+}
+
+void Dialer::retry_later() {
+  // Full jitter between half and whole, so that two nodes do not knock in step.
+  auto wait = Duration::nanos(static_cast<int64_t>(random_.between(
+      static_cast<uint64_t>(back_off_.nanos() / 2), static_cast<uint64_t>(back_off_.nanos()))));
+  back_off_ = std::min(back_off_ * 2, kBackOffMax);
+  host_.clock->cancel(timer_);
+  timer_ = host_.clock->call_at(host_.clock->now() + wait, [this] { connect(); });
+}
+
+void Dialer::drop() {
+  connection_.reset();
+  up_ = false;
+  outbox.clear();
+  retry_later();
+  hooks_.on_down(*this);
+}
+
+void Dialer::on_frame(codec::FrameConnection&, codec::FrameKind kind, ByteView payload) {
+  if (up_ && kind == codec::FrameKind::kResponse) return hooks_.on_response(*this, payload);
+  if (!up_ && kind == codec::FrameKind::kHello) {
+    auto hello = decode_hello(payload);
+    if (hello && hello->refused.empty()) {
+      host_.clock->cancel(timer_);
+      timer_ = 0;
+      if (auto accepted = hooks_.on_greeted(*this, *hello); accepted) {
+        up_ = true;
+        back_off_ = kBackOffMin;
+        return;
+      }
+    }
+    back_off_ = kBackOffMax;  // refused: no hurry to ask again
+  }
+  drop();
+}
+
+void Dialer::on_disconnect(codec::FrameConnection&, Error) { drop(); }
+
+}  // namespace kahuna::node

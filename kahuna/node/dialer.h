@@ -1,0 +1,61 @@
+// Keeps one outgoing connection to one peer: connects, greets, reconnects with back-off.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "kahuna/node/wire.h"
+#include "net/codec/frame.h"
+#include "runtime/host.h"
+
+namespace kahuna::node {
+
+class Dialer final : public codec::FrameConnection::Owner {
+ public:
+  class Hooks {
+   public:
+    virtual ~Hooks() = default;
+    virtual Hello greeting() const = 0;
+    // The peer's answer to our greeting; an error closes the connection (and is tried again).
+    virtual Result<> on_greeted(Dialer& dialer, const Hello& hello) = 0;
+    virtual void on_response(Dialer& dialer, ByteView payload) = 0;
+    virtual void on_down(Dialer& dialer) = 0;  // was up, or being set up; reconnecting by itself
+  };
+  static constexpr Duration kBackOffMin = Duration::millis(20);
+  static constexpr Duration kBackOffMax = Duration::seconds(1);
+  static constexpr Duration kConnectTimeout = Duration::seconds(1);
+  static constexpr Duration kGreetTimeout = Duration::seconds(2);
+
+  Dialer(Host& host, Hooks& hooks, std::string name, Address address);
+  ~Dialer() override;
+
+  const std::string& name() const { return name_; }
+  const Address& address() const { return address_; }
+  bool up() const { return up_; }
+  // kUnavailable when not up, kOverloaded when too much is unsent.
+  Result<> send(codec::FrameKind kind, ByteView payload);
+
+  NodeId node;              // the peer, once known
+  PeerBatchBuilder outbox;  // this turn's messages; the owner sends it
+
+  void on_frame(codec::FrameConnection& connection, codec::FrameKind kind, ByteView payload) override;
+  void on_disconnect(codec::FrameConnection& connection, Error reason) override;
+
+ private:
+  void connect();
+  void retry_later();
+  void drop();
+
+  Host& host_;
+  Hooks& hooks_;
+  const std::string name_;
+  const Address address_;
+  RandomStream random_;
+  std::unique_ptr<codec::FrameConnection> connection_;
+  bool up_ = false;
+  Duration back_off_ = kBackOffMin;
+  TimerId timer_ = 0;
+  std::shared_ptr<char> alive_ = std::make_shared<char>();
+};
+
+}  // namespace kahuna::node

@@ -1,0 +1,519 @@
+#include "kahuna/node/groups.h"
+
+#include <algorithm>
+
+#include "runtime/check.h"
+#include "runtime/probe.h"
+
+namespace kahuna::node {
+
+struct Groups::Group {
+  size_t position = 0;  // in groups_
+  PartitionId id;
+  raft::Replica replica;
+  partition::StateMachine state;
+  bool dirty = false;
+  Time armed = Time::max();  // earliest entry of due_ that is ours
+
+  struct PendingWrite {
+    raft::LogPosition at;
+    Token token;
+  };
+  std::deque<PendingWrite> writes;  // ascending by index
+  struct WaitingRead {
+    Index index;
+    Token token;
+  };
+  std::vector<WaitingRead> reads;            // confirmed, waiting for the state to catch up
+  std::deque<raft::Persist> stalled_persists;  // refused by the journal for now, in order
+  std::vector<raft::Entry> stalled_entries;    // committed while the engine refused, in order
+  Index applied;                               // in the state machine (and in batch_ or the engine)
+  Index trim, released;
+
+  Group(size_t at, PartitionId partition, raft::Replica r, partition::StateMachine s, Index applied_to)
+      : position(at), id(partition), replica(std::move(r)), state(std::move(s)), applied(applied_to) {}
+};
+
+Groups::Groups(Host& host, Hooks& hooks, journal::Journal& journal, engine::Engine& engine,
+               NodeId self, const Options& options, Observer* observer)
+    : host_(host), hooks_(hooks), journal_(journal), engine_(engine), self_(self),
+      options_(options), observer_(observer) {}
+
+Groups::~Groups() {
+  host_.clock->cancel(timer_);
+  host_.clock->cancel(round_timer_);
+  host_.clock->cancel(stall_timer_);
+  host_.clock->cancel(flush_timer_);
+}
+
+Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<ReplicaId> voters,
+                     journal::RecoveredGroup found) {
+  raft::Recovered recovered;
+  recovered.hard_state = found.hard_state;
+  auto mark = engine_.applied().find(descriptor.id);
+  raft::LogPosition applied = mark == engine_.applied().end() ? raft::kFoundingBase : mark->second;
+  recovered.base = raft::kFoundingBase;
+  recovered.entries = std::move(found.entries);
+  if (!recovered.entries.empty() && recovered.entries.front().index > recovered.base.index.next()) {
+    // release_flushed() keeps the last released entry: its term makes it the base of the log.
+    const raft::Entry& first = recovered.entries.front();
+    recovered.base = {first.index, first.term};
+    recovered.entries.erase(recovered.entries.begin());
+    if (applied.index < recovered.base.index)
+      return fail(ErrorCode::kDamaged,
+                  "partition " + std::to_string(descriptor.id.value()) + ": the journal begins at entry " +
+                      std::to_string(recovered.base.index.value()) + " but the engine ends at " +
+                      std::to_string(applied.index.value()) + "; this node must be replaced");
+  }
+  Index last = recovered.entries.empty() ? recovered.base.index : recovered.entries.back().index;
+  if (applied.index > last) {
+    // The leader applies what its followers made durable while its own journal write is in flight,
+    // and the engine may flush first (trap 26).
+    SOMETIMES(engine_ahead_of_journal);
+    recovered.base = applied;
+    recovered.entries.clear();
+  }
+  recovered.applied = applied.index;
+  recovered.commit = std::max(found.commit, applied.index);
+  if (Index end = recovered.entries.empty() ? recovered.base.index : recovered.entries.back().index;
+      recovered.commit > end)
+    recovered.commit = end;
+  ASSIGN_OR_RETURN(partition::StateMachine state, partition::StateMachine::open(engine_, descriptor));
+  auto self = std::find_if(voters.begin(), voters.end(), [&](ReplicaId r) { return r.node == self_; });
+  CHECK(self != voters.end());
+  ReplicaId self_id = *self;
+  size_t position = groups_.size();
+  CHECK(groups_.empty() || groups_.back()->id < descriptor.id);
+  groups_.push_back(std::make_unique<Group>(
+      position, descriptor.id,
+      raft::Replica(options_.raft, descriptor.id, self_id, std::move(voters), std::move(recovered),
+                    host_.random("raft", descriptor.id.value()), host_.clock->now()),
+      std::move(state), applied.index));
+  return {};
+}
+
+void Groups::start() {
+  for (auto& group : groups_) touch(*group);
+}
+
+Groups::Group* Groups::find(PartitionId id) const {
+  // Ids are dense from 0 in a founded cluster; fall back to a search.
+  if (id.value() < groups_.size() && groups_[id.value()]->id == id) return groups_[id.value()].get();
+  for (const auto& group : groups_)
+    if (group->id == id) return group.get();
+  return nullptr;
+}
+
+const raft::Replica* Groups::replica(PartitionId id) const {
+  Group* group = find(id);
+  return group ? &group->replica : nullptr;
+}
+
+partition::StateMachine* Groups::state(PartitionId id) {
+  Group* group = find(id);
+  return group ? &group->state : nullptr;
+}
+
+std::vector<PartitionId> Groups::ids() const {
+  std::vector<PartitionId> ids;
+  for (const auto& group : groups_) ids.push_back(group->id);
+  return ids;
+}
+
+// --- inputs ---
+
+void Groups::receive(raft::Message message) {
+  Group* group = find(message.group);
+  if (!group || stopped_) return;
+  group->replica.receive(host_.clock->now(), std::move(message));
+  touch(*group);
+}
+
+void Groups::peer_disconnected(NodeId peer) {
+  for (auto& group : groups_) {
+    ReplicaId leader = group->replica.leader();
+    if (leader.node != peer) continue;
+    group->replica.peer_disconnected(host_.clock->now(), leader);
+    touch(*group);
+  }
+}
+
+Result<> Groups::propose(PartitionId id, const partition::Command& command, Token token) {
+  Group* group = find(id);
+  if (!group) return fail(ErrorCode::kWrongPartition, "this node does not host the partition");
+  if (stopped_) return fail(ErrorCode::kUnavailable, "this node is stopping");
+  if (!group->stalled_persists.empty())
+    return fail(ErrorCode::kNoSpace, "the journal cannot take more at the moment: the disk is full or "
+                                     "too slow; free some space on the leader's disk");
+  partition::Command const* proposed = &command;
+  partition::Command judged;
+  if (MUTANT(condition_at_propose) && group->replica.role() == raft::Role::kLeader) {
+    auto record = group->state.get(command.key);
+    bool exists = record && record->has_value();
+    const partition::Conditions& c = command.conditions;
+    if ((c.if_exists && !exists) || (c.if_absent && exists) ||
+        (c.if_value && (exists ? (*record)->value : std::string()) != *c.if_value) ||
+        (c.if_revision && exists && (*record)->revision != *c.if_revision)) {
+      partition::Reply reply{partition::Outcome::kNotSet, exists ? (*record)->revision : Revision(), {}, false};
+      host_.scheduler->post(guarded([this, token, reply] { hooks_.on_write(token, reply); }));
+      return {};
+    }
+    judged = command;
+    judged.conditions = {};
+    proposed = &judged;
+  }
+  ASSIGN_OR_RETURN(raft::LogPosition at,
+                   group->replica.propose(host_.clock->now(), raft::EntryKind::kCommand,
+                                          partition::encode(*proposed)));
+  CHECK(group->writes.empty() || group->writes.back().at.index < at.index);
+  group->writes.push_back({at, token});
+  touch(*group);
+  return {};
+}
+
+Result<> Groups::read(PartitionId id, Token token) {
+  Group* group = find(id);
+  if (!group) return fail(ErrorCode::kWrongPartition, "this node does not host the partition");
+  if (stopped_) return fail(ErrorCode::kUnavailable, "this node is stopping");
+  if (group->replica.role() != raft::Role::kLeader)
+    return fail(ErrorCode::kNotLeader, "this node does not lead the partition");
+  queued_reads_.push_back({id, token});
+  touch(*group);
+  return {};
+}
+
+void Groups::touch(Group& group) {
+  if (!group.dirty) {
+    group.dirty = true;
+    dirty_.push_back(&group);
+  }
+  if (!process_scheduled_) {
+    process_scheduled_ = true;
+    host_.scheduler->defer(guarded([this] { process(); }));
+  }
+}
+
+// --- once a turn ---
+
+void Groups::process() {
+  process_scheduled_ = false;
+  if (stopped_) return;
+  if (!queued_reads_.empty() && (round_outstanding_ == 0 || host_.clock->now() >= round_deadline_))
+    start_round();
+  // process_group never makes another group dirty; answers may (a hook may propose), and then a new
+  // deferred process() follows in this same turn.
+  std::vector<Group*> batch;
+  batch.swap(dirty_);
+  for (Group* group : batch) {
+    group->dirty = false;
+    process_group(*group);
+    if (stopped_) return;
+  }
+  hooks_.messages_sent();
+  write_applied();
+  if (stopped_) return;
+  for (Group* group : batch) arm(*group);
+  arm_timer();
+  consider_flush();
+}
+
+void Groups::process_group(Group& group) {
+  while (group.replica.has_ready()) {
+    raft::Ready ready = group.replica.take_ready();
+    for (const raft::Message& message : ready.messages) hooks_.send(message);
+    if (ready.persist) persist(group, std::move(*ready.persist));
+    if (!ready.committed.empty()) apply(group, std::move(ready.committed));
+    if (ready.lost_leadership) fail_writes(group);
+    for (const raft::ReadGrant& grant : ready.granted_reads) {
+      group.reads.push_back({grant.index, grant.token});
+      round_part_done();
+    }
+    for (raft::ReadToken token : ready.refused_reads) {
+      round_part_done();
+      hooks_.on_read(token, fail(ErrorCode::kNotLeader, "leadership was lost before it was confirmed"));
+    }
+    group.trim = std::max(group.trim, ready.trim);
+    if (stopped_) return;
+  }
+  release_reads(group);
+  if (observer_) observer_->on_step(group.replica);
+}
+
+void Groups::persist(Group& group, raft::Persist persist) {
+  if (!group.stalled_persists.empty()) {
+    group.stalled_persists.push_back(std::move(persist));
+    return;
+  }
+  raft::WriteId id = persist.id;
+  PartitionId partition = group.id;
+  // append() takes its argument by value: keep a copy for the rare refusal.
+  raft::Persist copy = persist;
+  auto queued = journal_.append(partition, std::move(persist),
+                                guarded([this, partition, id] { on_persisted(partition, id); }));
+  if (queued) return;
+  SOMETIMES(journal_refused_an_append);
+  if (queued.error().code != ErrorCode::kOverloaded && queued.error().code != ErrorCode::kNoSpace) {
+    stopped_ = true;
+    hooks_.on_stopped(queued.error());
+    return;
+  }
+  group.stalled_persists.push_back(std::move(copy));
+  if (!stall_timer_)
+    stall_timer_ = host_.clock->call_at(host_.clock->now() + kStallRetry, guarded([this] { retry_stalled(); }));
+}
+
+void Groups::on_persisted(PartitionId id, raft::WriteId write) {
+  Group* group = find(id);
+  group->replica.persisted(host_.clock->now(), write);
+  touch(*group);
+}
+
+void Groups::retry_stalled() {
+  stall_timer_ = 0;
+  if (stopped_) return;
+  for (auto& group : groups_) {
+    std::deque<raft::Persist> waiting;
+    waiting.swap(group->stalled_persists);
+    while (!waiting.empty()) {
+      raft::Persist next = std::move(waiting.front());
+      waiting.pop_front();
+      persist(*group, std::move(next));
+      if (stopped_) return;
+    }
+  }
+  if (write_stalled_) {
+    write_stalled_ = false;
+    write_applied();
+    if (stopped_) return;
+    for (auto& group : groups_) {
+      if (write_stalled_ || group->stalled_entries.empty()) continue;
+      std::vector<raft::Entry> entries;
+      entries.swap(group->stalled_entries);
+      apply(*group, std::move(entries));
+    }
+    write_applied();
+  }
+}
+
+// --- apply ---
+
+void Groups::apply(Group& group, std::vector<raft::Entry> entries) {
+  if (write_stalled_) {
+    group.stalled_entries.insert(group.stalled_entries.end(), std::make_move_iterator(entries.begin()),
+                                 std::make_move_iterator(entries.end()));
+    return;
+  }
+  if (MUTANT(apply_out_of_order) && entries.size() >= 2) std::swap(entries[0], entries[1]);
+  if (std::find(applied_.begin(), applied_.end(), &group) == applied_.end()) applied_.push_back(&group);
+  for (const raft::Entry& entry : entries) {
+    if (!MUTANT(apply_out_of_order)) CHECK_EQ(entry.index, group.applied.next());
+    auto reply = group.state.apply(entry, batch_);
+    if (!reply) {
+      stopped_ = true;
+      hooks_.on_stopped(reply.error());
+      return;
+    }
+    group.applied = std::max(group.applied, entry.index);
+    stamp_seen_ = std::max(stamp_seen_, reply->stamp);
+    if (observer_) observer_->on_apply(self_, group.id, entry, *reply);
+    while (!group.writes.empty() && group.writes.front().at.index <= entry.index) {
+      const auto& write = group.writes.front();
+      bool same = write.at == raft::LogPosition{entry.index, entry.term};
+      answers_.push_back({write.token, *reply, !same});
+      group.writes.pop_front();
+    }
+  }
+}
+
+void Groups::write_applied() {
+  if (write_stalled_ || applied_.empty()) return;
+  auto written = engine_.write(batch_);
+  if (!written) {
+    if (written.error().code == ErrorCode::kOverloaded) {
+      SOMETIMES(engine_refused_a_write);
+      write_stalled_ = true;
+      start_flush();
+      if (!stall_timer_)
+        stall_timer_ = host_.clock->call_at(host_.clock->now() + kStallRetry, guarded([this] { retry_stalled(); }));
+      return;
+    }
+    stopped_ = true;
+    hooks_.on_stopped(written.error());
+    return;
+  }
+  finish_applied();
+}
+
+void Groups::finish_applied() {
+  batch_.clear();
+  std::vector<Group*> groups;
+  groups.swap(applied_);
+  for (Group* group : groups) {
+    group->state.written();
+    group->replica.applied(group->applied);
+    release_reads(*group);
+    if (group->replica.has_ready()) touch(*group);
+  }
+  std::vector<Answer> answers;
+  answers.swap(answers_);
+  for (const Answer& answer : answers) {
+    if (answer.overwritten) {
+      SOMETIMES(proposal_was_overwritten);
+      hooks_.on_write(answer.token, fail(ErrorCode::kNotLeader, "another leader took the log position"));
+    } else {
+      hooks_.on_write(answer.token, answer.reply);
+    }
+  }
+}
+
+void Groups::fail_writes(Group& group) {
+  std::deque<Group::PendingWrite> writes;
+  writes.swap(group.writes);
+  if (!writes.empty()) SOMETIMES(leadership_lost_with_writes_pending);
+  for (const auto& write : writes)
+    hooks_.on_write(write.token, fail(ErrorCode::kUnknown, "leadership was lost before the write's outcome was known"));
+}
+
+// --- reads ---
+
+void Groups::start_round() {
+  host_.clock->cancel(round_timer_);
+  round_timer_ = 0;
+  round_outstanding_ = 0;
+  round_deadline_ = host_.clock->now() + kRoundPatience;
+  std::vector<QueuedRead> reads;
+  reads.swap(queued_reads_);
+  for (const QueuedRead& read : reads) {
+    Group* group = find(read.group);
+    auto started = group->replica.read(host_.clock->now(), read.token);
+    if (!started) {
+      hooks_.on_read(read.token, fail(started.error()));
+      continue;
+    }
+    ++round_outstanding_;
+    touch(*group);
+  }
+}
+
+void Groups::round_part_done() {
+  // A late answer of an abandoned round may be counted for the next: it only starts one earlier.
+  if (round_outstanding_ > 0) --round_outstanding_;
+  if (queued_reads_.empty()) return;
+  if (round_outstanding_ == 0) {
+    // Another pass of this turn starts the next round.
+    touch(*find(queued_reads_.front().group));
+  }
+}
+
+void Groups::release_reads(Group& group) {
+  if (group.reads.empty()) return;
+  std::vector<Group::WaitingRead> waiting;
+  waiting.swap(group.reads);
+  // What is applied but not yet written to the engine is visible through the state's overlay only to
+  // later applies, so reads wait for the write as well.
+  bool unwritten = std::find(applied_.begin(), applied_.end(), &group) != applied_.end();
+  for (const auto& read : waiting) {
+    if ((group.applied >= read.index && !unwritten) || MUTANT(read_before_applied))
+      hooks_.on_read(read.token, {});
+    else
+      group.reads.push_back(read);
+  }
+}
+
+// --- timers ---
+
+void Groups::arm(Group& group) {
+  Time deadline = group.replica.deadline();
+  if (deadline < group.armed) {
+    group.armed = deadline;
+    due_.push({deadline, group.position});
+  }
+}
+
+void Groups::arm_timer() {
+  Time next = due_.empty() ? Time::max() : due_.top().first;
+  if (!queued_reads_.empty() && round_outstanding_ > 0 && !round_timer_) {
+    round_timer_ = host_.clock->call_at(round_deadline_, guarded([this] {
+                                          round_timer_ = 0;
+                                          if (!queued_reads_.empty()) touch(*find(queued_reads_.front().group));
+                                        }));
+  }
+  if (next >= timer_at_) return;
+  host_.clock->cancel(timer_);
+  timer_at_ = next;
+  timer_ = host_.clock->call_at(next, guarded([this] { on_timer(); }));
+}
+
+void Groups::on_timer() {
+  timer_ = 0;
+  timer_at_ = Time::max();
+  Time now = host_.clock->now();
+  while (!due_.empty() && due_.top().first <= now) {
+    Group& group = *groups_[due_.top().second];
+    Time at = due_.top().first;
+    due_.pop();
+    if (at != group.armed) continue;  // superseded
+    group.armed = Time::max();
+    if (group.replica.deadline() <= now) {
+      group.replica.on_timer(now);
+      touch(group);
+    }
+    arm(group);
+  }
+  arm_timer();
+}
+
+// --- flush ---
+
+void Groups::consider_flush() {
+  if (flushing_) return;
+  size_t unflushed = engine_.unflushed_bytes();
+  if (unflushed >= options_.flush_bytes) {
+    start_flush();
+  } else if (unflushed > 0 && !flush_timer_) {
+    flush_timer_ = host_.clock->call_at(host_.clock->now() + options_.flush_interval, guarded([this] {
+                                          flush_timer_ = 0;
+                                          start_flush();
+                                        }));
+  }
+}
+
+void Groups::start_flush() {
+  if (flushing_) return;
+  host_.clock->cancel(flush_timer_);
+  flush_timer_ = 0;
+  flushing_ = true;
+  engine_.flush(guarded([this](Result<> flushed) {
+    flushing_ = false;
+    if (!flushed && flushed.error().code != ErrorCode::kNoSpace &&
+        flushed.error().code != ErrorCode::kOverloaded) {
+      stopped_ = true;
+      hooks_.on_stopped(flushed.error());
+      return;
+    }
+    release_flushed();
+    std::vector<Callback<void()>> waiters;
+    waiters.swap(flush_waiters_);
+    for (auto& waiter : waiters) waiter();
+  }));
+}
+
+void Groups::release_flushed() {
+  for (auto& group : groups_) {
+    auto mark = engine_.flushed().find(group->id);
+    if (mark == engine_.flushed().end()) continue;
+    // Everything a follower may still ask for stays (no snapshots yet), so trim bounds it too.
+    Index upto = std::min(mark->second.index, group->trim);
+    if (upto <= group->released || upto <= raft::kFoundingBase.index) continue;
+    group->released = upto;
+    journal_.release(group->id, upto.prev());  // the entry at `upto` stays: the base needs its term
+    group->replica.release(upto);
+  }
+}
+
+void Groups::flush(Callback<void()> done) {
+  flush_waiters_.push_back(std::move(done));
+  start_flush();
+}
+
+}  // namespace kahuna::node

@@ -1,0 +1,154 @@
+// Drives the replicas of one event loop: carries out their effects, in the order their duties ask.
+//
+// Once a turn, for every replica that was touched: messages go out, entries go to the journal,
+// committed entries are applied and written to the engine in one batch for all groups, then replies
+// and reads are released.
+//
+//   G1 a reply to a write is given after its entry was applied, never before;
+//   G2 a read is released after leadership was confirmed by a round started after it arrived, and
+//      after everything committed at its arrival was applied (DESIGN §5);
+//   G3 at most one confirmation round at a time over all groups, unless one takes longer than
+//      kRoundPatience: reads that arrive meanwhile share the next one;
+//   G4 every token handed in is answered exactly once, unless the object is destroyed.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <queue>
+#include <vector>
+
+#include "kahuna/engine/engine.h"
+#include "kahuna/journal/journal.h"
+#include "kahuna/node/node.h"
+#include "kahuna/partition/state_machine.h"
+#include "kahuna/raft/replica.h"
+#include "runtime/host.h"
+
+namespace kahuna::node {
+
+// The caller's name for one waiting request.
+using Token = uint64_t;
+
+class Groups {
+ public:
+  class Hooks {
+   public:
+    virtual ~Hooks() = default;
+    virtual void send(const raft::Message& message) = 0;
+    virtual void messages_sent() = 0;  // end of the turn's messages
+    // kUnknown: leadership was lost; kNotLeader: overwritten, never executed.
+    virtual void on_write(Token token, Result<partition::Reply> reply) = 0;
+    // Leadership confirmed and state recent enough: read now. Or why not (nothing was read).
+    virtual void on_read(Token token, Result<> granted) = 0;
+    virtual void on_stopped(Error reason) = 0;  // engine or journal failed; the node must stop
+  };
+
+  static constexpr Duration kRoundPatience = Duration::millis(2);
+  static constexpr Duration kStallRetry = Duration::millis(5);
+
+  Groups(Host& host, Hooks& hooks, journal::Journal& journal, engine::Engine& engine,
+         NodeId self, const Options& options, Observer* observer);
+  ~Groups();
+
+  // Before start(): one hosted partition with what the journal found of it.
+  Result<> add(const partition::Descriptor& descriptor, std::vector<ReplicaId> voters,
+               journal::RecoveredGroup recovered);
+  void start();
+
+  void receive(raft::Message message);
+  void peer_disconnected(NodeId peer);
+  // Ends in on_write(token), unless an error is returned at once (then it never does).
+  Result<> propose(PartitionId id, const partition::Command& command, Token token);
+  // Ends in on_read(token), unless an error is returned at once.
+  Result<> read(PartitionId id, Token token);
+  // Flushes the engine; `done` runs when the flush ended, well or not.
+  void flush(Callback<void()> done);
+
+  const raft::Replica* replica(PartitionId id) const;
+  partition::StateMachine* state(PartitionId id);
+  std::vector<PartitionId> ids() const;
+  Watermark last_stamp_seen() const { return stamp_seen_; }
+
+ private:
+  struct Group;
+
+  void touch(Group& group);
+  void process();
+  void process_group(Group& group);
+  void persist(Group& group, raft::Persist persist);
+  void on_persisted(PartitionId id, raft::WriteId write);
+  void retry_stalled();
+  void apply(Group& group, std::vector<raft::Entry> entries);
+  void write_applied();
+  void finish_applied();
+  void release_reads(Group& group);
+  void fail_writes(Group& group);
+  void start_round();
+  void round_part_done();
+  void arm(Group& group);
+  void arm_timer();
+  void on_timer();
+  void consider_flush();
+  void start_flush();
+  void release_flushed();
+  Group* find(PartitionId id) const;
+
+  // Wraps a callback so that it does nothing once this object is gone.
+  template <class F>
+  auto guarded(F f) {
+    return [alive = std::weak_ptr<char>(alive_), f = std::move(f)](auto&&... args) mutable {
+      if (!alive.expired()) f(std::forward<decltype(args)>(args)...);
+    };
+  }
+
+  Host& host_;
+  Hooks& hooks_;
+  journal::Journal& journal_;
+  engine::Engine& engine_;
+  const NodeId self_;
+  const Options& options_;
+  Observer* observer_;
+  std::shared_ptr<char> alive_ = std::make_shared<char>();
+
+  std::vector<std::unique_ptr<Group>> groups_;  // ascending by partition id
+  std::vector<Group*> dirty_;
+  bool process_scheduled_ = false;
+  bool stopped_ = false;
+
+  // One batch for all groups; replies wait for its write.
+  engine::WriteBatch batch_;
+  struct Answer {
+    Token token;
+    partition::Reply reply;
+    bool overwritten;
+  };
+  std::vector<Answer> answers_;
+  std::vector<Group*> applied_;  // groups with entries in batch_
+  bool write_stalled_ = false;
+
+  // Read rounds (G3).
+  struct QueuedRead {
+    PartitionId group;
+    Token token;
+  };
+  std::vector<QueuedRead> queued_reads_;
+  size_t round_outstanding_ = 0;
+  Time round_deadline_;
+  TimerId round_timer_ = 0;
+
+  // Lazy heap of (deadline, position in groups_).
+  using Due = std::pair<Time, size_t>;
+  std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;
+  TimerId timer_ = 0;
+  Time timer_at_ = Time::max();
+
+  TimerId stall_timer_ = 0;
+  TimerId flush_timer_ = 0;
+  bool flushing_ = false;
+  std::vector<Callback<void()>> flush_waiters_;
+  Watermark stamp_seen_;
+};
+
+}  // namespace kahuna::node

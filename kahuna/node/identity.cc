@@ -1,0 +1,159 @@
+#include "kahuna/node/identity.h"
+
+#include <flatbuffers/flatbuffers.h>
+
+#include "runtime/hash.h"
+#include "schemas/meta_generated.h"
+
+namespace kahuna::node {
+namespace {
+
+constexpr uint32_t kFormat = 1;
+constexpr size_t kMembersMax = 9;
+constexpr size_t kPartitionsMax = 4096;
+// File: u32 length, u32 crc32c of the rest, then the FlatBuffer, 8-aligned.
+constexpr size_t kPrefixBytes = 8;
+constexpr size_t kFileBytesMax = 1 << 20;
+
+flatbuffers::Offset<meta::Founding> build(flatbuffers::FlatBufferBuilder& b, const Founding& f) {
+  std::vector<flatbuffers::Offset<meta::FoundingMember>> members;
+  for (const FoundingMember& m : f.members) {
+    members.push_back(meta::CreateFoundingMember(b, m.node.value(), b.CreateString(m.name),
+                                                 b.CreateString(to_string(m.address)),
+                                                 m.incarnation));
+  }
+  return meta::CreateFounding(b, f.cluster.value(), b.CreateVector(members),
+                              static_cast<uint32_t>(f.partitions), f.level.value());
+}
+
+Result<Founding> unpack(const meta::Founding& stored) {
+  Founding f;
+  f.cluster = ClusterId(stored.cluster());
+  f.partitions = stored.partitions();
+  f.level = SemanticLevel(stored.level());
+  if (!stored.members() || stored.members()->size() == 0 || stored.members()->size() > kMembersMax ||
+      f.partitions == 0 || f.partitions > kPartitionsMax || !f.cluster)
+    return fail(ErrorCode::kDamaged, "the founding record is not well formed");
+  for (const auto* m : *stored.members()) {
+    if (!m->name() || !m->address() || m->node() == 0)
+      return fail(ErrorCode::kDamaged, "a founding member is not well formed");
+    ASSIGN_OR_RETURN(Address address, parse_address(m->address()->string_view()));
+    f.members.push_back({NodeId(m->node()), m->name()->str(), address, m->incarnation()});
+  }
+  return f;
+}
+
+}  // namespace
+
+std::string encode_founding(const Founding& founding) {
+  flatbuffers::FlatBufferBuilder b;
+  b.Finish(build(b, founding));
+  return {reinterpret_cast<const char*>(b.GetBufferPointer()), b.GetSize()};
+}
+
+Result<Founding> decode_founding(ByteView bytes) {
+  flatbuffers::Verifier verifier(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+  if (!verifier.VerifyBuffer<meta::Founding>(nullptr))
+    return fail(ErrorCode::kDamaged, "the founding record does not verify");
+  return unpack(*flatbuffers::GetRoot<meta::Founding>(bytes.data()));
+}
+
+Result<std::unique_ptr<Identity>> Identity::load(Suspend s, Host& host, const std::string& name) {
+  Disk& disk = *host.disk;
+  auto identity = std::unique_ptr<Identity>(new Identity);
+  auto lock = open(s, disk, "lock", {.create = true, .write = true, .lock = true});
+  if (!lock) {
+    if (lock.error().code == ErrorCode::kInUse)
+      return fail(ErrorCode::kInUse, "another server is running on data directory " +
+                                         disk.native_path("") +
+                                         "; stop it or give this one another --data");
+    return fail(std::move(lock.error()));
+  }
+  identity->lock_ = std::move(*lock);
+
+  auto file = open(s, disk, "identity", {});
+  if (!file) {
+    if (file.error().code != ErrorCode::kNotFound) return fail(std::move(file.error()));
+    ASSIGN_OR_RETURN(std::vector<std::string> names, list(s, disk, ""));
+    for (const std::string& found : names) {
+      if (found != "lock" && found != "identity.tmp")
+        return fail(ErrorCode::kDamaged, "data directory " + disk.native_path("") + " holds '" + found +
+                                             "' but no identity file; use an empty directory, or "
+                                             "restore the one this data came from");
+    }
+    identity->node_ = NodeId(host.random("node-id").next() | 1);
+    identity->name_ = name;
+    identity->boot_ = 1;
+    RETURN_IF_ERROR(identity->store(s, host));
+    return identity;
+  }
+
+  // The buffer lives as long as the File: a cancelled fiber leaves no operation without memory.
+  uint64_t size = (*file)->size();
+  if (size < kPrefixBytes || size > kFileBytesMax)
+    return fail(ErrorCode::kDamaged, "the identity file has an impossible size");
+  Payload bytes(std::string(size, '\0'));
+  auto* data = const_cast<std::byte*>(bytes.data());
+  ASSIGN_OR_RETURN(size_t n, read_whole(s, **file, 0, {data, size}));
+  uint32_t length = 0, crc = 0;
+  std::memcpy(&length, data, 4);
+  std::memcpy(&crc, data + 4, 4);
+  if (n != size || length != size - kPrefixBytes ||
+      crc != crc32c({data + kPrefixBytes, length}))
+    return fail(ErrorCode::kDamaged, "the identity file fails its checksum; this directory's node must "
+                                     "be replaced: start it on an empty directory");
+  flatbuffers::Verifier verifier(reinterpret_cast<uint8_t*>(data + kPrefixBytes), length);
+  if (!meta::VerifyIdentityBuffer(verifier))
+    return fail(ErrorCode::kVersion, "the identity file is of a layout this version does not know");
+  const meta::Identity& stored = *meta::GetIdentity(data + kPrefixBytes);
+  if (stored.format() != kFormat)
+    return fail(ErrorCode::kVersion,
+                "data directory " + disk.native_path("") + " has layout version " +
+                    std::to_string(stored.format()) + ", this server reads version " +
+                    std::to_string(kFormat) + "; run the server version that wrote it");
+  identity->node_ = NodeId(stored.node());
+  identity->boot_ = stored.boot() + 1;
+  identity->name_ = stored.name() ? stored.name()->str() : "";
+  if (identity->name_ != name)
+    return fail(ErrorCode::kInvalid, "data directory " + disk.native_path("") + " belongs to node '" +
+                                         identity->name_ + "', not '" + name +
+                                         "'; fix --name or --data");
+  if (stored.founding()) {
+    ASSIGN_OR_RETURN(identity->founding_, unpack(*stored.founding()));
+  }
+  RETURN_IF_ERROR(identity->store(s, host));
+  return identity;
+}
+
+Result<> Identity::found(Suspend s, Host& host, Founding founding) {
+  CHECK(!founding_);
+  founding_ = std::move(founding);
+  return store(s, host);
+}
+
+Result<> Identity::store(Suspend s, Host& host) {
+  flatbuffers::FlatBufferBuilder b;
+  auto name = b.CreateString(name_);
+  flatbuffers::Offset<meta::Founding> founding;
+  if (founding_) founding = build(b, *founding_);
+  meta::FinishIdentityBuffer(b, meta::CreateIdentity(b, kFormat, node_.value(), boot_, name, founding));
+  std::string bytes(kPrefixBytes, '\0');
+  bytes.append(reinterpret_cast<const char*>(b.GetBufferPointer()), b.GetSize());
+  uint32_t length = b.GetSize();
+  uint32_t crc = crc32c(as_bytes(std::string_view(bytes).substr(kPrefixBytes)));
+  std::memcpy(bytes.data(), &length, 4);
+  std::memcpy(bytes.data() + 4, &crc, 4);
+  Payload stable(bytes);
+
+  Disk& disk = *host.disk;
+  (void)remove(s, disk, "identity.tmp");
+  ASSIGN_OR_RETURN(std::unique_ptr<File> file,
+                   open(s, disk, "identity.tmp", {.create = true, .write = true}));
+  RETURN_IF_ERROR(write_whole(s, *file, 0, stable.view()));
+  RETURN_IF_ERROR(sync(s, *file));
+  file.reset();
+  RETURN_IF_ERROR(rename(s, disk, "identity.tmp", "identity"));
+  return sync_dir(s, disk, "");
+}
+
+}  // namespace kahuna::node

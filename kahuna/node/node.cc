@@ -1,0 +1,501 @@
+#include "kahuna/node/node.h"
+
+#include <algorithm>
+#include <map>
+
+#include "kahuna/node/dialer.h"
+#include "kahuna/node/groups.h"
+#include "kahuna/node/identity.h"
+#include "kahuna/node/service.h"
+#include "kahuna/node/wire.h"
+#include "kahuna/partition/position.h"
+#include "net/codec/frame.h"
+#include "runtime/probe.h"
+
+namespace kahuna::node {
+namespace {
+
+constexpr size_t kSessionsMax = 20'000;
+// A turn's messages to one peer are cut into frames of about this size.
+constexpr size_t kBatchBytesMax = 1024 * 1024;
+
+bool valid_name(std::string_view name) {
+  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
+  });
+}
+
+Result<> validate(const Options& o) {
+  if (!valid_name(o.name))
+    return fail(ErrorCode::kInvalid, "bad node name '" + o.name + "': use 1..64 of letters, digits, '-', '_', '.'");
+  if (o.founders.empty() || o.founders.size() > 9)
+    return fail(ErrorCode::kInvalid, "name 1..9 founders, for example --founders n1=127.0.0.1:2073,n2=…");
+  bool self = false;
+  for (size_t i = 0; i < o.founders.size(); ++i) {
+    if (!valid_name(o.founders[i].name))
+      return fail(ErrorCode::kInvalid, "bad founder name '" + o.founders[i].name + "'");
+    for (size_t j = 0; j < i; ++j)
+      if (o.founders[i].name == o.founders[j].name || o.founders[i].address == o.founders[j].address)
+        return fail(ErrorCode::kInvalid, "founder '" + o.founders[i].name + "' is listed twice");
+    self = self || o.founders[i].name == o.name;
+  }
+  if (!self) return fail(ErrorCode::kInvalid, "node '" + o.name + "' is not among its own founders");
+  if (o.partitions < 1 || o.partitions > 4096)
+    return fail(ErrorCode::kInvalid, "the number of partitions must be 1..4096");
+  return {};
+}
+
+class NodeImpl final : public Node,
+                       public Groups::Hooks,
+                       public Service::Hooks,
+                       public Dialer::Hooks,
+                       public codec::FrameConnection::Owner {
+ public:
+  NodeImpl(Host& host, Options options, Callback<void(Error)> on_fatal, Observer* observer)
+      : host_(host), options_(std::move(options)), on_fatal_(std::move(on_fatal)), observer_(observer),
+        service_(host_, *this, options_), fibers_(*host.clock, *host.scheduler) {}
+
+  ~NodeImpl() override {
+    alive_.reset();
+    fibers_.cancel_all();
+    listener_.reset();
+    sessions_.clear();
+    dialers_.clear();
+    groups_.reset();
+    journal_.reset();
+    engine_.reset();
+  }
+
+  void start() {
+    if (auto valid = validate(options_); !valid) return fatal_later(valid.error());
+    fibers_.spawn("boot", [this](Suspend s) {
+      if (auto booted = boot(s); !booted) fatal_later(booted.error());
+    });
+  }
+
+  // --- Node ---
+  void shut_down(Callback<void()> done) override {
+    listener_.reset();
+    SOMETIMES(node_shut_down_gracefully);
+    if (!groups_) return host_.scheduler->post(std::move(done));
+    groups_->flush(std::move(done));
+  }
+  bool booted() const override { return groups_ != nullptr; }
+  NodeId id() const override { return identity_ ? identity_->node() : NodeId(); }
+  Address address() const override { return listener_ ? listener_->address() : Address(); }
+  std::vector<PartitionId> partitions() const override {
+    return groups_ ? groups_->ids() : std::vector<PartitionId>();
+  }
+  const raft::Replica* replica(PartitionId id) const override {
+    return groups_ ? groups_->replica(id) : nullptr;
+  }
+  const partition::StateMachine* state(PartitionId id) const override {
+    return groups_ ? groups_->state(id) : nullptr;
+  }
+  const engine::Engine* engine() const override { return engine_.get(); }
+  std::string status_json() const override;
+
+  // --- Groups::Hooks ---
+  void send(const raft::Message& message) override {
+    Dialer* dialer = dialer_of(message.to.node);
+    if (!dialer || !dialer->up()) return;
+    dialer->outbox.add(message);
+    if (dialer->outbox.bytes() >= kBatchBytesMax) flush(*dialer);
+  }
+  void messages_sent() override {
+    for (auto& dialer : dialers_)
+      if (dialer->up() && !dialer->outbox.empty()) flush(*dialer);
+  }
+  void on_write(Token token, Result<partition::Reply> reply) override { service_.on_write(token, std::move(reply)); }
+  void on_read(Token token, Result<> granted) override { service_.on_read(token, std::move(granted)); }
+  void on_stopped(Error reason) override { fatal_later(std::move(reason)); }
+
+  // --- Service::Hooks ---
+  void respond(uint64_t session, ByteView response) override {
+    auto it = sessions_.find(session);
+    if (it == sessions_.end()) return;
+    // A client that does not read its answers loses its connection, not our memory.
+    if (!it->second.connection->send(codec::FrameKind::kResponse, response)) close_soon(session);
+  }
+  Result<> forward(NodeId to, ByteView request) override {
+    Dialer* dialer = dialer_of(to);
+    if (!dialer) return fail(ErrorCode::kUnavailable, "the leader is not a known node");
+    return dialer->send(codec::FrameKind::kRequest, request);
+  }
+  std::string address_of(NodeId node) const override;
+
+  // --- Dialer::Hooks ---
+  Hello greeting() const override;
+  Result<> on_greeted(Dialer& dialer, const Hello& hello) override;
+  void on_response(Dialer&, ByteView payload) override {
+    if (const wire::Response* response = decode_response(payload)) service_.on_response(*response);
+  }
+  void on_down(Dialer& dialer) override {
+    if (!dialer.node) return;
+    service_.on_peer_down(dialer.node);
+    if (groups_) groups_->peer_disconnected(dialer.node);
+  }
+
+  // --- accepted connections ---
+  void on_frame(codec::FrameConnection& connection, codec::FrameKind kind, ByteView payload) override;
+  void on_disconnect(codec::FrameConnection& connection, Error reason) override;
+
+ private:
+  struct Session {
+    std::unique_ptr<codec::FrameConnection> connection;
+    bool greeted = false;
+    wire::Role role = wire::Role::Client;
+    NodeId node;
+    uint64_t boot = 0;
+  };
+
+  Result<> boot(Suspend s);
+  Result<> start_groups(Suspend s);
+  void accept(std::unique_ptr<Stream> stream);
+  void greet(Session& session, uint64_t id, ByteView payload);
+  Result<> judge_peer(const Hello& hello) const;
+  void on_peer_batch(Session& session, const wire::PeerBatch& batch);
+  void consider_founding();
+  void adopt_founding(Founding founding);
+  void offer_founding(Dialer& dialer);
+  void flush(Dialer& dialer) {
+    (void)dialer.send(codec::FrameKind::kPeer,
+                      dialer.outbox.finish(identity_->node(), dialer.node, service_.watermark()));
+    dialer.outbox.clear();
+  }
+  void close_soon(uint64_t session);
+  Dialer* dialer_of(NodeId node) const {
+    for (const auto& dialer : dialers_)
+      if (dialer->node == node) return dialer.get();
+    return nullptr;
+  }
+  const FoundingMember* member(NodeId node) const {
+    if (!identity_ || !identity_->founding()) return nullptr;
+    for (const FoundingMember& m : identity_->founding()->members)
+      if (m.node == node) return &m;
+    return nullptr;
+  }
+  // A node's configured address wins over the one it was founded with.
+  Address address_for(const std::string& name, const Address& otherwise) const {
+    for (const Founder& f : options_.founders)
+      if (f.name == name) return f.address;
+    return otherwise;
+  }
+  void fatal_later(Error error) {
+    if (!on_fatal_ || failing_) return;
+    failing_ = true;
+    host_.scheduler->post([this, error, alive = std::weak_ptr<char>(alive_)] {
+      if (!alive.expired()) std::exchange(on_fatal_, {})(error);
+    });
+  }
+
+  Host& host_;
+  const Options options_;
+  Callback<void(Error)> on_fatal_;
+  Observer* observer_;
+  std::shared_ptr<char> alive_ = std::make_shared<char>();
+  bool failing_ = false;
+
+  std::unique_ptr<Identity> identity_;
+  std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<journal::Journal> journal_;
+  Service service_;
+  std::unique_ptr<Groups> groups_;
+  std::vector<std::unique_ptr<Dialer>> dialers_;  // in the founders' order
+  std::unique_ptr<Listener> listener_;
+  std::map<uint64_t, Session> sessions_;
+  uint64_t next_session_ = 1;
+  std::map<NodeId, uint64_t> boots_;           // highest boot number heard of, per peer
+  std::optional<Founding> offered_founding_;   // to be made durable
+  bool founding_now_ = false;
+  Fibers fibers_;
+};
+
+// --- boot ---
+
+Result<> NodeImpl::boot(Suspend s) {
+  ASSIGN_OR_RETURN(identity_, Identity::load(s, host_, options_.name));
+  ASSIGN_OR_RETURN(engine_, options_.open_engine(s, host_, fibers_));
+  ASSIGN_OR_RETURN(journal_, journal::Journal::open(
+                                 s, host_, fibers_, options_.journal,
+                                 [this, alive = std::weak_ptr<char>(alive_)](Error error) {
+                                   if (!alive.expired()) fatal_later(std::move(error));
+                                 }));
+  ASSIGN_OR_RETURN(listener_, host_.network->listen(options_.listen, [this](std::unique_ptr<Stream> stream) {
+                     accept(std::move(stream));
+                   }));
+  for (const Founder& f : options_.founders)
+    if (f.name != options_.name)
+      dialers_.push_back(std::make_unique<Dialer>(host_, *this, f.name, f.address));
+  if (identity_->founding()) return start_groups(s);
+  consider_founding();
+  return {};
+}
+
+Result<> NodeImpl::start_groups(Suspend) {
+  const Founding& founding = *identity_->founding();
+  auto groups = std::make_unique<Groups>(host_, *this, *journal_, *engine_, identity_->node(), options_, observer_);
+  std::vector<ReplicaId> voters;
+  for (const FoundingMember& m : founding.members) voters.push_back({m.node, m.incarnation});
+  std::sort(voters.begin(), voters.end());
+  auto recovered = journal_->take_recovered();
+  std::vector<partition::Descriptor> descriptors = partition::founding_descriptors(founding.partitions);
+  for (const partition::Descriptor& d : descriptors) {
+    RETURN_IF_ERROR(groups->add(d, voters, std::move(recovered[d.id])));
+  }
+  groups_ = std::move(groups);
+  service_.open(*groups_, std::move(descriptors), identity_->node());
+  groups_->start();
+  return {};
+}
+
+// --- founding: the first listed founder mints, when it has met all the others unfounded ---
+
+void NodeImpl::consider_founding() {
+  if (identity_->founding() || founding_now_ || options_.founders.front().name != options_.name) return;
+  Founding founding;
+  for (const Founder& f : options_.founders) {
+    NodeId node = identity_->node();
+    if (f.name != options_.name) {
+      auto it = std::find_if(dialers_.begin(), dialers_.end(), [&](const auto& d) { return d->name() == f.name; });
+      if (!(*it)->up()) return;
+      node = (*it)->node;
+    }
+    founding.members.push_back({node, f.name, f.address, 1});
+  }
+  founding.cluster = ClusterId(host_.random("cluster-id").next() | 1);
+  founding.partitions = options_.partitions;
+  adopt_founding(std::move(founding));
+}
+
+void NodeImpl::adopt_founding(Founding founding) {
+  if (identity_->founding() || founding_now_) return;
+  founding_now_ = true;
+  offered_founding_ = std::move(founding);
+  fibers_.spawn("found", [this](Suspend s) {
+    auto stored = identity_->found(s, host_, std::move(*offered_founding_));
+    if (stored) stored = start_groups(s);
+    if (!stored) return fatal_later(stored.error());
+    for (auto& dialer : dialers_)
+      if (dialer->up()) offer_founding(*dialer);
+  });
+}
+
+void NodeImpl::offer_founding(Dialer& dialer) {
+  if (!identity_->founding()) return;
+  dialer.outbox.set_founding(encode_founding(*identity_->founding()), false);
+  flush(dialer);
+}
+
+// --- peers ---
+
+Hello NodeImpl::greeting() const {
+  Hello h;
+  h.role = wire::Role::Node;
+  h.node = id();
+  h.boot = identity_ ? identity_->boot() : 0;
+  h.name = options_.name;
+  h.watermark = service_.watermark();
+  h.address = to_string(address_for(options_.name, options_.listen));
+  if (identity_ && identity_->founding()) {
+    h.founded = true;
+    h.cluster = identity_->founding()->cluster;
+    for (const FoundingMember& m : identity_->founding()->members)
+      h.members.push_back({m.node, m.name, to_string(address_for(m.name, m.address))});
+  }
+  return h;
+}
+
+Result<> NodeImpl::judge_peer(const Hello& hello) const {
+  if (!identity_ || hello.node == identity_->node() || !hello.node)
+    return fail(ErrorCode::kInvalid, "a node cannot be its own peer");
+  const auto& founding = identity_->founding();
+  if (founding && hello.cluster && hello.cluster != founding->cluster)
+    return fail(ErrorCode::kWrongCluster, "node '" + hello.name + "' belongs to another cluster; check --founders and --data");
+  if (founding && !member(hello.node))
+    return fail(ErrorCode::kWrongCluster, "node '" + hello.name + "' is not a member of this cluster: its data directory is new or "
+                                          "was replaced; a lost directory cannot rejoin under its old name");
+  if (!founding && std::none_of(options_.founders.begin(), options_.founders.end(),
+                                [&](const Founder& f) { return f.name == hello.name; }))
+    return fail(ErrorCode::kWrongCluster, "node '" + hello.name + "' is not among this node's --founders");
+  if (auto it = boots_.find(hello.node); it != boots_.end() && hello.boot < it->second)
+    return fail(ErrorCode::kWrongCluster, "node '" + hello.name + "' speaks from an earlier boot");
+  return {};
+}
+
+Result<> NodeImpl::on_greeted(Dialer& dialer, const Hello& hello) {
+  RETURN_IF_ERROR(judge_peer(hello));
+  if (hello.role != wire::Role::Node || hello.name != dialer.name())
+    return fail(ErrorCode::kWrongCluster, "the node at " + to_string(dialer.address()) + " is '" + hello.name + "', not '" + dialer.name() + "'");
+  dialer.node = hello.node;
+  boots_[hello.node] = std::max(boots_[hello.node], hello.boot);
+  service_.hear(hello.watermark);
+  // The dialer counts as up only after this returns.
+  host_.scheduler->post([this, alive = std::weak_ptr<char>(alive_), name = dialer.name(), founded = hello.founded] {
+    if (alive.expired()) return;
+    for (auto& d : dialers_)
+      if (d->name() == name && d->up() && !founded) offer_founding(*d);
+    consider_founding();
+  });
+  return {};
+}
+
+void NodeImpl::on_peer_batch(Session& session, const wire::PeerBatch& batch) {
+  if (NodeId(batch.from()) != session.node || NodeId(batch.to()) != identity_->node()) return;
+  service_.hear(Watermark(batch.watermark()));
+  if (batch.founding() && !identity_->founding()) {
+    auto founding = decode_founding(as_bytes(text_of(batch.founding())));
+    if (founding) {
+      bool listed = std::any_of(founding->members.begin(), founding->members.end(), [&](const FoundingMember& m) {
+        return m.node == identity_->node() && m.name == options_.name;
+      });
+      if (!listed)
+        return fatal_later({ErrorCode::kWrongCluster, "this cluster was founded without this data directory; a node whose "
+                                                      "directory was lost cannot rejoin under its old name"});
+      adopt_founding(std::move(*founding));
+    }
+  }
+  if (!groups_) return;
+  NodeId from = session.node, to = identity_->node();
+  if (batch.messages())
+    for (const auto* m : *batch.messages()) groups_->receive(to_message(*m, from, to));
+  if (batch.heartbeats())
+    for (const auto* h : *batch.heartbeats()) groups_->receive(to_message(*h, false, from, to));
+  if (batch.heartbeat_replies())
+    for (const auto* h : *batch.heartbeat_replies()) groups_->receive(to_message(*h, true, from, to));
+}
+
+// --- accepted connections ---
+
+void NodeImpl::accept(std::unique_ptr<Stream> stream) {
+  if (sessions_.size() >= kSessionsMax) return;  // closes it
+  uint64_t id = next_session_++;
+  Session session;
+  session.connection = std::make_unique<codec::FrameConnection>(*host_.scheduler, std::move(stream), *this,
+                                                                codec::FrameConnection::Options{});
+  session.connection->tag = id;
+  sessions_.emplace(id, std::move(session));
+}
+
+void NodeImpl::on_frame(codec::FrameConnection& connection, codec::FrameKind kind, ByteView payload) {
+  uint64_t id = connection.tag;
+  Session& session = sessions_.find(id)->second;
+  if (!session.greeted) {
+    if (kind != codec::FrameKind::kHello) {
+      sessions_.erase(id);
+      return;
+    }
+    return greet(session, id, payload);
+  }
+  if (kind == codec::FrameKind::kRequest) {
+    const wire::Request* request = decode_request(payload);
+    if (!request || (request->forwarded() && session.role != wire::Role::Node)) {
+      sessions_.erase(id);
+      return;
+    }
+    return service_.on_request(id, *request);
+  }
+  if (kind == codec::FrameKind::kPeer && session.role == wire::Role::Node) {
+    if (const wire::PeerBatch* batch = decode_peer_batch(payload)) return on_peer_batch(session, *batch);
+  }
+  sessions_.erase(id);
+}
+
+void NodeImpl::greet(Session& session, uint64_t id, ByteView payload) {
+  auto hello = decode_hello(payload);
+  Hello answer = greeting();
+  Result<> accepted;
+  if (!hello) {
+    accepted = fail(hello.error());
+  } else if (hello->role == wire::Role::Node) {
+    accepted = judge_peer(*hello);
+  } else if (hello->cluster && answer.cluster && hello->cluster != answer.cluster) {
+    accepted = fail(ErrorCode::kWrongCluster, "this node belongs to another cluster than the one this client talked to before; "
+                                              "check --endpoints");
+  }
+  if (!accepted) answer.refused = accepted.error().text;
+  (void)session.connection->send(codec::FrameKind::kHello, as_bytes(encode_hello(answer)));
+  if (!accepted) return close_soon(id);
+  session.greeted = true;
+  session.role = hello->role;
+  service_.hear(hello->watermark);
+  if (hello->role != wire::Role::Node) return;
+  session.node = hello->node;
+  session.boot = hello->boot;
+  boots_[hello->node] = std::max(boots_[hello->node], hello->boot);
+  // Connections of an earlier boot of the same node speak for nobody any more.
+  for (auto it = sessions_.begin(); it != sessions_.end();) {
+    bool stale = it->second.node == hello->node && it->second.boot < hello->boot;
+    if (stale) SOMETIMES(stale_peer_connection_closed);
+    it = stale ? sessions_.erase(it) : std::next(it);
+  }
+}
+
+void NodeImpl::on_disconnect(codec::FrameConnection& connection, Error) {
+  auto it = sessions_.find(connection.tag);
+  NodeId node = it->second.node;
+  uint64_t boot = it->second.boot;
+  sessions_.erase(it);
+  if (groups_ && node && boots_[node] == boot) groups_->peer_disconnected(node);
+}
+
+void NodeImpl::close_soon(uint64_t session) {
+  // Not at once: what was just queued is sent at the end of this turn.
+  host_.clock->call_at(host_.clock->now() + Duration::millis(100), [this, session, alive = std::weak_ptr<char>(alive_)] {
+    if (!alive.expired()) sessions_.erase(session);
+  });
+}
+
+// --- status ---
+
+std::string NodeImpl::address_of(NodeId node) const {
+  const FoundingMember* m = member(node);
+  return m ? to_string(address_for(m->name, m->address)) : std::string();
+}
+
+std::string NodeImpl::status_json() const {
+  auto number = [](uint64_t v) { return std::to_string(v); };
+  std::string out = "{\"name\":\"" + options_.name + "\",\"node\":\"" + number(id().value()) + "\",\"boot\":" +
+                    number(identity_ ? identity_->boot() : 0) + ",\"serving\":" + (groups_ ? "true" : "false");
+  out += ",\"cluster\":\"" + number(identity_ && identity_->founding() ? identity_->founding()->cluster.value() : 0) + "\"";
+  out += ",\"watermark\":" + number(service_.watermark().value()) + ",\"in_flight\":" + number(service_.in_flight()) +
+         ",\"sessions\":" + number(sessions_.size());
+  out += ",\"peers\":[";
+  for (size_t i = 0; i < dialers_.size(); ++i) {
+    const Dialer& d = *dialers_[i];
+    out += std::string(i ? "," : "") + "{\"name\":\"" + d.name() + "\",\"address\":\"" + to_string(d.address()) +
+           "\",\"connected\":" + (d.up() ? "true" : "false") + "}";
+  }
+  out += "],\"partitions\":[";
+  static constexpr const char* kRoles[] = {"follower", "pre-candidate", "candidate", "leader"};
+  bool first = true;
+  for (PartitionId partition : partitions()) {
+    raft::Status s = replica(partition)->status();
+    const FoundingMember* leader = member(s.leader.node);
+    out += std::string(first ? "" : ",") + "{\"id\":" + number(partition.value()) + ",\"role\":\"" +
+           kRoles[static_cast<int>(s.role)] + "\",\"leader\":\"" + (leader ? leader->name : "") + "\",\"term\":" +
+           number(s.hard_state.term.value()) + ",\"last\":" + number(s.last.index.value()) + ",\"commit\":" +
+           number(s.commit.value()) + ",\"applied\":" + number(s.applied.value()) + ",\"base\":" +
+           number(s.base.index.value()) + "}";
+    first = false;
+  }
+  out += "]";
+  if (journal_) {
+    const journal::Statistics& j = journal_->statistics();
+    out += ",\"journal\":{\"batches\":" + number(j.batches) + ",\"syncs\":" + number(j.syncs) + ",\"bytes\":" +
+           number(j.bytes) + ",\"records\":" + number(j.records) + ",\"segments\":" + number(j.segments) + "}";
+  }
+  return out + "}";
+}
+
+}  // namespace
+
+std::unique_ptr<Node> Node::start(Host& host, Options options, Callback<void(Error)> on_fatal,
+                                  Observer* observer) {
+  auto node = std::make_unique<NodeImpl>(host, std::move(options), std::move(on_fatal), observer);
+  node->start();
+  return node;
+}
+
+}  // namespace kahuna::node

@@ -1,0 +1,98 @@
+// Client requests: validated, routed, proposed or read or forwarded, answered exactly once.
+//
+//   S1 an answer says "not done" only when that is provable; otherwise kUnknown (DESIGN §8);
+//   S2 a request that was forwarded to this node is never forwarded again;
+//   S3 every accepted request ends by its deadline.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "kahuna/node/groups.h"
+#include "kahuna/node/node.h"
+#include "kahuna/node/wire.h"
+
+namespace kahuna::node {
+
+class Service {
+ public:
+  class Hooks {
+   public:
+    virtual ~Hooks() = default;
+    // Sends an encoded Response to a session, if it still exists.
+    virtual void respond(uint64_t session, ByteView response) = 0;
+    // Sends an encoded Request to a node; kUnavailable when there is no connection.
+    virtual Result<> forward(NodeId to, ByteView request) = 0;
+    virtual std::string address_of(NodeId node) const = 0;
+    virtual std::string status_json() const = 0;
+  };
+
+  static constexpr Duration kDeadlineGrain = Duration::millis(64);
+  static constexpr Duration kTimeoutMax = Duration::seconds(300);
+
+  Service(Host& host, Hooks& hooks, const Options& options);
+  ~Service();
+
+  // The cluster is founded and recovered: from now on requests are served.
+  void open(Groups& groups, std::vector<partition::Descriptor> descriptors, NodeId self);
+
+  void on_request(uint64_t session, const wire::Request& request);
+  // A peer's answer to a forwarded request.
+  void on_response(const wire::Response& response);
+  // Everything forwarded to that node on the connection that broke.
+  void on_peer_down(NodeId node);
+
+  // From Groups.
+  void on_write(Token token, Result<partition::Reply> reply);
+  void on_read(Token token, Result<> granted);
+
+  void hear(Watermark watermark) { watermark_ = std::max(watermark_, watermark); }
+  Watermark watermark() const { return watermark_; }
+  size_t in_flight() const { return in_flight_; }
+
+ private:
+  struct Pending {
+    uint32_t generation = 1;
+    bool used = false;
+    uint64_t session = 0, request = 0;
+    wire::RequestKind kind = wire::RequestKind::None;
+    PartitionId partition;
+    NodeId forwarded_to;  // none: local
+    std::string key, cursor;
+    uint32_t limit = 0;
+    bool is_write() const {
+      return kind == wire::RequestKind::Set || kind == wire::RequestKind::Delete;
+    }
+  };
+  struct Answer;  // the fields of a Response
+
+  Token add(uint64_t session, const wire::Request& request, PartitionId partition);
+  Pending* find(Token token);
+  void remove(Token token);
+  void serve_locally(uint64_t session, const wire::Request& request, PartitionId partition);
+  void forward(uint64_t session, const wire::Request& request, PartitionId partition, NodeId leader);
+  void answer_read(Token token, Pending& pending);
+  void finish(Token token, Answer& answer);
+  void refuse(uint64_t session, uint64_t request, Error error, const PartitionId* partition = nullptr);
+  void send(uint64_t session, const Answer& answer);
+  void expire();
+
+  Host& host_;
+  Hooks& hooks_;
+  const Options& options_;
+  Groups* groups_ = nullptr;
+  NodeId self_;
+  std::vector<partition::Descriptor> descriptors_;
+  Watermark watermark_;
+
+  std::vector<Pending> pending_;
+  std::vector<uint32_t> free_;
+  size_t in_flight_ = 0;
+  std::map<Time, std::vector<Token>> deadlines_;  // rounded up to the grain
+  TimerId timer_ = 0;
+  Time timer_at_ = Time::max();
+  flatbuffers::FlatBufferBuilder builder_{1024};
+};
+
+}  // namespace kahuna::node

@@ -1,0 +1,164 @@
+#include "kahuna/node/wire.h"
+
+#include "runtime/check.h"
+
+namespace kahuna::node {
+namespace {
+
+constexpr size_t kTablesMax = 1'000'000;
+
+template <class Table>
+const Table* verified(ByteView bytes) {
+  flatbuffers::Verifier verifier(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(),
+                                 /*max_depth=*/16, kTablesMax);
+  if (bytes.empty() || !verifier.VerifyBuffer<Table>(nullptr)) return nullptr;
+  return flatbuffers::GetRoot<Table>(bytes.data());
+}
+
+std::string str(const flatbuffers::String* s) { return s ? s->str() : std::string(); }
+
+}  // namespace
+
+std::string encode_hello(const Hello& h) {
+  flatbuffers::FlatBufferBuilder b;
+  std::vector<flatbuffers::Offset<wire::Member>> members;
+  for (const HelloMember& m : h.members)
+    members.push_back(wire::CreateMember(b, m.node.value(), b.CreateString(m.name),
+                                         b.CreateString(m.address)));
+  auto name = b.CreateString(h.name), refused = b.CreateString(h.refused),
+       address = b.CreateString(h.address);
+  auto list = b.CreateVector(members);
+  b.Finish(wire::CreateHello(b, kProtocolVersion, h.role, h.cluster.value(), h.node.value(), h.boot,
+                             kCurrentSemanticLevel.value(), h.watermark.value(), name, refused,
+                             address, list, h.founded));
+  return {reinterpret_cast<const char*>(b.GetBufferPointer()), b.GetSize()};
+}
+
+Result<Hello> decode_hello(ByteView bytes) {
+  const wire::Hello* w = verified<wire::Hello>(bytes);
+  if (!w) return fail(ErrorCode::kDamaged, "the greeting does not verify");
+  if (w->protocol() != kProtocolVersion)
+    return fail(ErrorCode::kVersion, "the other side speaks protocol " +
+                                         std::to_string(w->protocol()) + ", this one speaks " +
+                                         std::to_string(kProtocolVersion));
+  Hello h;
+  h.role = w->role();
+  h.cluster = ClusterId(w->cluster());
+  h.node = NodeId(w->node());
+  h.boot = w->boot();
+  h.watermark = Watermark(w->watermark());
+  h.name = str(w->name());
+  h.address = str(w->address());
+  h.refused = str(w->refused());
+  h.founded = w->founded();
+  if (w->members())
+    for (const auto* m : *w->members())
+      h.members.push_back({NodeId(m->node()), str(m->name()), str(m->address())});
+  return h;
+}
+
+void PeerBatchBuilder::add(const raft::Message& m) {
+  if (m.kind == raft::MessageKind::kHeartbeat || m.kind == raft::MessageKind::kHeartbeatReply) {
+    auto& list = m.kind == raft::MessageKind::kHeartbeat ? heartbeats_ : replies_;
+    list.emplace_back(m.group.value(), m.term.value(), m.commit.value(), m.trim.value(), m.round,
+                      m.match.index.value(), m.match.term.value(), m.from.incarnation,
+                      m.to.incarnation, m.rejected ? 1u : 0u);
+    return;
+  }
+  std::vector<flatbuffers::Offset<wire::Entry>> entries;
+  entries.reserve(m.entries.size());
+  for (const raft::Entry& e : m.entries) {
+    auto payload = builder_.CreateVector(reinterpret_cast<const uint8_t*>(e.payload.view().data()),
+                                         e.payload.size());
+    entries.push_back(wire::CreateEntry(builder_, e.index.value(), e.term.value(),
+                                        static_cast<uint8_t>(e.kind), e.level.value(), payload));
+  }
+  flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<wire::Entry>>> list;
+  if (!entries.empty()) list = builder_.CreateVector(entries);
+  messages_.push_back(wire::CreateRaftMessage(
+      builder_, static_cast<uint8_t>(m.kind), m.group.value(), m.from.incarnation,
+      m.to.incarnation, m.term.value(), m.prev.index.value(), m.prev.term.value(),
+      m.commit.value(), m.trim.value(), m.match.index.value(), m.match.term.value(), m.rejected,
+      list));
+}
+
+void PeerBatchBuilder::set_founding(std::string encoded, bool accepted) {
+  founding_ = std::move(encoded);
+  founding_accepted_ = accepted;
+}
+
+bool PeerBatchBuilder::empty() const {
+  return messages_.empty() && heartbeats_.empty() && replies_.empty() && founding_.empty() &&
+         !founding_accepted_;
+}
+
+ByteView PeerBatchBuilder::finish(NodeId from, NodeId to, Watermark watermark) {
+  auto& b = builder_;
+  flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<wire::RaftMessage>>> messages;
+  flatbuffers::Offset<flatbuffers::Vector<const wire::Heartbeat*>> heartbeats, replies;
+  flatbuffers::Offset<flatbuffers::Vector<uint8_t>> founding;
+  if (!messages_.empty()) messages = b.CreateVector(messages_);
+  if (!heartbeats_.empty()) heartbeats = b.CreateVectorOfStructs(heartbeats_);
+  if (!replies_.empty()) replies = b.CreateVectorOfStructs(replies_);
+  if (!founding_.empty())
+    founding = b.CreateVector(reinterpret_cast<const uint8_t*>(founding_.data()), founding_.size());
+  b.Finish(wire::CreatePeerBatch(b, from.value(), to.value(), watermark.value(), messages,
+                                 heartbeats, replies, founding, founding_accepted_));
+  messages_.clear();
+  heartbeats_.clear();
+  replies_.clear();
+  founding_.clear();
+  founding_accepted_ = false;
+  return {reinterpret_cast<const std::byte*>(b.GetBufferPointer()), b.GetSize()};
+}
+
+void PeerBatchBuilder::clear() {
+  builder_.Clear();
+  messages_.clear();
+  heartbeats_.clear();
+  replies_.clear();
+  founding_.clear();
+  founding_accepted_ = false;
+}
+
+const wire::PeerBatch* decode_peer_batch(ByteView bytes) { return verified<wire::PeerBatch>(bytes); }
+const wire::Request* decode_request(ByteView bytes) { return verified<wire::Request>(bytes); }
+const wire::Response* decode_response(ByteView bytes) { return verified<wire::Response>(bytes); }
+
+raft::Message to_message(const wire::RaftMessage& w, NodeId from, NodeId to) {
+  raft::Message m;
+  m.kind = static_cast<raft::MessageKind>(w.kind());
+  m.group = PartitionId(w.group());
+  m.from = {from, w.from_incarnation()};
+  m.to = {to, w.to_incarnation()};
+  m.term = Term(w.term());
+  m.prev = {Index(w.prev_index()), Term(w.prev_term())};
+  m.commit = Index(w.commit());
+  m.trim = Index(w.trim());
+  m.match = {Index(w.match_index()), Term(w.match_term())};
+  m.rejected = w.rejected();
+  if (w.entries()) {
+    m.entries.reserve(w.entries()->size());
+    for (const auto* e : *w.entries())
+      m.entries.push_back({Index(e->index()), Term(e->term()), static_cast<raft::EntryKind>(e->kind()),
+                           SemanticLevel(e->level()), Payload(text_of(e->payload()))});
+  }
+  return m;
+}
+
+raft::Message to_message(const wire::Heartbeat& w, bool reply, NodeId from, NodeId to) {
+  raft::Message m;
+  m.kind = reply ? raft::MessageKind::kHeartbeatReply : raft::MessageKind::kHeartbeat;
+  m.group = PartitionId(w.group());
+  m.from = {from, w.from_incarnation()};
+  m.to = {to, w.to_incarnation()};
+  m.term = Term(w.term());
+  m.commit = Index(w.commit());
+  m.trim = Index(w.trim());
+  m.round = w.round();
+  m.match = {Index(w.match_index()), Term(w.match_term())};
+  m.rejected = (w.flags() & 1) != 0;
+  return m;
+}
+
+}  // namespace kahuna::node

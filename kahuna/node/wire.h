@@ -1,0 +1,73 @@
+// Between the product's values and schemas/wire.fbs. Decoders accept nothing the verifier rejects;
+// what they hand out is valid for the duration of the call only.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <flatbuffers/flatbuffers.h>
+
+#include "kahuna/raft/types.h"
+#include "runtime/error.h"
+#include "runtime/host.h"
+#include "schemas/wire_generated.h"
+
+namespace kahuna::node {
+
+inline constexpr uint32_t kProtocolVersion = 1;
+
+struct HelloMember {
+  NodeId node;
+  std::string name;
+  std::string address;
+};
+
+struct Hello {
+  wire::Role role = wire::Role::Client;
+  ClusterId cluster;
+  NodeId node;
+  uint64_t boot = 0;
+  Watermark watermark;
+  std::string name;
+  std::string address;
+  std::string refused;
+  bool founded = false;
+  std::vector<HelloMember> members;
+};
+
+std::string encode_hello(const Hello& hello);
+Result<Hello> decode_hello(ByteView bytes);
+
+// Collects one turn's messages to one peer.
+class PeerBatchBuilder {
+ public:
+  void add(const raft::Message& message);
+  void set_founding(std::string encoded, bool accepted);
+  bool empty() const;
+  size_t bytes() const { return builder_.GetSize(); }
+  // The encoded batch; valid until clear(), which must come before the next add().
+  ByteView finish(NodeId from, NodeId to, Watermark watermark);
+  void clear();
+
+ private:
+  flatbuffers::FlatBufferBuilder builder_{1024};
+  std::vector<flatbuffers::Offset<wire::RaftMessage>> messages_;
+  std::vector<wire::Heartbeat> heartbeats_, replies_;
+  std::string founding_;
+  bool founding_accepted_ = false;
+};
+
+// Null when the bytes do not verify.
+const wire::PeerBatch* decode_peer_batch(ByteView bytes);
+const wire::Request* decode_request(ByteView bytes);
+const wire::Response* decode_response(ByteView bytes);
+
+raft::Message to_message(const wire::RaftMessage& stored, NodeId from, NodeId to);
+raft::Message to_message(const wire::Heartbeat& stored, bool reply, NodeId from, NodeId to);
+
+inline std::string_view text_of(const flatbuffers::Vector<uint8_t>* bytes) {
+  return bytes ? std::string_view(reinterpret_cast<const char*>(bytes->data()), bytes->size())
+               : std::string_view();
+}
+
+}  // namespace kahuna::node
