@@ -9,8 +9,12 @@
 // 2. A fiber is resumed from the scheduler (Scheduler::post), never from inside a completion.
 // 3. Destroying Fibers unwinds every suspended fiber: the pending call throws Cancelled, which only
 //    the fiber's entry frame catches; destructors on the way run, and must not suspend (CHECKed).
-// 4. Suspending inside a catch block is allowed: exception state is saved per fiber.
+//    So a function that takes a Suspend is never noexcept, is not called by a destructor, and
+//    catches no exception that it does not name.
+// 4. Suspending inside a catch block is allowed: exception state is saved per fiber. Suspending
+//    while an exception is in flight is not (CHECKed).
 // 5. Stacks are guarded, pooled, 256 KiB of address space by default (RocksDB needs 128).
+// 6. An exception that leaves a fiber's body terminates the process at the throw.
 #pragma once
 
 #include <cstddef>
@@ -33,6 +37,8 @@ class Fibers;
 class Suspend {
  public:
   // Suspends until wake() of `waker()`'s result was called (possibly before). Low level: use await().
+  // A wake is a permit, not a count, and any waker of the fiber leaves it: park in a loop that tests
+  // what it waits for.
   void park();
   // A callback that wakes this fiber: callable once, from the loop's thread, even after the fiber or
   // its Fibers is gone (then it does nothing).
@@ -68,8 +74,10 @@ class Fibers {
   // Unwinds all fibers now (see 3). Called by the destructor. Not from inside a fiber.
   void cancel_all();
   size_t live() const;
-  // One line per fiber: name, state, times resumed. Deterministic order (spawn order).
+  // One line per fiber: "#number name new|ready|running|parked resumed=N". In spawn order.
   std::string dump() const;
+  Clock& clock() const;
+  Scheduler& scheduler() const;
 
  private:
   friend class Fiber;
@@ -99,9 +107,14 @@ T await(Suspend suspend, Start start) {
   return std::move(*slot->value);
 }
 
-// The seam's calls in direct style. Whole = loops over short transfers.
+// The seam's calls in direct style. Whole = loops over short transfers of at most kTransferBytes,
+// through a buffer that belongs to the operation: the caller's bytes need not outlive a cancelled
+// fiber. (The File must still outlive its operations, as its contract says.)
+inline constexpr size_t kTransferBytes = 1 << 20;
 Result<std::unique_ptr<File>> open(Suspend s, Disk& disk, std::string path, OpenOptions options);
+// Reads until `bytes` is full or the file ends; returns how many bytes were read.
 Result<size_t> read_whole(Suspend s, File& file, uint64_t offset, MutableByteView bytes);
+// Writes all of `bytes`. On an error any part of them may have been written.
 Result<> write_whole(Suspend s, File& file, uint64_t offset, ByteView bytes);
 Result<> sync(Suspend s, File& file);
 Result<> rename(Suspend s, Disk& disk, std::string from, std::string to);
@@ -109,7 +122,8 @@ Result<> remove(Suspend s, Disk& disk, std::string path);
 Result<std::vector<std::string>> list(Suspend s, Disk& disk, std::string dir);
 Result<> make_dir(Suspend s, Disk& disk, std::string path);
 Result<> sync_dir(Suspend s, Disk& disk, std::string path);
-// Runs blocking `work` on the offload.
+// Runs blocking `work` on the offload. `work` owns whatever it touches: it may still be running when
+// the fiber has been cancelled and its stack is gone.
 void offload(Suspend s, Offload& offload, Callback<void()> work);
 
 }  // namespace kahuna
