@@ -1,0 +1,91 @@
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include "tests/partition/replica.h"
+
+namespace kahuna::partition {
+namespace {
+
+RC_GTEST_PROP(CommandCodec, GivesTheCommandBack, ()) {
+  Command command{.kind = *rc::gen::element(CommandKind::kSet, CommandKind::kDelete),
+                  .operation = {.client = *rc::gen::nonZero<uint64_t>(),
+                                .sequence = *rc::gen::nonZero<uint64_t>(),
+                                .birth = Watermark(*rc::gen::inRange<uint64_t>(0, 1ull << 62))},
+                  .watermark = Watermark(*rc::gen::inRange<uint64_t>(0, 1ull << 62)),
+                  .key = *rc::gen::nonEmpty<std::string>()};
+  if (command.kind == CommandKind::kSet) command.value = *rc::gen::arbitrary<std::string>();
+  Conditions& conditions = command.conditions;
+  conditions.if_exists = *rc::gen::arbitrary<bool>();
+  conditions.if_absent = *rc::gen::arbitrary<bool>();
+  if (*rc::gen::arbitrary<bool>()) conditions.if_value = *rc::gen::arbitrary<std::string>();
+  if (*rc::gen::arbitrary<bool>())
+    conditions.if_revision = Revision(*rc::gen::inRange<int64_t>(-1, INT64_MAX));
+
+  auto decoded = decode(encode(command).view());
+  RC_ASSERT(decoded.has_value());
+  RC_ASSERT(decoded->kind == command.kind);
+  RC_ASSERT(decoded->operation == command.operation);
+  RC_ASSERT(decoded->watermark == command.watermark);
+  RC_ASSERT(decoded->key == command.key);
+  RC_ASSERT(decoded->value == command.value);
+  RC_ASSERT(decoded->conditions.if_exists == conditions.if_exists);
+  RC_ASSERT(decoded->conditions.if_absent == conditions.if_absent);
+  RC_ASSERT(decoded->conditions.if_value == conditions.if_value);
+  RC_ASSERT(decoded->conditions.if_revision == conditions.if_revision);
+}
+
+RC_GTEST_PROP(CommandCodec, AnyFlippedBitIsDecodedOrRefused, ()) {
+  Payload good = encode(set_command("bucket/key", "value", 3, {.if_value = "x"}));
+  std::string bytes(good.text());
+  size_t bit = *rc::gen::inRange<size_t>(0, bytes.size() * 8);
+  bytes[bit / 8] = char(bytes[bit / 8] ^ (1 << (bit % 8)));
+  auto decoded = decode(Payload(std::string_view(bytes)).view());
+  if (decoded) RC_ASSERT(validate(*decoded).has_value());
+}
+
+TEST(CommandCodec, RefusesGarbageAndNothing) {
+  EXPECT_EQ(decode({}).error().code, ErrorCode::kInvalid);
+  EXPECT_EQ(decode(Payload("not a command at all").view()).error().code, ErrorCode::kInvalid);
+}
+
+ErrorCode refusal(const Command& command) {
+  auto valid = validate(command);
+  auto decoded = decode(encode(command).view());
+  EXPECT_FALSE(valid.has_value());
+  EXPECT_FALSE(decoded.has_value());
+  return valid.error().code;
+}
+
+TEST(CommandValidation, NamesEachLimit) {
+  Command good = set_command("k", "v", 1);
+  EXPECT_TRUE(validate(good).has_value());
+  Command bad = good;
+  bad.key = "";
+  EXPECT_EQ(refusal(bad), ErrorCode::kInvalid);
+  bad.key = std::string(kKeyBytesMax, 'k');
+  EXPECT_TRUE(validate(bad).has_value());
+  bad.key += 'k';
+  EXPECT_EQ(refusal(bad), ErrorCode::kTooLarge);
+  bad.key = "__kahuna:x";
+  EXPECT_EQ(refusal(bad), ErrorCode::kInvalid);
+  bad = good;
+  bad.value = std::string(kValueBytesMax, 'v');
+  EXPECT_TRUE(validate(bad).has_value());
+  bad.value += 'v';
+  EXPECT_EQ(refusal(bad), ErrorCode::kTooLarge);
+  bad = good;
+  bad.operation.client = 0;
+  EXPECT_EQ(refusal(bad), ErrorCode::kInvalid);
+  bad = good;
+  bad.operation.birth = Watermark(UINT64_MAX);
+  EXPECT_EQ(refusal(bad), ErrorCode::kInvalid);
+  bad = good;
+  bad.conditions.if_revision = Revision(-2);
+  EXPECT_EQ(refusal(bad), ErrorCode::kInvalid);
+  bad = good;
+  bad.kind = CommandKind(9);
+  EXPECT_EQ(refusal(bad), ErrorCode::kInvalid);
+}
+
+}  // namespace
+}  // namespace kahuna::partition

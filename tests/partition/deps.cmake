@@ -1,0 +1,1 @@
+set(deps kahuna_partition kahuna_engine kahuna_runtime)
