@@ -1,0 +1,108 @@
+// Reads every include of the tree and holds it against the table of docs/layering.txt: each line is
+// "FOLDER: what it may include", project folders by prefix, libraries in angle brackets by prefix.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace {
+
+namespace fs = std::filesystem;
+const fs::path kRoot = KAHUNA_SOURCE_DIR;
+
+struct Rule {
+  std::string folder;
+  std::vector<std::string> allowed;  // "runtime/time.h", "runtime/", "<rocksdb/"
+};
+
+// Longest folder first, so that the most specific rule is found first.
+std::vector<Rule> read_rules() {
+  std::ifstream in(kRoot / "docs/layering.txt");
+  std::vector<Rule> rules;
+  std::map<std::string, std::vector<std::string>> named;
+  for (std::string line; std::getline(in, line);) {
+    if (line.empty() || line[0] == '#') continue;
+    size_t colon = line.find(':');
+    std::istringstream words(line.substr(colon + 1));
+    std::vector<std::string> allowed;
+    for (std::string word; words >> word;) {
+      if (word[0] == '@') {
+        for (const std::string& each : named.at(word)) allowed.push_back(each);
+      } else {
+        allowed.push_back(word);
+      }
+    }
+    std::string name = line.substr(0, colon);
+    if (name[0] == '@') named[name] = allowed;
+    else rules.push_back({name, allowed});
+  }
+  std::sort(rules.begin(), rules.end(),
+            [](const Rule& a, const Rule& b) { return a.folder.size() > b.folder.size(); });
+  return rules;
+}
+
+bool is_standard(const std::string& header) { return header.find_first_of("./") == std::string::npos; }
+
+const Rule* rule_for(const std::vector<Rule>& rules, const std::string& file) {
+  for (const Rule& rule : rules)
+    if (file.starts_with(rule.folder)) return &rule;
+  return nullptr;
+}
+
+TEST(Layering, EveryIncludeIsAllowed) {
+  std::vector<Rule> rules = read_rules();
+  ASSERT_GE(rules.size(), 10u) << "docs/layering.txt is missing or empty";
+  size_t files = 0, includes = 0;
+  std::vector<std::string> broken;
+  for (const char* top : {"runtime", "net", "kahuna", "sim"}) {
+    for (const auto& item : fs::recursive_directory_iterator(kRoot / top)) {
+      std::string extension = item.path().extension().string();
+      if (extension != ".h" && extension != ".cc") continue;
+      std::string file = fs::relative(item.path(), kRoot).string();
+      const Rule* rule = rule_for(rules, file);
+      if (!rule) {
+        broken.push_back(file + ": no rule for its folder");
+        continue;
+      }
+      ++files;
+      std::ifstream in(item.path());
+      for (std::string line; std::getline(in, line);) {
+        if (!line.starts_with("#include")) continue;
+        size_t open = line.find_first_of("\"<");
+        size_t close = line.find_first_of("\">", open + 1);
+        std::string header = line.substr(open + 1, close - open - 1);
+        ++includes;
+        bool angle = line[open] == '<';
+        if (angle && is_standard(header)) continue;
+        std::string wanted = angle ? "<" + header : header;
+        std::string own = fs::path(file).parent_path().string() + "/";
+        bool ok = !angle && header.starts_with(own) && header.find('/', own.size()) == std::string::npos;
+        for (const std::string& allowed : rule->allowed) ok = ok || wanted.starts_with(allowed);
+        if (!ok) broken.push_back(file + " may not include " + header);
+      }
+    }
+  }
+  for (const std::string& what : broken) ADD_FAILURE() << what;
+  EXPECT_GT(files, 30u);
+  EXPECT_GT(includes, 100u);
+}
+
+TEST(Layering, RocksDbStaysInItsFiles) {
+  for (const char* top : {"runtime", "net", "kahuna", "sim"}) {
+    for (const auto& item : fs::recursive_directory_iterator(kRoot / top)) {
+      if (item.path().filename().string().starts_with("rocks_") || item.is_directory()) continue;
+      std::ifstream in(item.path());
+      std::stringstream text;
+      text << in.rdbuf();
+      EXPECT_EQ(text.str().find("#include <rocksdb/"), std::string::npos) << item.path();
+    }
+  }
+}
+
+}  // namespace
