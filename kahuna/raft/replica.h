@@ -26,6 +26,10 @@
 #include <string>
 #include <vector>
 
+#include "kahuna/raft/durability.h"
+#include "kahuna/raft/log.h"
+#include "kahuna/raft/progress.h"
+#include "kahuna/raft/read_rounds.h"
 #include "kahuna/raft/types.h"
 #include "runtime/error.h"
 #include "runtime/random.h"
@@ -50,11 +54,6 @@ struct Options {
 
 enum class Role : uint8_t { kFollower, kPreCandidate, kCandidate, kLeader };
 
-// Names one persist effect; counts from 1 in each process life.
-using WriteId = uint64_t;
-// The driver's name for one waiting read; echoed back.
-using ReadToken = uint64_t;
-
 // Everything the replica knows after recovery. The driver keeps the record of the base itself (it
 // releases the journal one entry short), because the term of the base must be known. When the
 // engine is ahead of the journal, or the journal's entry at the applied index has another term, the
@@ -68,17 +67,12 @@ struct Recovered {
 };
 
 struct Persist {
-  WriteId id = 0;
+  WriteId id = 0;                   // counts from 1 in each process life
   HardState hard_state;             // always complete, changed or not
   bool hard_state_changed = false;
   // When entries is not empty: the stored log is cut to entries[0].index - 1 and these follow.
   std::vector<Entry> entries;
   Index commit;                     // to be noted beside; loses nothing when lost
-};
-
-struct ReadGrant {
-  ReadToken token;
-  Index index;  // answer from state applied at least up to here
 };
 
 struct Ready {
@@ -112,7 +106,7 @@ class Replica {
           Recovered recovered, RandomStream random, Time now);
 
   // --- inputs ---
-  // Ignores a message that is not for this replica or not from a voter.
+  // Ignores a message that is malformed, not for this replica or not from another voter.
   void receive(Time now, Message message);
   // Appends an entry if this replica leads. Returns its position, or kNotLeader, kOverloaded.
   Result<LogPosition> propose(Time now, EntryKind kind, Payload payload);
@@ -143,6 +137,107 @@ class Replica {
   const Entry* entry(Index index) const;
   // Term at index; nullopt when outside [base, last].
   std::optional<Term> term_at(Index index) const;
+  const std::vector<ReplicaId>& voters() const { return voters_; }
+
+ private:
+  // Any role (replica.cc).
+  bool acceptable(const Message& message) const;
+  void dispatch(Time now, Message& message);
+  void answer_stale_sender(const Message& message);
+  void become_follower(Time now, Term term, ReplicaId leader);
+  void set_commit(Index index);
+  void set_trim(Index index);
+  Message& send(MessageKind kind, ReplicaId to);
+  size_t slot_of(ReplicaId replica) const;  // voters_.size() when it is no voter
+  bool is_single() const { return voters_.size() == 1; }
+  size_t quorum() const;
+
+  // Elections (election.cc).
+  void rearm_election_timer(Time now);
+  bool leader_is_fresh(Time now) const;
+  void on_election_timeout(Time now);
+  void start_pre_vote(Time now);
+  void start_election(Time now);
+  void handle_pre_vote(Time now, const Message& message);
+  void handle_vote(Time now, const Message& message);
+  void handle_vote_reply(Time now, const Message& message);
+  void send_vote_if_durable(Time now);
+
+  // Following (follower.cc).
+  void handle_append(Time now, Message& message);
+  void handle_heartbeat(Time now, const Message& message);
+  bool follow(Time now, ReplicaId leader);
+  bool store_entries(std::vector<Entry>& entries);
+  void refuse_append(const Message& message);
+  LogPosition acknowledged_position() const;
+  bool append_reply_ready() const;
+  void send_append_reply();
+
+  // Leading (leader.cc).
+  void become_leader(Time now);
+  void on_heartbeat_timeout(Time now);
+  void broadcast_heartbeat();
+  void send_appends();
+  void send_append(size_t slot);
+  void handle_append_reply(Time now, const Message& message);
+  void handle_heartbeat_reply(Time now, const Message& message);
+  bool plausible(LogPosition position) const;
+  void advance_commit();
+  void advance_trim();
+  void start_read_round();
+  void grant_reads();
+  void stop_leading();
+
+  Options options_;
+  PartitionId group_;
+  ReplicaId self_;
+  std::vector<ReplicaId> voters_;
+  size_t self_slot_ = 0;
+  RandomStream random_;
+
+  Role role_ = Role::kFollower;
+  ReplicaId leader_;
+  HardState hard_state_;
+  Log log_;
+  Index commit_;
+  Index handed_;    // committed entries up to here were handed out
+  Index applied_;   // <= handed_
+  Index trim_;      // <= commit_; on the disk of every voter
+  Index released_;  // the driver's word
+
+  // Persistence.
+  Durability durability_;
+  HardState handed_hard_state_;
+  Index unwritten_;  // the first entry not yet handed out in a Persist
+
+  // Election. Deadlines move later without telling anybody; timer_ is what deadline() says.
+  Time timer_ = Time::max();
+  Time election_deadline_;
+  Duration election_timeout_;
+  Time leader_contact_;            // when the leader was last heard from
+  bool leader_contact_valid_ = false;  // false: never, or its connection broke since
+  uint32_t votes_ = 0;             // by slot, in the present campaign
+  bool votes_requested_ = false;   // kCandidate: own vote is durable and requests are out
+  bool vote_owed_ = false;         // the vote in hard_state_ is to be told once durable
+
+  // Following.
+  Index matched_;       // the log up to here equals the leader's, in this term
+  Index acknowledged_;  // highest match told to this leader in this term
+  bool reply_owed_ = false;
+
+  // Leading.
+  std::vector<Progress> progress_;  // by slot; empty unless leading; own slot unused
+  Index noop_index_;                // own term's first entry
+  uint64_t round_ = 0;
+  ReadRounds reads_;
+  bool appends_due_ = false;
+
+  // Effects gathered since the last take_ready.
+  std::vector<Message> messages_;
+  std::vector<ReadGrant> granted_;
+  std::vector<ReadToken> refused_;
+  bool lost_leadership_ = false;
+  Index trim_told_;
 };
 
 }  // namespace kahuna::raft

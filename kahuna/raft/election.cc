@@ -1,0 +1,133 @@
+// How a replica comes to lead: pre-vote (thesis §9.6), vote, and what it owes to durability.
+//
+// A candidate asks for votes only after its own vote is durable. The same write carries the tail of
+// its log, so the position it campaigns with cannot be lost any more; a late reply can then never
+// elect it with a shorter log.
+#include <bit>
+
+#include "kahuna/raft/replica.h"
+#include "runtime/check.h"
+#include "runtime/probe.h"
+
+namespace kahuna::raft {
+
+void Replica::rearm_election_timer(Time now) {
+  auto low = static_cast<uint64_t>(options_.election_timeout_min.nanos());
+  auto high = static_cast<uint64_t>(options_.election_timeout_max.nanos());
+  uint64_t timeout = low + (high > low ? random_.below(high - low) : 0);
+  election_timeout_ = Duration::nanos(static_cast<int64_t>(timeout));
+  timer_ = election_deadline_ = now + election_timeout_;
+}
+
+bool Replica::leader_is_fresh(Time now) const {
+  if (role_ == Role::kLeader) return true;  // check-quorum ends it when that stops being true
+  return leader_ && leader_contact_valid_ && now - leader_contact_ < options_.election_timeout_min;
+}
+
+void Replica::on_election_timeout(Time now) {
+  if (role_ == Role::kCandidate && !votes_requested_) {
+    SOMETIMES(raft_own_vote_slow);  // campaigning again would only queue another write behind it
+    rearm_election_timer(now);
+    return;
+  }
+  leader_ = ReplicaId();
+  leader_contact_valid_ = false;
+  if (is_single() || MUTANT(prevote_ignored)) {
+    start_election(now);
+  } else {
+    start_pre_vote(now);
+  }
+}
+
+void Replica::start_pre_vote(Time now) {
+  CHECK(role_ != Role::kLeader);
+  role_ = Role::kPreCandidate;
+  votes_ = 1u << self_slot_;
+  votes_requested_ = false;
+  rearm_election_timer(now);
+  for (ReplicaId voter : voters_) {
+    if (voter == self_) continue;
+    Message& message = send(MessageKind::kPreVote, voter);
+    message.term = hard_state_.term.next();
+    message.prev = log_.last();
+  }
+}
+
+void Replica::start_election(Time now) {
+  CHECK(role_ != Role::kLeader);
+  role_ = Role::kCandidate;
+  hard_state_ = {hard_state_.term.next(), self_};
+  leader_ = ReplicaId();
+  matched_ = commit_;
+  acknowledged_ = Index();
+  reply_owed_ = false;
+  vote_owed_ = false;
+  votes_ = 0;
+  votes_requested_ = false;
+  rearm_election_timer(now);
+  send_vote_if_durable(now);
+}
+
+// Tells a vote, or counts the own one and asks for more, as soon as it cannot be forgotten.
+void Replica::send_vote_if_durable(Time now) {
+  bool durable = durability_.hard_state() == hard_state_;
+  if (vote_owed_ && (durable || MUTANT(vote_not_persisted))) {
+    CHECK(bool(hard_state_.vote));
+    vote_owed_ = false;
+    send(MessageKind::kVoteReply, hard_state_.vote);
+  }
+  if (role_ != Role::kCandidate || votes_requested_) return;
+  if (!durable && !MUTANT(candidate_counts_unsynced_vote)) return;
+  CHECK_EQ(hard_state_.vote.node, self_.node);
+  votes_requested_ = true;
+  votes_ |= 1u << self_slot_;
+  for (ReplicaId voter : voters_) {
+    if (voter != self_) send(MessageKind::kVote, voter).prev = log_.last();
+  }
+  if (is_single()) become_leader(now);
+}
+
+void Replica::handle_pre_vote(Time now, const Message& message) {
+  bool fresh = leader_is_fresh(now);
+  bool granted = message.term > hard_state_.term && !fresh &&
+                 (message.prev.term > log_.last().term ||
+                  (message.prev.term == log_.last().term && message.prev.index >= log_.last().index));
+  if (fresh) SOMETIMES(raft_refuses_pre_vote_for_fresh_leader);
+  Message& reply = send(MessageKind::kPreVoteReply, message.from);
+  reply.rejected = !granted;
+  if (granted) reply.term = message.term;
+}
+
+void Replica::handle_vote(Time now, const Message& message) {
+  LogPosition last = log_.last();
+  bool up_to_date = message.prev.term > last.term ||
+                    (message.prev.term == last.term && message.prev.index >= last.index) ||
+                    MUTANT(grant_stale_log);
+  bool free = !hard_state_.vote || hard_state_.vote == message.from || MUTANT(vote_twice);
+  bool leaderless = !leader_ || leader_ == message.from;
+  if (!up_to_date || !free || !leaderless || role_ == Role::kLeader) {
+    send(MessageKind::kVoteReply, message.from).rejected = true;
+    return;
+  }
+  hard_state_.vote = message.from;
+  vote_owed_ = true;
+  if (role_ != Role::kFollower) become_follower(now, hard_state_.term, ReplicaId());
+  rearm_election_timer(now);
+  send_vote_if_durable(now);
+}
+
+void Replica::handle_vote_reply(Time now, const Message& message) {
+  if (message.rejected) return;
+  bool pre_vote = message.kind == MessageKind::kPreVoteReply;
+  if (pre_vote && (role_ != Role::kPreCandidate || message.term != hard_state_.term.next())) return;
+  if (!pre_vote && (role_ != Role::kCandidate || !votes_requested_)) return;
+  votes_ |= 1u << slot_of(message.from);
+  if (static_cast<size_t>(std::popcount(votes_)) < quorum()) return;
+  if (pre_vote) {
+    start_election(now);
+  } else {
+    become_leader(now);
+  }
+}
+
+}  // namespace kahuna::raft

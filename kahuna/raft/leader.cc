@@ -1,0 +1,193 @@
+// What a replica does while it leads.
+#include <algorithm>
+#include <array>
+
+#include "kahuna/raft/replica.h"
+#include "runtime/check.h"
+#include "runtime/probe.h"
+
+namespace kahuna::raft {
+namespace {
+
+constexpr size_t kVotersMax = 9;
+
+// The largest value that at least `quorum` of the first `count` reach.
+uint64_t quorum_value(std::array<uint64_t, kVotersMax>& values, size_t count, size_t quorum) {
+  std::sort(values.begin(), values.begin() + static_cast<ptrdiff_t>(count), std::greater<>());
+  return values[quorum - 1];
+}
+
+// The first multiple of the interval after now, so that all leaders of a loop beat in one turn.
+Time next_beat(Time now, Duration interval) {
+  return Time::from_nanos((now.nanos() / interval.nanos() + 1) * interval.nanos());
+}
+
+}  // namespace
+
+void Replica::become_leader(Time now) {
+  CHECK(role_ == Role::kCandidate);
+  CHECK(hard_state_.vote == self_);
+  role_ = Role::kLeader;
+  leader_ = self_;
+  votes_requested_ = false;
+  noop_index_ = log_.last().index.next();
+  round_ = 0;
+  progress_.assign(voters_.size(), Progress(noop_index_, now));
+  CHECK(reads_.empty());
+  timer_ = is_single() ? Time::max() : next_beat(now, options_.heartbeat_interval);
+
+  // Nothing inherited may be counted until an entry of this term is (paper §5.4.2).
+  Entry noop;
+  noop.index = noop_index_;
+  noop.term = hard_state_.term;
+  log_.append(std::move(noop));
+  appends_due_ = true;
+}
+
+void Replica::stop_leading() {
+  CHECK(role_ == Role::kLeader);
+  reads_.refuse_all(refused_);
+  progress_.clear();
+  appends_due_ = false;
+  lost_leadership_ = true;
+}
+
+void Replica::on_heartbeat_timeout(Time now) {
+  size_t heard = 1;
+  for (size_t slot = 0; slot < voters_.size(); ++slot) {
+    if (slot != self_slot_ && now - progress_[slot].heard() <= options_.election_timeout_max)
+      ++heard;
+  }
+  if (heard < quorum() && !MUTANT(no_check_quorum)) {
+    SOMETIMES(raft_steps_down_without_quorum);
+    become_follower(now, hard_state_.term, ReplicaId());
+    return;
+  }
+  broadcast_heartbeat();
+  timer_ = next_beat(now, options_.heartbeat_interval);
+}
+
+void Replica::broadcast_heartbeat() {
+  ++round_;
+  messages_.reserve(messages_.size() + voters_.size() - 1);
+  for (size_t slot = 0; slot < voters_.size(); ++slot) {
+    if (slot == self_slot_) continue;
+    Progress& peer = progress_[slot];
+    Message& message = send(MessageKind::kHeartbeat, voters_[slot]);
+    message.commit = MUTANT(commit_beyond_match) ? commit_ : std::min(peer.match(), commit_);
+    message.trim = trim_;
+    message.round = round_;
+    peer.heartbeat_sent(round_);
+  }
+}
+
+void Replica::send_appends() {
+  for (size_t slot = 0; slot < voters_.size(); ++slot) {
+    if (slot == self_slot_) continue;
+    while (progress_[slot].may_send(log_, options_.inflight_bytes_max)) send_append(slot);
+  }
+}
+
+void Replica::send_append(size_t slot) {
+  Progress& peer = progress_[slot];
+  Index anchor = peer.next().prev();
+  if (anchor < log_.base().index) {
+    SOMETIMES(raft_follower_below_base);
+    peer.stuck();  // until it answers a heartbeat: then the same question again
+    return;
+  }
+  Index end = log_.fit(anchor, options_.append_bytes_max);
+  Message& message = send(MessageKind::kAppend, voters_[slot]);
+  message.prev = log_.position(anchor);
+  message.commit = commit_;
+  message.trim = trim_;
+  log_.copy(anchor, end, message.entries);
+  peer.sent(end);
+}
+
+// Whether a position named by a follower can be true of this log.
+bool Replica::plausible(LogPosition position) const {
+  return position.index < log_.base().index || log_.holds(position);
+}
+
+void Replica::handle_append_reply(Time now, const Message& message) {
+  if (role_ != Role::kLeader) return;
+  Progress& peer = progress_[slot_of(message.from)];
+  peer.heard_at(now);
+  if (!message.rejected) {
+    if (!plausible(message.match)) return;
+    peer.accepted(message.match.index);
+    advance_commit();
+    advance_trim();
+  } else {
+    Index anchor = message.prev.index;
+    if (!anchor) return;
+    Index candidate = message.match.index;
+    if (candidate >= log_.base().index)
+      candidate = log_.last_with_term_at_most(candidate, message.match.term).index;
+    if (!peer.rejected(anchor, std::min(candidate, anchor.prev()))) return;
+  }
+  appends_due_ = true;
+}
+
+void Replica::handle_heartbeat_reply(Time now, const Message& message) {
+  if (role_ != Role::kLeader || message.rejected) return;
+  Progress& peer = progress_[slot_of(message.from)];
+  peer.heard_at(now);
+  if (message.match.index > peer.match() && plausible(message.match)) {
+    peer.accepted(message.match.index);
+    advance_commit();
+    advance_trim();
+  }
+  if (message.round > round_ || message.commit > log_.last().index) return;
+  peer.heartbeat_answered(message.round, message.commit);
+  if (peer.may_send(log_, options_.inflight_bytes_max)) appends_due_ = true;
+  grant_reads();
+}
+
+void Replica::advance_commit() {
+  std::array<uint64_t, kVotersMax> matches;
+  for (size_t slot = 0; slot < voters_.size(); ++slot)
+    matches[slot] = progress_[slot].match().value();
+  matches[self_slot_] =
+      (MUTANT(leader_counts_itself_unsynced) ? log_.last().index : durability_.index()).value();
+  size_t needed = MUTANT(commit_minority) && quorum() > 1 ? quorum() - 1 : quorum();
+  Index index(quorum_value(matches, voters_.size(), needed));
+  if (index <= commit_) return;
+  if (log_.term_at(index) != hard_state_.term && !MUTANT(commit_old_term_by_count)) return;
+  bool first = commit_ < noop_index_;
+  set_commit(index);
+  if (first) grant_reads();
+}
+
+void Replica::advance_trim() {
+  Index everywhere = durability_.index();
+  for (size_t slot = 0; slot < voters_.size(); ++slot)
+    if (slot != self_slot_) everywhere = std::min(everywhere, progress_[slot].match());
+  set_trim(everywhere);
+}
+
+void Replica::start_read_round() {
+  Index index = std::max(commit_, noop_index_);
+  if (MUTANT(read_before_own_term)) index = commit_;
+  if (is_single()) {
+    ++round_;
+  } else {
+    broadcast_heartbeat();
+  }
+  reads_.start(round_, index);
+  grant_reads();
+}
+
+void Replica::grant_reads() {
+  if (reads_.empty()) return;
+  if (!can_serve() && !MUTANT(read_before_own_term)) return;
+  std::array<uint64_t, kVotersMax> rounds;
+  for (size_t slot = 0; slot < voters_.size(); ++slot)
+    rounds[slot] = progress_[slot].confirmed_round();
+  rounds[self_slot_] = round_;
+  uint64_t confirmed = quorum_value(rounds, voters_.size(), quorum());
+  reads_.confirm(MUTANT(stale_leader_read) ? round_ : confirmed, granted_);
+}
+
+}  // namespace kahuna::raft

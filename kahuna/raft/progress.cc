@@ -1,0 +1,85 @@
+#include "kahuna/raft/progress.h"
+
+#include <algorithm>
+
+#include "runtime/check.h"
+#include "runtime/probe.h"
+
+namespace kahuna::raft {
+
+bool Progress::may_send(const Log& log, size_t inflight_bytes_max) const {
+  if (probing_) return !probe_sent_;
+  if (next_ > log.last().index) return false;
+  return log.bytes_between(std::max(match_, flight_start_), next_.prev()) < inflight_bytes_max;
+}
+
+void Progress::sent(Index end) {
+  CHECK_GE(end.next(), next_);
+  if (probing_) {
+    CHECK(!probe_sent_);
+    probe_sent_ = true;
+    probe_anchor_ = next_.prev();
+  }
+  next_ = end.next();
+}
+
+void Progress::heartbeat_sent(uint64_t round) {
+  if (check_round_ != 0) return;
+  check_round_ = round;
+  check_next_ = next_;
+}
+
+void Progress::accepted(Index match) {
+  if (match < match_) return;  // an older answer, overtaken
+  match_ = match;
+  next_ = std::max(next_, match.next());
+  probing_ = probe_sent_ = false;
+}
+
+bool Progress::rejected(Index anchor, Index candidate) {
+  if (anchor >= next_) return false;
+  if (probing_ && !(probe_sent_ && anchor == probe_anchor_)) return false;
+  if (anchor <= match_) {
+    // Refused where it had matched: the follower lost what it called durable. Forget its promise
+    // (commit never goes back) and start over from what it still has.
+    if (!probing_) return false;
+    SOMETIMES(raft_follower_regressed);
+    match_ = std::min(match_, candidate);
+  }
+  probe_from(std::max(candidate, match_));
+  return true;
+}
+
+void Progress::heartbeat_answered(uint64_t round, Index received) {
+  confirmed_round_ = std::max(confirmed_round_, round);
+  if (check_round_ == 0 || round < check_round_) return;
+  check_round_ = 0;
+  if (received.next() >= check_next_) {
+    next_ = std::max(next_, received.next());
+    probing_ = probe_sent_ = false;
+    return;
+  }
+  SOMETIMES(raft_resends_lost_appends);
+  probe_from(std::max(received, match_));
+  // What the follower says it received needs no probe; what it acknowledged once and does not
+  // mention now does.
+  probing_ = received < match_;
+}
+
+void Progress::disconnected(uint64_t last_round) {
+  probing_ = probe_sent_ = true;
+  probe_anchor_ = Index();
+  check_round_ = last_round + 1;
+  check_next_ = next_;
+}
+
+void Progress::probe_from(Index match) {
+  next_ = match.next();
+  flight_start_ = match;
+  probing_ = true;
+  probe_sent_ = false;
+  check_round_ = 0;
+  CHECK_GT(next_, match_);
+}
+
+}  // namespace kahuna::raft

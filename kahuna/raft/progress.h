@@ -1,0 +1,69 @@
+// What a leader knows about one follower in its term, and what it may send it next.
+//
+//   P1 match never exceeds what the follower itself called durable and matching in this term;
+//   P2 next > match;
+//   P3 while probing at most one append is out: the one anchored at probe_anchor.
+//
+// Pipelining is the normal state, from the first message of a term on: appends follow each other
+// without waiting. A refused anchor, a broken connection or a follower that forgot (restart) leads
+// to probing, until any answer shows what the follower has. Lost messages are found through
+// heartbeats: each notes what had been sent before it, and its answer says what had arrived.
+#pragma once
+
+#include <cstdint>
+
+#include "kahuna/raft/log.h"
+#include "runtime/time.h"
+
+namespace kahuna::raft {
+
+class Progress {
+ public:
+  Progress() = default;
+  // At the start of a term: nothing known, entries from `next` on are still to be sent.
+  Progress(Index next, Time now) : next_(next), flight_start_(next.prev()), heard_(now) {}
+
+  Index match() const { return match_; }
+  Index next() const { return next_; }
+  bool probing() const { return probing_; }
+  Time heard() const { return heard_; }
+  uint64_t confirmed_round() const { return confirmed_round_; }
+
+  // Whether an append may be sent now; `last` is the leader's last index.
+  bool may_send(const Log& log, size_t inflight_bytes_max) const;
+  // An append anchored at next - 1 and ending at `end` was sent.
+  void sent(Index end);
+  // A heartbeat of this round was sent.
+  void heartbeat_sent(uint64_t round);
+
+  // Any answer of this term arrived.
+  void heard_at(Time now) { heard_ = now; }
+  // The follower called `match` durable.
+  void accepted(Index match);
+  // The follower refused the anchor; `candidate` is the highest index that may still match. Returns
+  // false when the refusal is old news.
+  bool rejected(Index anchor, Index candidate);
+  // The follower answered a heartbeat of this round; its log matches up to `received` in memory.
+  void heartbeat_answered(uint64_t round, Index received);
+  // The transport lost its connection: what is in flight is probably lost.
+  void disconnected(uint64_t last_round);
+  // The leader's log starts after what the follower needs: nothing can be sent.
+  void stuck() { probe_sent_ = probing_ = true; }
+
+ private:
+  void probe_from(Index match);
+
+  Index match_;
+  Index next_{1};
+  Index flight_start_;  // bytes in flight are counted from max(match, this)
+  bool probing_ = false;
+  bool probe_sent_ = false;
+  Index probe_anchor_;
+  Time heard_;
+  uint64_t confirmed_round_ = 0;
+  // The heartbeat whose answer will tell whether everything below check_next_ arrived; 0 = none.
+  uint64_t check_round_ = 0;
+  Index check_next_;
+};
+
+}  // namespace kahuna::raft

@@ -1,0 +1,332 @@
+// Construction, inputs and their dispatch, effects, observers. What a replica does in each role is
+// in election.cc, follower.cc and leader.cc.
+#include "kahuna/raft/replica.h"
+
+#include <algorithm>
+
+#include "runtime/check.h"
+#include "runtime/probe.h"
+
+namespace kahuna::raft {
+namespace {
+
+constexpr size_t kVotersMax = 9;
+// No group gets here by honest means; a message beyond is damage, and could stop all elections.
+constexpr uint64_t kCounterMax = uint64_t{1} << 62;
+
+bool well_formed_entries(const Message& message) {
+  LogPosition previous = message.prev;
+  for (const Entry& entry : message.entries) {
+    if (entry.index != previous.index.next() || entry.term < previous.term) return false;
+    if (entry.kind != EntryKind::kNoop && entry.kind != EntryKind::kCommand) return false;
+    previous = {entry.index, entry.term};
+  }
+  return previous.term <= message.term;
+}
+
+}  // namespace
+
+bool Ready::empty() const {
+  return !persist && messages.empty() && committed.empty() && granted_reads.empty() &&
+         refused_reads.empty() && !lost_leadership;
+}
+
+Replica::Replica(Options options, PartitionId group, ReplicaId self, std::vector<ReplicaId> voters,
+                 Recovered recovered, RandomStream random, Time now)
+    : options_(options),
+      group_(group),
+      self_(self),
+      voters_(std::move(voters)),
+      random_(random),
+      hard_state_(recovered.hard_state),
+      log_(recovered.base),
+      commit_(recovered.commit),
+      handed_(recovered.applied),
+      applied_(recovered.applied),
+      trim_(recovered.base.index),
+      released_(recovered.base.index),
+      durability_(recovered.hard_state, recovered.base.index),
+      handed_hard_state_(recovered.hard_state),
+      matched_(recovered.commit) {
+  CHECK_GE(voters_.size(), 1u);
+  CHECK_LE(voters_.size(), kVotersMax);
+  CHECK(std::is_sorted(voters_.begin(), voters_.end()));
+  CHECK(std::adjacent_find(voters_.begin(), voters_.end()) == voters_.end());
+  self_slot_ = slot_of(self_);
+  CHECK_LT(self_slot_, voters_.size());
+  CHECK(bool(self_));
+  CHECK_GE(recovered.base.index, Index(1));
+  CHECK_GE(recovered.base.term, Term(1));
+  CHECK_GT(options_.heartbeat_interval, Duration());
+  CHECK_GT(options_.election_timeout_min, options_.heartbeat_interval);
+  CHECK_GE(options_.election_timeout_max, options_.election_timeout_min);
+  CHECK_GT(options_.disconnect_timeout, Duration());
+
+  for (Entry& entry : recovered.entries) log_.append(std::move(entry));
+  CHECK_LE(log_.base().index, applied_);
+  CHECK_LE(applied_, commit_);
+  CHECK_LE(commit_, log_.last().index);
+  durability_ = Durability(hard_state_, log_.last().index);
+  unwritten_ = log_.last().index.next();
+  trim_told_ = trim_;
+
+  // The engine may hold entries of a later term than the journal knows (trap 26). No vote of that
+  // term can have been told: it would have been durable first.
+  if (log_.last().term > hard_state_.term) {
+    SOMETIMES(raft_term_from_log);
+    hard_state_ = {log_.last().term, ReplicaId()};
+  }
+  rearm_election_timer(now);
+  if (is_single()) timer_ = election_deadline_ = now;
+}
+
+// --- inputs ---
+
+void Replica::receive(Time now, Message message) {
+  if (!acceptable(message)) return;
+  bool prospective = message.kind == MessageKind::kPreVote ||
+                     (message.kind == MessageKind::kPreVoteReply && !message.rejected);
+  if (message.term > hard_state_.term && !prospective) {
+    become_follower(now, message.term, ReplicaId());
+  } else if (message.term < hard_state_.term && message.kind != MessageKind::kPreVote) {
+    answer_stale_sender(message);
+    return;
+  }
+  dispatch(now, message);
+}
+
+bool Replica::acceptable(const Message& message) const {
+  if (message.group != group_ || message.to != self_ || message.from == self_) return false;
+  if (slot_of(message.from) == voters_.size()) return false;
+  uint64_t largest = std::max({message.term.value(), message.prev.index.value(),
+                               message.match.index.value(), message.commit.value(), message.round});
+  if (largest >= kCounterMax) return false;
+  return message.entries.empty() ||
+         (message.kind == MessageKind::kAppend && well_formed_entries(message));
+}
+
+void Replica::dispatch(Time now, Message& message) {
+  switch (message.kind) {
+    case MessageKind::kAppend: return handle_append(now, message);
+    case MessageKind::kAppendReply: return handle_append_reply(now, message);
+    case MessageKind::kHeartbeat: return handle_heartbeat(now, message);
+    case MessageKind::kHeartbeatReply: return handle_heartbeat_reply(now, message);
+    case MessageKind::kPreVote: return handle_pre_vote(now, message);
+    case MessageKind::kVote: return handle_vote(now, message);
+    case MessageKind::kPreVoteReply:
+    case MessageKind::kVoteReply: return handle_vote_reply(now, message);
+  }
+}
+
+// The sender must learn of the later term, or it would go on as leader or candidate for ever.
+void Replica::answer_stale_sender(const Message& message) {
+  MessageKind reply;
+  switch (message.kind) {
+    case MessageKind::kAppend: reply = MessageKind::kAppendReply; break;
+    case MessageKind::kHeartbeat: reply = MessageKind::kHeartbeatReply; break;
+    case MessageKind::kVote: reply = MessageKind::kVoteReply; break;
+    default: return;  // replies to a campaign or a leadership that is over
+  }
+  SOMETIMES(raft_answers_stale_sender);
+  Message& answer = send(reply, message.from);
+  answer.rejected = true;
+  answer.round = message.round;
+  answer.prev.index = message.prev.index;
+  if (MUTANT(heartbeat_from_stale_term) && message.kind == MessageKind::kHeartbeat) {
+    answer.rejected = false;
+    answer.term = message.term;
+  }
+}
+
+void Replica::become_follower(Time now, Term term, ReplicaId leader) {
+  CHECK_GE(term, hard_state_.term);
+  bool led = role_ == Role::kLeader;
+  if (term > hard_state_.term) {
+    hard_state_ = {term, ReplicaId()};
+    vote_owed_ = false;
+    matched_ = commit_;  // every later leader has what is committed
+    acknowledged_ = Index();
+    reply_owed_ = false;
+    if (MUTANT(stepdown_ignored) && led) return;
+  }
+  if (led) stop_leading();
+  role_ = Role::kFollower;
+  leader_ = leader;
+  leader_contact_valid_ = false;
+  votes_ = 0;
+  votes_requested_ = false;
+  if (led) rearm_election_timer(now);
+}
+
+Result<LogPosition> Replica::propose(Time, EntryKind kind, Payload payload) {
+  if (role_ != Role::kLeader) return fail(ErrorCode::kNotLeader, "this replica does not lead");
+  LogPosition last = log_.last();
+  if (log_.bytes_between(commit_, last.index) >= options_.uncommitted_bytes_max)
+    return fail(ErrorCode::kOverloaded, "too many uncommitted bytes in this partition");
+  if (log_.bytes_between(trim_, last.index) >= options_.log_bytes_max)
+    return fail(ErrorCode::kOverloaded, "a replica is too far behind to release the log");
+  Entry entry;
+  entry.index = last.index.next();
+  entry.term = hard_state_.term;
+  entry.kind = kind;
+  entry.payload = std::move(payload);
+  log_.append(std::move(entry));
+  appends_due_ = true;
+  return log_.last();
+}
+
+Result<> Replica::read(Time, ReadToken token) {
+  if (role_ != Role::kLeader) return fail(ErrorCode::kNotLeader, "this replica does not lead");
+  reads_.ask(token);
+  return {};
+}
+
+void Replica::on_timer(Time now) {
+  if (now < timer_) return;
+  if (role_ == Role::kLeader) {
+    on_heartbeat_timeout(now);
+  } else if (now < election_deadline_) {
+    timer_ = election_deadline_;
+  } else {
+    on_election_timeout(now);
+  }
+}
+
+void Replica::persisted(Time now, WriteId up_to) {
+  durability_.persisted(up_to);
+  if (role_ != Role::kLeader) {
+    if (std::min(matched_, durability_.index()) > acknowledged_) reply_owed_ = true;
+    send_vote_if_durable(now);
+  } else {
+    advance_commit();
+    advance_trim();
+  }
+}
+
+void Replica::applied(Index index) {
+  CHECK_GE(index, applied_);
+  CHECK_LE(index, handed_);
+  applied_ = index;
+  release(released_);
+}
+
+void Replica::release(Index index) {
+  released_ = std::max(released_, index);
+  Index up_to = std::min({released_, trim_, applied_, durability_.index()});
+  if (up_to > log_.base().index) log_.release(up_to);
+}
+
+void Replica::peer_disconnected(Time now, ReplicaId peer) {
+  size_t slot = slot_of(peer);
+  if (slot == voters_.size() || slot == self_slot_) return;
+  if (role_ == Role::kLeader) {
+    progress_[slot].disconnected(round_);
+  } else if (role_ == Role::kFollower && peer == leader_) {
+    SOMETIMES(raft_leader_disconnected);
+    leader_contact_valid_ = false;
+    auto window = static_cast<uint64_t>(options_.disconnect_timeout.nanos());
+    Time soon = now + Duration::nanos(static_cast<int64_t>(random_.below(window)));
+    election_deadline_ = std::min(election_deadline_, soon);
+    timer_ = std::min(timer_, election_deadline_);
+  }
+}
+
+// --- effects ---
+
+void Replica::set_commit(Index index) {
+  CHECK_LE(index, log_.last().index);
+  commit_ = std::max(commit_, index);
+  matched_ = std::max(matched_, commit_);
+}
+
+void Replica::set_trim(Index index) {
+  Index up_to = std::min(index, commit_);
+  if (up_to <= trim_) return;
+  trim_ = up_to;
+  release(released_);
+}
+
+Message& Replica::send(MessageKind kind, ReplicaId to) {
+  CHECK(to != self_);
+  Message& message = messages_.emplace_back();
+  message.kind = kind;
+  message.group = group_;
+  message.from = self_;
+  message.to = to;
+  message.term = hard_state_.term;
+  return message;
+}
+
+bool Replica::has_ready() const {
+  return !messages_.empty() || unwritten_ <= log_.last().index ||
+         hard_state_ != handed_hard_state_ || handed_ < commit_ || appends_due_ ||
+         reads_.unstarted() || !granted_.empty() || !refused_.empty() || lost_leadership_ ||
+         trim_ != trim_told_ || append_reply_ready();
+}
+
+Ready Replica::take_ready() {
+  if (role_ == Role::kLeader) {
+    if (reads_.unstarted()) start_read_round();
+    if (appends_due_) send_appends();
+  }
+  appends_due_ = false;
+  if (append_reply_ready()) send_append_reply();
+
+  Ready ready;
+  bool hard_state_changed = hard_state_ != handed_hard_state_;
+  if (hard_state_changed || unwritten_ <= log_.last().index) {
+    Persist& persist = ready.persist.emplace();
+    persist.hard_state = handed_hard_state_ = hard_state_;
+    persist.hard_state_changed = hard_state_changed;
+    log_.copy(unwritten_.prev(), log_.last().index, persist.entries);
+    persist.commit = commit_;
+    unwritten_ = log_.last().index.next();
+    persist.id = durability_.handed(hard_state_, log_.last().index);
+  }
+  if (handed_ < commit_) {
+    log_.copy(handed_, commit_, ready.committed);
+    handed_ = commit_;
+  }
+  ready.messages.swap(messages_);
+  ready.granted_reads.swap(granted_);
+  ready.refused_reads.swap(refused_);
+  ready.lost_leadership = std::exchange(lost_leadership_, false);
+  ready.trim = trim_told_ = trim_;
+  return ready;
+}
+
+Time Replica::deadline() const { return timer_; }
+
+// --- observers ---
+
+Status Replica::status() const {
+  Status status;
+  status.group = group_;
+  status.self = self_;
+  status.role = role_;
+  status.hard_state = hard_state_;
+  status.leader = leader_;
+  status.base = log_.base();
+  status.last = log_.last();
+  status.commit = commit_;
+  status.applied = applied_;
+  status.durable = durability_.index();
+  return status;
+}
+
+Role Replica::role() const { return role_; }
+Term Replica::term() const { return hard_state_.term; }
+ReplicaId Replica::leader() const { return leader_; }
+bool Replica::can_serve() const { return role_ == Role::kLeader && commit_ >= noop_index_; }
+const Entry* Replica::entry(Index index) const { return log_.at(index); }
+std::optional<Term> Replica::term_at(Index index) const { return log_.term_at(index); }
+
+size_t Replica::slot_of(ReplicaId replica) const {
+  size_t slot = 0;
+  while (slot < voters_.size() && voters_[slot] != replica) ++slot;
+  return slot;
+}
+
+size_t Replica::quorum() const { return voters_.size() / 2 + 1; }
+
+}  // namespace kahuna::raft
