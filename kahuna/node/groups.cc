@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kahuna/raft/recovery.h"
 #include "runtime/check.h"
 #include "runtime/probe.h"
 
@@ -48,36 +49,12 @@ Groups::~Groups() {
 
 Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<ReplicaId> voters,
                      journal::RecoveredGroup found) {
-  raft::Recovered recovered;
-  recovered.hard_state = found.hard_state;
   auto mark = engine_.applied().find(descriptor.id);
   raft::LogPosition applied = mark == engine_.applied().end() ? raft::kFoundingBase : mark->second;
-  recovered.base = raft::kFoundingBase;
-  recovered.entries = std::move(found.entries);
-  if (!recovered.entries.empty() && recovered.entries.front().index > recovered.base.index.next()) {
-    // release_flushed() keeps the last released entry: its term makes it the base of the log.
-    const raft::Entry& first = recovered.entries.front();
-    recovered.base = {first.index, first.term};
-    recovered.entries.erase(recovered.entries.begin());
-    if (applied.index < recovered.base.index)
-      return fail(ErrorCode::kDamaged,
-                  "partition " + std::to_string(descriptor.id.value()) + ": the journal begins at entry " +
-                      std::to_string(recovered.base.index.value()) + " but the engine ends at " +
-                      std::to_string(applied.index.value()) + "; this node must be replaced");
-  }
-  Index last = recovered.entries.empty() ? recovered.base.index : recovered.entries.back().index;
-  if (applied.index > last) {
-    // The leader applies what its followers made durable while its own journal write is in flight,
-    // and the engine may flush first (trap 26).
-    SOMETIMES(engine_ahead_of_journal);
-    recovered.base = applied;
-    recovered.entries.clear();
-  }
-  recovered.applied = applied.index;
-  recovered.commit = std::max(found.commit, applied.index);
-  if (Index end = recovered.entries.empty() ? recovered.base.index : recovered.entries.back().index;
-      recovered.commit > end)
-    recovered.commit = end;
+  auto recovered = raft::recover(found.hard_state, std::move(found.entries), found.commit, applied);
+  if (!recovered)
+    return fail(recovered.error().code, "partition " + std::to_string(descriptor.id.value()) + ": " +
+                                            recovered.error().text);
   ASSIGN_OR_RETURN(partition::StateMachine state, partition::StateMachine::open(engine_, descriptor));
   auto self = std::find_if(voters.begin(), voters.end(), [&](ReplicaId r) { return r.node == self_; });
   CHECK(self != voters.end());
@@ -86,7 +63,7 @@ Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<Replic
   CHECK(groups_.empty() || groups_.back()->id < descriptor.id);
   groups_.push_back(std::make_unique<Group>(
       position, descriptor.id,
-      raft::Replica(options_.raft, descriptor.id, self_id, std::move(voters), std::move(recovered),
+      raft::Replica(options_.raft, descriptor.id, self_id, std::move(voters), std::move(*recovered),
                     host_.random("raft", descriptor.id.value()), host_.clock->now()),
       std::move(state), applied.index));
   return {};
