@@ -1,0 +1,131 @@
+#include "net/loop.h"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <atomic>
+#include <utility>
+
+#include "net/epoll_poller.h"
+#include "net/errors.h"
+#include "net/files.h"
+#include "net/mailbox.h"
+#include "net/sockets.h"
+#include "net/turn.h"
+#include "net/workers.h"
+#include "runtime/check.h"
+
+namespace kahuna::net {
+namespace {
+
+// Longest sleep; only bounds arithmetic, nothing depends on waking up.
+constexpr Duration kWaitMax = Duration::seconds(1'000);
+
+Result<uint64_t> kernel_random() {
+  uint64_t seed = 0;
+  if (getrandom(&seed, sizeof seed, 0) != sizeof seed) {
+    return fail(error_from_errno(errno, "read random bytes"));
+  }
+  return seed;
+}
+
+}  // namespace
+
+std::string_view name_of(IoBackend backend) {
+  return backend == IoBackend::kUring ? "uring" : "epoll";
+}
+
+// Members are destroyed from the last to the first: threads before what they report to.
+struct Loop::State {
+  IoBackend backend = IoBackend::kEpoll;
+  std::string fallback_reason;
+  std::atomic<bool> stop{false};
+  std::unique_ptr<Mailbox> mailbox;
+  std::unique_ptr<Poller> poller;
+  Turn turn;
+  std::unique_ptr<Workers> offload;
+  std::unique_ptr<Sockets> sockets;
+  std::unique_ptr<Files> files;
+  Host host = {};
+  std::vector<Job> finished;
+  std::vector<Callback<void()>> remote;
+
+  void run_turn(Duration wait_max);
+  Duration wait_time(Duration wait_max) const;
+};
+
+Result<std::unique_ptr<Loop>> Loop::create(LoopOptions options) {
+  auto state = std::make_unique<State>();
+  ASSIGN_OR_RETURN(state->mailbox, Mailbox::create(options.remote_tasks_max));
+  ASSIGN_OR_RETURN(state->poller, EpollPoller::create(state->mailbox->wake_fd()));
+  if (options.io != state->backend) state->fallback_reason = "io_uring is not built in";
+  state->offload =
+      std::make_unique<Workers>(*state->mailbox, options.offload_threads, "kahuna-offload");
+  state->sockets = std::make_unique<Sockets>(*state->poller, state->turn, *state->offload);
+  ASSIGN_OR_RETURN(state->files,
+                   Files::create({options.data_dir, options.inline_write_bytes_max}, *state->poller,
+                                 state->turn, *state->mailbox));
+  ASSIGN_OR_RETURN(const uint64_t seed, kernel_random());
+  state->host = Host{&state->turn,         &state->turn,          state->files.get(),
+                     state->sockets.get(), state->offload.get(), seed};
+  return std::unique_ptr<Loop>(new Loop(std::move(state)));
+}
+
+Loop::Loop(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Loop::~Loop() {
+  // Tasks may own streams and files: they go while everything they need still stands.
+  state_->turn.clear();
+  state_->finished.clear();
+  state_->remote.clear();
+}
+
+Host& Loop::host() { return state_->host; }
+IoBackend Loop::backend() const { return state_->backend; }
+const std::string& Loop::fallback_reason() const { return state_->fallback_reason; }
+
+void Loop::run() {
+  while (!state_->stop.load(std::memory_order_relaxed)) state_->run_turn(kWaitMax);
+  state_->stop.store(false, std::memory_order_relaxed);
+}
+
+void Loop::turn(Duration wait_max) { state_->run_turn(wait_max); }
+
+void Loop::stop() {
+  state_->stop.store(true);
+  state_->mailbox->wake();
+}
+
+bool Loop::post_remote(Callback<void()> task) { return state_->mailbox->post(std::move(task)); }
+
+Duration Loop::State::wait_time(Duration wait_max) const {
+  if (turn.has_posted() || poller->has_ready() || stop.load()) return Duration();
+  const Time deadline = turn.next_deadline();
+  Duration wait = std::min(wait_max, kWaitMax);
+  if (deadline != Time::max()) wait = std::min(wait, deadline - Turn::read_clock());
+  return std::max(wait, Duration());
+}
+
+void Loop::State::run_turn(Duration wait_max) {
+  Duration wait = wait_time(wait_max);
+  if (wait > Duration() && !mailbox->prepare_to_sleep()) wait = Duration();
+  poller->collect(wait);
+  mailbox->awake();
+  mailbox->collect(finished, remote);
+  turn.begin();
+
+  poller->dispatch();
+  for (Job& job : finished) {
+    job.work.reset();
+    job.done();
+  }
+  finished.clear();
+  for (Callback<void()>& task : remote) task();
+  remote.clear();
+  turn.run_timers();
+  turn.run_posted();
+  turn.run_deferred();
+  poller->flush();
+}
+
+}  // namespace kahuna::net

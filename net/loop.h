@@ -1,0 +1,67 @@
+// Loop: one event loop of the production world; builds the Host that runtime/host.h describes.
+//
+// A process has one Loop per core. A Loop belongs to the thread that runs it: everything except
+// stop() and post_remote() is called on that thread, or before run() on the thread that created it.
+// Whatever was built from host() is destroyed before the Loop.
+//
+// 1. A turn collects inputs (bytes, completions, tasks of other loops), samples now(), then runs:
+//    completions in order of arrival, finished blocking jobs, tasks of other loops, due timers,
+//    posted tasks, deferred tasks; then it sends what was written. Inputs come before timers, so
+//    that a loop that was held up hears its peers before it concludes that they were silent.
+// 2. An idle loop sleeps in one system call and has no periodic work.
+// 3. Destruction drops what has not completed; blocking jobs that run are waited for.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "runtime/callback.h"
+#include "runtime/host.h"
+
+namespace kahuna::net {
+
+enum class IoBackend : uint8_t { kUring, kEpoll };
+std::string_view name_of(IoBackend backend);  // "uring", "epoll"
+
+struct LoopOptions {
+  // kUring falls back to epoll when the kernel refuses it; see Loop::fallback_reason().
+  IoBackend io = IoBackend::kUring;
+  // The node's directory; created with its parents when missing. "" = no disk: file calls fail.
+  std::string data_dir;
+  // Threads for Offload (and name resolution). Disk operations have their own.
+  unsigned offload_threads = 2;
+  // Tasks from other loops that wait; post_remote() refuses more.
+  size_t remote_tasks_max = 64 * 1024;
+  // Buffered writes up to this size are copied into the page cache at once instead of by a thread:
+  // microseconds cheaper; the copy can wait when the system throttles writers. 0 = never.
+  size_t inline_write_bytes_max = 64 * 1024;
+};
+
+class Loop {
+ public:
+  // Errors: the data directory cannot be made, or the system is out of descriptors.
+  static Result<std::unique_ptr<Loop>> create(LoopOptions options);
+  ~Loop();
+  Loop(const Loop&) = delete;
+
+  Host& host();
+  // The back end in use, and why it is not the one asked for ("" when it is).
+  IoBackend backend() const;
+  const std::string& fallback_reason() const;
+
+  // Runs turns until stop(). May be called again afterwards.
+  void run();
+  // Runs one turn; waits for input at most `wait_max`. For tests and tools.
+  void turn(Duration wait_max);
+  // Any thread, and signal handlers. The turn that runs is finished.
+  void stop();
+  // Any thread. Runs `task` on this loop; false = the queue is full, the task was dropped.
+  bool post_remote(Callback<void()> task);
+
+ private:
+  struct State;
+  explicit Loop(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace kahuna::net
