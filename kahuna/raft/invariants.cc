@@ -1,0 +1,297 @@
+#include "kahuna/raft/invariants.h"
+
+#include <algorithm>
+
+#include "runtime/hash.h"
+
+namespace kahuna::raft {
+namespace {
+
+std::string text(Index index) { return std::to_string(index.value()); }
+std::string text(Term term) { return std::to_string(term.value()); }
+std::string text(ReplicaId id) {
+  return id ? std::to_string(id.node.value()) + "/" + std::to_string(id.incarnation) : "nobody";
+}
+std::string text(LogPosition position) { return text(position.index) + "@" + text(position.term); }
+
+std::string violation(const char* rule, const Status& status, std::string what) {
+  return std::string(rule) + " violated in group " + std::to_string(status.group.value()) +
+         " by replica " + text(status.self) + " in term " + text(status.hard_state.term) + ": " +
+         what;
+}
+
+uint64_t content_of(const Entry& entry) {
+  uint64_t seed = static_cast<uint64_t>(entry.kind) | entry.level.value() << 8;
+  return hash64(entry.payload.view(), seed);
+}
+
+bool same(const Status& a, const Status& b) {
+  return a.role == b.role && a.hard_state == b.hard_state && a.base == b.base && a.last == b.last &&
+         a.commit == b.commit && a.applied == b.applied && a.durable == b.durable;
+}
+
+}  // namespace
+
+InvariantChecker::Violation InvariantChecker::observe(const Replica& replica, bool node_alive) {
+  if (!node_alive) return std::nullopt;  // its shadow stands for its disk
+  Status now = replica.status();
+  Group& group = groups_[now.group];
+  Shadow& shadow = group.shadows[now.self];
+  if (shadow.known && same(shadow.status, now)) return std::nullopt;
+  return check(replica, group, shadow, false);
+}
+
+InvariantChecker::Violation InvariantChecker::restarted(const Replica& replica) {
+  Status now = replica.status();
+  Group& group = groups_[now.group];
+  Shadow& shadow = group.shadows[now.self];
+  shadow.reads.clear();
+  return check(replica, group, shadow, true);
+}
+
+InvariantChecker::Violation InvariantChecker::check(const Replica& replica, Group& group,
+                                                    Shadow& shadow, bool restarted) {
+  Status now = replica.status();
+  group.voters = replica.voters().size();
+  bool first_look = !shadow.known;
+  if (first_look && now.base.index.value() >= group.first.value() + group.committed.size()) {
+    // A group whose beginning was never seen.
+    group.first = now.base.index.next();
+    group.committed.clear();
+    group.seen.clear();
+  }
+  if (now.applied > now.commit || now.commit > now.last.index || now.durable > now.last.index ||
+      now.base.index > now.applied || now.base.index > now.durable)
+    return violation("order of base, applied, commit, durable, last", now,
+                     text(now.base.index) + " " + text(now.applied) + " " + text(now.commit) + " " +
+                         text(now.durable) + " " + text(now.last.index));
+  if (!first_look) {
+    if (auto bad = check_hard_state(shadow, now, restarted)) return bad;
+    if (restarted) {
+      if (auto bad = check_survived(shadow, replica)) return bad;
+    } else if (now.commit < shadow.status.commit) {
+      return violation("R5", now, "commit fell to " + text(now.commit) + " from " +
+                                      text(shadow.status.commit));
+    }
+  }
+  Index commit_before = first_look || restarted ? now.base.index : shadow.status.commit;
+  bool was_leader = !first_look && !restarted && shadow.status.role == Role::kLeader &&
+                    shadow.status.hard_state.term == now.hard_state.term;
+  if (auto bad = check_log(replica, group, shadow, now, first_look || restarted)) return bad;
+  shadow.known = true;
+  shadow.status = now;
+  if (now.role == Role::kLeader && !was_leader) {
+    if (auto bad = check_new_leader(replica, group, now)) return bad;
+  }
+  if (now.commit > commit_before) return check_commit(replica, group, now, commit_before);
+  return std::nullopt;
+}
+
+InvariantChecker::Violation InvariantChecker::check_hard_state(const Shadow& shadow,
+                                                               const Status& now,
+                                                               bool restarted) const {
+  HardState before = shadow.status.hard_state;
+  if (!restarted) {
+    if (now.hard_state.term < before.term)
+      return violation("R6", now, "term fell from " + text(before.term));
+    if (now.hard_state.term == before.term && before.vote && now.hard_state.vote != before.vote)
+      return violation("R6", now, "vote changed from " + text(before.vote) + " to " +
+                                      text(now.hard_state.vote));
+    return std::nullopt;
+  }
+  if (now.hard_state.term < shadow.term_told)
+    return violation("R6", now, "after a restart it forgot term " + text(shadow.term_told) +
+                                    ", in which it had voted or acknowledged");
+  auto vote = shadow.votes_told.find(now.hard_state.term);
+  if (vote != shadow.votes_told.end() && now.hard_state.vote != vote->second)
+    return violation("R6", now, "after a restart it forgot its vote for " + text(vote->second));
+  return std::nullopt;
+}
+
+// What was durable before the crash is there after it.
+InvariantChecker::Violation InvariantChecker::check_survived(const Shadow& shadow,
+                                                             const Replica& replica) const {
+  Status now = replica.status();
+  Index durable = shadow.status.durable;
+  if (durable <= now.base.index || durable <= shadow.status.base.index) return std::nullopt;
+  Term term = shadow.terms[durable.value() - shadow.status.base.index.value() - 1];
+  std::optional<Term> found = replica.term_at(durable);
+  // Something newer may have replaced it in a write whose completion was never seen.
+  if (found && *found >= term) return std::nullopt;
+  if (!found && now.last.term > term) return std::nullopt;
+  return violation("R6", now, "after a restart its log ends at " + text(now.last) +
+                                  " though " + text(LogPosition{durable, term}) + " was durable");
+}
+
+InvariantChecker::Violation InvariantChecker::check_log(const Replica& replica, Group& group,
+                                                        Shadow& shadow, const Status& now,
+                                                        bool from_scratch) {
+  LogPosition base = now.base;
+  std::deque<Term>& terms = shadow.terms;
+  const Status before = shadow.status;
+  if (from_scratch) {
+    terms.clear();
+  } else {
+    if (base.index < before.base.index) return violation("R7", now, "the base moved back");
+    Index kept = std::min(base.index, before.last.index);
+    for (Index i = before.base.index; i < kept; i = i.next()) terms.pop_front();
+  }
+  // Walk down from the end to the first entry that was there before.
+  Index index = now.last.index;
+  for (; index > base.index; index = index.prev()) {
+    size_t at = index.value() - base.index.value() - 1;
+    if (at < terms.size() && terms[at] == *replica.term_at(index)) break;
+  }
+  Index changed = index.next();
+  if (!from_scratch && changed <= before.last.index) {
+    if (changed <= before.commit && changed > base.index)
+      return violation("R7", now, "committed index " + text(changed) + " was truncated");
+    if (before.role == Role::kLeader && now.role == Role::kLeader &&
+        before.hard_state.term == now.hard_state.term)
+      return violation("R2", now, "the leader overwrote its index " + text(changed));
+  }
+  terms.resize(index.value() - base.index.value());
+  for (Index i = changed; i <= now.last.index; i = i.next()) {
+    const Entry* entry = replica.entry(i);
+    Seen seen{entry->term, *replica.term_at(i.prev()), content_of(*entry)};
+    terms.push_back(seen.term);
+    if (i < group.first) continue;
+    size_t at = i.value() - group.first.value();
+    if (group.seen.size() <= at) group.seen.resize(at + 1);
+    std::vector<Seen>& column = group.seen[at];
+    auto known = std::find_if(column.begin(), column.end(),
+                              [&](const Seen& other) { return other.term == seen.term; });
+    if (known == column.end()) {
+      column.push_back(seen);
+    } else if (known->previous_term != seen.previous_term || known->content != seen.content) {
+      return violation("R3", now, "its entry " + text(LogPosition{i, seen.term}) +
+                                      " differs from another replica's, or follows another entry");
+    }
+  }
+  return std::nullopt;
+}
+
+InvariantChecker::Violation InvariantChecker::check_new_leader(const Replica& replica, Group& group,
+                                                               const Status& now) {
+  auto [leader, is_new] = group.leaders.emplace(now.hard_state.term, now.self);
+  if (!is_new && leader->second != now.self)
+    return violation("R1", now, "leads beside replica " + text(leader->second));
+  for (size_t at = group.committed.size(); at-- > 0;) {
+    const Committed& committed = group.committed[at];
+    Index index(group.first.value() + at);
+    if (index <= now.base.index) break;
+    if (committed.by < now.hard_state.term && committed.term != replica.term_at(index))
+      return violation("R4", now, "leads without committed entry " +
+                                      text(LogPosition{index, committed.term}));
+  }
+  return std::nullopt;
+}
+
+size_t InvariantChecker::durable_copies(const Group& group, LogPosition position) {
+  size_t copies = 0;
+  for (const auto& [id, shadow] : group.shadows) {
+    const Status& status = shadow.status;
+    if (!shadow.known || status.durable < position.index) continue;
+    copies += position.index <= status.base.index ||
+              shadow.terms[position.index.value() - status.base.index.value() - 1] == position.term;
+  }
+  return copies;
+}
+
+InvariantChecker::Violation InvariantChecker::check_commit(const Replica& replica, Group& group,
+                                                           const Status& now, Index from) {
+  Index known_to(group.first.value() + group.committed.size() - 1);
+  for (Index i = std::max(from.next(), group.first); i <= now.commit; i = i.next()) {
+    const Entry* entry = replica.entry(i);
+    size_t at = i.value() - group.first.value();
+    if (at < group.committed.size()) {
+      const Committed& committed = group.committed[at];
+      if (entry && (committed.term != entry->term || committed.content != content_of(*entry)))
+        return violation("R5", now, "committed " + text(LogPosition{i, entry->term}) +
+                                        " where " + text(LogPosition{i, committed.term}) +
+                                        " is committed, or the same with other content");
+      continue;
+    }
+    if (!entry) return violation("R5", now, "released " + text(i) + " before it was committed");
+    group.committed.push_back({entry->term, content_of(*entry), now.hard_state.term});
+  }
+  if (now.commit <= known_to) return std::nullopt;
+  LogPosition position{now.commit, *replica.term_at(now.commit)};
+  size_t copies = durable_copies(group, position);
+  if (copies < group.voters / 2 + 1)
+    return violation("R5", now, "committed " + text(position) + ", durable on " +
+                                    std::to_string(copies) + " of " +
+                                    std::to_string(group.voters) + " replicas");
+  if (now.role == Role::kLeader && position.term != now.hard_state.term)
+    return violation("R8", now, "committed " + text(position) + " of an earlier term by counting");
+  prune(group);
+  return std::nullopt;
+}
+
+// Forgets what no replica holds any more.
+void InvariantChecker::prune(Group& group) {
+  constexpr size_t kPruneAbove = 4096;
+  if (group.committed.size() < kPruneAbove || group.shadows.size() < group.voters) return;
+  Index base = group.shadows.begin()->second.status.base.index;
+  for (const auto& [id, shadow] : group.shadows) base = std::min(base, shadow.status.base.index);
+  while (group.first <= base && group.committed.size() > kPruneAbove / 2) {
+    group.first = group.first.next();
+    group.committed.pop_front();
+    if (!group.seen.empty()) group.seen.pop_front();
+  }
+}
+
+InvariantChecker::Violation InvariantChecker::sent(const Message& message) {
+  bool vote = message.kind == MessageKind::kVoteReply && !message.rejected;
+  bool acknowledgement = message.kind == MessageKind::kAppendReply && !message.rejected;
+  bool candidacy = message.kind == MessageKind::kVote;
+  if (!vote && !acknowledgement && !candidacy) return std::nullopt;
+  Group& group = groups_[message.group];
+  Shadow& shadow = group.shadows[message.from];
+  shadow.term_told = std::max(shadow.term_told, message.term);
+  if (acknowledgement) {
+    if (message.match.index > shadow.status.durable)
+      return violation("R5", shadow.status,
+                       "acknowledged " + text(message.match) + " before it was durable");
+    return std::nullopt;
+  }
+  ReplicaId candidate = vote ? message.to : message.from;
+  auto [told, is_new] = shadow.votes_told.emplace(message.term, candidate);
+  if (!is_new && told->second != candidate)
+    return violation("R6", shadow.status, "voted in term " + text(message.term) + " for " +
+                                              text(told->second) + " and for " + text(candidate));
+  return std::nullopt;
+}
+
+void InvariantChecker::read_asked(const Replica& replica, ReadToken token) {
+  Status now = replica.status();
+  groups_[now.group].shadows[now.self].reads[token] = committed(now.group);
+}
+
+InvariantChecker::Violation InvariantChecker::read_granted(const Replica& replica,
+                                                           ReadGrant grant) {
+  Status now = replica.status();
+  std::map<ReadToken, Index>& reads = groups_[now.group].shadows[now.self].reads;
+  auto read = reads.find(grant.token);
+  if (read == reads.end())
+    return violation("R9", now, "granted read " + std::to_string(grant.token) + " nobody asked");
+  Index needed = read->second;
+  reads.erase(read);
+  if (grant.index < needed)
+    return violation("R9", now, "granted a read at " + text(grant.index) + " though " +
+                                    text(needed) + " was committed when it was asked");
+  return std::nullopt;
+}
+
+void InvariantChecker::read_refused(const Replica& replica, ReadToken token) {
+  Status now = replica.status();
+  groups_[now.group].shadows[now.self].reads.erase(token);
+}
+
+Index InvariantChecker::committed(PartitionId group) const {
+  auto found = groups_.find(group);
+  if (found == groups_.end()) return Index();
+  return Index(found->second.first.value() + found->second.committed.size() - 1);
+}
+
+}  // namespace kahuna::raft

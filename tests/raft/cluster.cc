@@ -1,0 +1,272 @@
+#include "tests/raft/cluster.h"
+
+#include <algorithm>
+
+#include "runtime/check.h"
+#include "runtime/hash.h"
+
+namespace kahuna::raft::testing {
+namespace {
+
+std::string number(uint64_t value) { return std::to_string(value); }
+std::string number(ReplicaId id) { return id ? number(id.node.value()) : "nobody"; }
+
+std::string entries_text(const std::vector<Entry>& entries) {
+  std::string text = "[";
+  for (const Entry& entry : entries) {
+    if (text.size() > 1) text += ", ";
+    text += to_text(LogPosition{entry.index, entry.term}) + " ";
+    text += entry.kind == EntryKind::kNoop ? "noop" : std::string(entry.payload.text());
+  }
+  return text + "]";
+}
+
+const char* kRoleNames[] = {"follower", "pre-candidate", "candidate", "leader"};
+
+}  // namespace
+
+std::string to_text(LogPosition position) {
+  return number(position.index.value()) + "@" + number(position.term.value());
+}
+
+std::string to_text(const Message& m) {
+  std::string text = number(m.from) + "->" + number(m.to) + " term " + number(m.term.value()) + ": ";
+  std::string refused = m.rejected ? " refused" : "";
+  std::string commit = " commit " + number(m.commit.value());
+  switch (m.kind) {
+    case MessageKind::kAppend:
+      return text + "append after " + to_text(m.prev) + " " + entries_text(m.entries) + commit;
+    case MessageKind::kAppendReply:
+      return text + "append" +
+             (m.rejected ? " after " + number(m.prev.index.value()) + " refused, try " +
+                               to_text(m.match)
+                         : " durable to " + to_text(m.match));
+    case MessageKind::kHeartbeat: return text + "heartbeat " + number(m.round) + commit;
+    case MessageKind::kHeartbeatReply:
+      return text + "heartbeat " + number(m.round) +
+             (m.rejected ? refused
+                         : " has " + number(m.commit.value()) + " durable to " + to_text(m.match));
+    case MessageKind::kPreVote: return text + "would you vote for " + to_text(m.prev);
+    case MessageKind::kPreVoteReply: return text + (m.rejected ? "would not" : "would") + " vote";
+    case MessageKind::kVote: return text + "vote for " + to_text(m.prev);
+    case MessageKind::kVoteReply: return text + "vote" + (m.rejected ? " refused" : " granted");
+  }
+  return text + "?";
+}
+
+Cluster::Cluster(size_t nodes, Options options, uint64_t seed, Narrator narrator)
+    : options_(options), seed_(seed), narrator_(std::move(narrator)), nodes_(nodes + 1) {
+  for (size_t n = 1; n <= nodes; ++n) voters_.push_back(replica_id(n));
+  for (size_t n = 1; n <= nodes; ++n) start(n);
+}
+
+std::optional<size_t> Cluster::leader() {
+  std::optional<size_t> best;
+  for (size_t n = 1; n <= size(); ++n) {
+    if (alive(n) && replica(n).role() == Role::kLeader &&
+        (!best || replica(n).term() > replica(*best).term()))
+      best = n;
+  }
+  return best;
+}
+
+void Cluster::start(size_t n) {
+  Node& node = nodes_[n];
+  Result<Recovered> recovered = recover(node.hard_state, node.stored, node.commit, node.flushed);
+  CHECK(recovered.has_value());
+  node.writes.clear();
+  node.applied = node.flushed;
+  node.state = node.flushed_state;
+  RandomStream random(seed_, "raft", n * 1000 + node.lives++);
+  node.replica.emplace(options_, kGroup, replica_id(n), voters_, std::move(*recovered), random,
+                       now_);
+  report(checker_.restarted(*node.replica));
+  node.dirty = node.replica->has_ready();
+  if (pump_at_once) pump(n);
+}
+
+void Cluster::report(InvariantChecker::Violation violation) {
+  if (violation && violation_.empty()) violation_ = *violation;
+}
+
+void Cluster::narrate(const std::string& line) {
+  if (narrator_) narrator_(line);
+}
+
+void Cluster::step(size_t n) {
+  report(checker_.observe(replica(n)));
+  nodes_[n].dirty = replica(n).has_ready();
+  if (pump_at_once) pump(n);
+}
+
+void Cluster::narrate_role(size_t n, Role before, Term term_before) {
+  Replica& r = replica(n);
+  if (r.role() == before && r.term() == term_before) return;
+  narrate(number(n) + " is " + kRoleNames[static_cast<int>(r.role())] + " in term " +
+          number(r.term().value()));
+}
+
+void Cluster::timer(size_t n) {
+  advance_to(replica(n).deadline());
+  Role before = replica(n).role();
+  Term term = replica(n).term();
+  replica(n).on_timer(now_);
+  narrate_role(n, before, term);
+  step(n);
+}
+
+Result<LogPosition> Cluster::propose(size_t n, std::string_view text) {
+  Result<LogPosition> result = replica(n).propose(now_, EntryKind::kCommand, Payload(text));
+  step(n);
+  return result;
+}
+
+Result<> Cluster::read(size_t n, ReadToken token) {
+  Result<> result = replica(n).read(now_, token);
+  if (result) checker_.read_asked(replica(n), token);
+  step(n);
+  return result;
+}
+
+void Cluster::disconnect(size_t n, size_t peer) {
+  replica(n).peer_disconnected(now_, replica_id(peer));
+  step(n);
+}
+
+void Cluster::pump(size_t n) {
+  while (alive(n) && replica(n).has_ready()) {
+    Ready ready = replica(n).take_ready();
+    report(checker_.observe(replica(n)));
+    carry_out(n, std::move(ready));
+    report(checker_.observe(replica(n)));
+  }
+  nodes_[n].dirty = false;
+}
+
+void Cluster::carry_out(size_t n, Ready ready) {
+  Node& node = nodes_[n];
+  if (ready.lost_leadership) {
+    ++node.lost_leaderships;
+    narrate(number(n) + " lost leadership");
+  }
+  for (Message& message : ready.messages) {
+    report(checker_.sent(message));
+    narrate(to_text(message));
+    network.push_back(std::move(message));
+  }
+  if (ready.persist) {
+    const Persist& write = *ready.persist;
+    narrate(number(n) + " writes #" + number(write.id) + " term " +
+            number(write.hard_state.term.value()) + " vote " + number(write.hard_state.vote) +
+            (write.entries.empty() ? "" : " " + entries_text(write.entries)));
+    node.writes.push_back(std::move(*ready.persist));
+  }
+  for (ReadGrant grant : ready.granted_reads) {
+    report(checker_.read_granted(replica(n), grant));
+    narrate(number(n) + " grants read " + number(grant.token) + " at " +
+            number(grant.index.value()));
+    node.granted.push_back(grant);
+  }
+  for (ReadToken token : ready.refused_reads) {
+    checker_.read_refused(replica(n), token);
+    narrate(number(n) + " refuses read " + number(token));
+    node.refused.push_back(token);
+  }
+  if (!ready.committed.empty()) apply(n, ready.committed);
+  node.trim = ready.trim;
+}
+
+void Cluster::apply(size_t n, const std::vector<Entry>& entries) {
+  Node& node = nodes_[n];
+  narrate(number(n) + " applies " + entries_text(entries));
+  for (const Entry& entry : entries) {
+    CHECK_EQ(entry.index, node.applied.index.next());
+    node.applied = {entry.index, entry.term};
+    node.state = hash64(entry.payload.view(), node.state ^ entry.term.value());
+  }
+  replica(n).applied(node.applied.index);
+}
+
+void Cluster::store(Node& node, const Persist& write) {
+  node.hard_state = write.hard_state;
+  node.commit = std::max(node.commit, write.commit);
+  if (write.entries.empty()) return;
+  Index first = write.entries.front().index;
+  while (!node.stored.empty() && node.stored.back().index >= first) node.stored.pop_back();
+  node.stored.insert(node.stored.end(), write.entries.begin(), write.entries.end());
+}
+
+void Cluster::sync(size_t n, size_t count) {
+  Node& node = nodes_[n];
+  WriteId last = 0;
+  for (; count > 0 && !node.writes.empty(); --count) {
+    last = node.writes.front().id;
+    store(node, node.writes.front());
+    node.writes.pop_front();
+  }
+  if (last == 0) return;
+  narrate(number(n) + " synced #" + number(last));
+  replica(n).persisted(now_, last);
+  step(n);
+}
+
+void Cluster::flush(size_t n) {
+  Node& node = nodes_[n];
+  node.flushed = node.applied;
+  node.flushed_state = node.state;
+  replica(n).release(node.flushed.index);
+  Index release = std::min(node.flushed.index, node.trim);
+  // One short: the base keeps its record.
+  while (!node.stored.empty() && node.stored.front().index < release)
+    node.stored.erase(node.stored.begin());
+  step(n);
+}
+
+void Cluster::crash(size_t n, size_t writes_kept) {
+  Node& node = nodes_[n];
+  for (size_t i = 0; i < writes_kept && i < node.writes.size(); ++i) store(node, node.writes[i]);
+  node.writes.clear();
+  node.replica.reset();
+  node.dirty = false;
+  narrate(number(n) + " crashed");
+}
+
+void Cluster::restart(size_t n) {
+  start(n);
+  narrate(number(n) + " restarted with last " + to_text(replica(n).status().last) + " commit " +
+          number(replica(n).status().commit.value()));
+}
+
+void Cluster::receive(Message message) {
+  size_t to = message.to.node.value();
+  if (!alive(to)) return;
+  Role before = replica(to).role();
+  Term term = replica(to).term();
+  replica(to).receive(now_, std::move(message));
+  narrate_role(to, before, term);
+  step(to);
+}
+
+void Cluster::deliver(size_t at) {
+  Message message = std::move(network[at]);
+  network.erase(network.begin() + static_cast<ptrdiff_t>(at));
+  receive(std::move(message));
+}
+
+void Cluster::settle(size_t rounds_max) {
+  for (size_t round = 0; round < rounds_max; ++round) {
+    bool idle = true;
+    while (!network.empty()) {
+      deliver(0);
+      idle = false;
+    }
+    for (size_t n = 1; n <= size(); ++n) {
+      if (!alive(n)) continue;
+      if (nodes_[n].dirty) pump(n), idle = false;
+      if (!nodes_[n].writes.empty()) sync(n), idle = false;
+    }
+    if (idle) return;
+  }
+}
+
+}  // namespace kahuna::raft::testing

@@ -1,0 +1,107 @@
+// A cluster of replicas in memory for tests: a network one can pick messages from, disks that lose
+// what was not synced, engines that lose what was not flushed, and the invariant checker on every
+// step. Nothing happens by itself; the test decides.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kahuna/raft/invariants.h"
+#include "kahuna/raft/recovery.h"
+#include "kahuna/raft/replica.h"
+
+namespace kahuna::raft::testing {
+
+inline constexpr PartitionId kGroup{7};
+inline ReplicaId replica_id(size_t n) { return {NodeId(n), 0}; }  // nodes count from 1
+
+std::string to_text(LogPosition position);
+std::string to_text(const Message& message);
+
+struct Node {
+  std::optional<Replica> replica;  // none while down
+  uint64_t lives = 0;
+  bool dirty = false;  // has effects that were not carried out
+
+  // The journal: what is synced, and writes handed over but not synced.
+  HardState hard_state;
+  std::vector<Entry> stored;  // contiguous
+  Index commit;
+  std::deque<Persist> writes;
+  Index released;
+
+  // The engine.
+  LogPosition applied = kFoundingBase, flushed = kFoundingBase;
+  uint64_t state = 0, flushed_state = 0;  // a running hash of what was applied
+  Index trim;
+
+  std::vector<ReadGrant> granted;
+  std::vector<ReadToken> refused;
+  uint64_t lost_leaderships = 0;
+};
+
+class Cluster {
+ public:
+  // Called with one line for each effect, when set.
+  using Narrator = std::function<void(const std::string&)>;
+
+  Cluster(size_t nodes, Options options, uint64_t seed, Narrator narrator = {});
+
+  size_t size() const { return nodes_.size() - 1; }
+  Node& node(size_t n) { return nodes_[n]; }
+  Replica& replica(size_t n) { return *nodes_[n].replica; }
+  bool alive(size_t n) const { return nodes_[n].replica.has_value(); }
+  std::optional<size_t> leader();  // of the highest term, alive
+  const std::string& violation() const { return violation_; }
+  Index committed() const { return checker_.committed(kGroup); }
+
+  Time now() const { return now_; }
+  void advance_to(Time time) { now_ = std::max(now_, time); }
+
+  // Inputs. Each is observed by the checker; effects are carried out by pump(), at once when
+  // pump_at_once.
+  bool pump_at_once = true;
+  void timer(size_t n);  // at its deadline: moves the clock there
+  Result<LogPosition> propose(size_t n, std::string_view text);
+  Result<> read(size_t n, ReadToken token);
+  void disconnect(size_t n, size_t peer);
+  void pump(size_t n);
+  // Makes the first `count` writes durable and says so.
+  void sync(size_t n, size_t count = SIZE_MAX);
+  void flush(size_t n);
+  // Loses memory; keeps `writes_kept` of the unsynced writes.
+  void crash(size_t n, size_t writes_kept = 0);
+  void restart(size_t n);
+
+  // Network: messages in flight in the order of sending.
+  std::deque<Message> network;
+  void deliver(size_t at);  // removes it
+  void receive(Message message);  // as if it had arrived; unknown to the network
+  // Delivers everything, and syncs everywhere, until nothing is left to do.
+  void settle(size_t rounds_max = 1000);
+
+ private:
+  void step(size_t n);
+  void report(InvariantChecker::Violation violation);
+  void narrate(const std::string& line);
+  void narrate_role(size_t n, Role before, Term term_before);
+  void carry_out(size_t n, Ready ready);
+  void apply(size_t n, const std::vector<Entry>& entries);
+  void store(Node& node, const Persist& write);
+  void start(size_t n);
+
+  Options options_;
+  uint64_t seed_;
+  Narrator narrator_;
+  std::vector<ReplicaId> voters_;
+  std::vector<Node> nodes_;  // [0] unused
+  InvariantChecker checker_;
+  std::string violation_;
+  Time now_ = Time::from_nanos(0);
+};
+
+}  // namespace kahuna::raft::testing

@@ -1,0 +1,1 @@
+set(deps kahuna_raft kahuna_runtime)

@@ -1,0 +1,249 @@
+#include "tests/raft/random_run.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "tests/raft/cluster.h"
+
+namespace kahuna::raft::testing {
+namespace {
+
+// How often things happen, relative to each other; zero means not in this run.
+struct Plan {
+  size_t nodes = 3;
+  Options options;
+  uint64_t deliver = 100, pump = 100, sync = 60, time = 10;
+  uint64_t propose = 20, read = 10;
+  uint64_t crash = 0, restart = 0, flush = 3, cut = 0, heal = 0, disconnect = 0;
+  uint64_t lose_percent = 0, duplicate_percent = 0;
+  bool reorder = false, pump_at_once = false;
+  size_t steps = 1500;
+};
+
+Plan draw_plan(RandomStream& random) {
+  static constexpr size_t kSizes[] = {1, 2, 3, 3, 3, 3, 4, 5};
+  Plan plan;
+  plan.nodes = kSizes[random.below(std::size(kSizes))];
+  plan.options.append_bytes_max = random.chance(1, 2) ? 100 : 256 * 1024;
+  plan.options.inflight_bytes_max = random.chance(1, 2) ? 400 : 4 * 1024 * 1024;
+  plan.options.uncommitted_bytes_max = random.chance(1, 4) ? 600 : 16 * 1024 * 1024;
+  plan.sync = random.chance(1, 2) ? 100 : 10;
+  plan.time = random.chance(1, 3) ? 40 : 8;
+  plan.pump = random.chance(1, 3) ? 20 : 150;
+  plan.pump_at_once = random.chance(1, 3);
+  plan.propose = random.chance(1, 3) ? 60 : 15;
+  plan.read = random.chance(1, 2) ? 15 : 0;
+  plan.reorder = random.chance(1, 3);
+  if (random.chance(1, 2)) plan.crash = random.between(1, 6), plan.restart = 6;
+  if (random.chance(1, 2)) plan.cut = random.between(1, 4), plan.heal = 3;
+  if (random.chance(1, 3)) plan.disconnect = 3;
+  if (random.chance(1, 2)) plan.lose_percent = random.between(1, 30);
+  if (random.chance(1, 3)) plan.duplicate_percent = random.between(1, 20);
+  return plan;
+}
+
+class Run {
+ public:
+  explicit Run(uint64_t seed)
+      : random_(seed, "run"),
+        plan_(draw_plan(random_)),
+        cluster_(plan_.nodes, plan_.options, seed),
+        cut_((plan_.nodes + 1) * (plan_.nodes + 1), false) {
+    cluster_.pump_at_once = plan_.pump_at_once;
+  }
+
+  RunResult result() {
+    for (; result_.steps < plan_.steps && cluster_.violation().empty(); ++result_.steps) {
+      act();
+      if (auto leader = cluster_.leader()) {
+        Term term = cluster_.replica(*leader).term();
+        if (term > last_leader_term_) ++result_.elections, last_leader_term_ = term;
+      }
+    }
+    if (cluster_.violation().empty()) result_.stalled = !recovers();
+    result_.violation = cluster_.violation();
+    result_.committed = cluster_.committed().value();
+    result_.reads = granted_;
+    for (size_t n = 1; n <= plan_.nodes; ++n)
+      if (cluster_.alive(n))
+        result_.terms = std::max(result_.terms, cluster_.replica(n).term().value());
+    return result_;
+  }
+
+ private:
+  size_t any_node() { return 1 + random_.below(plan_.nodes); }
+
+  void act() {
+    struct Choice {
+      uint64_t weight;
+      void (Run::*action)();
+    };
+    const Choice choices[] = {
+        {plan_.deliver, &Run::deliver}, {plan_.pump, &Run::pump},       {plan_.sync, &Run::sync},
+        {plan_.time, &Run::time},       {plan_.propose, &Run::propose}, {plan_.read, &Run::read},
+        {plan_.crash, &Run::crash},     {plan_.restart, &Run::restart}, {plan_.flush, &Run::flush},
+        {plan_.cut, &Run::cut},         {plan_.heal, &Run::heal},
+        {plan_.disconnect, &Run::disconnect}};
+    uint64_t total = 0;
+    for (const Choice& choice : choices) total += choice.weight;
+    uint64_t pick = random_.below(total);
+    for (const Choice& choice : choices) {
+      if (pick < choice.weight) return (this->*choice.action)();
+      pick -= choice.weight;
+    }
+  }
+
+  void deliver() {
+    std::deque<Message>& network = cluster_.network;
+    if (network.empty()) return;
+    size_t at = random_.below(network.size());
+    if (!plan_.reorder) {  // the oldest of that pair
+      Message& picked = network[at];
+      at = static_cast<size_t>(std::find_if(network.begin(), network.end(), [&](const Message& m) {
+                                 return m.from == picked.from && m.to == picked.to;
+                               }) - network.begin());
+    }
+    if (is_cut(network[at]) || random_.chance(plan_.lose_percent, 100)) {
+      network.erase(network.begin() + static_cast<ptrdiff_t>(at));
+      return;
+    }
+    if (random_.chance(plan_.duplicate_percent, 100)) {
+      Message copy = network[at];
+      if (random_.chance(1, 2)) network.push_back(copy);
+      cluster_.receive(std::move(copy));
+      return;
+    }
+    cluster_.deliver(at);
+  }
+
+  bool is_cut(const Message& m) {
+    return cut_[m.from.node.value() * (plan_.nodes + 1) + m.to.node.value()];
+  }
+
+  void pump() {
+    size_t n = any_node();
+    if (cluster_.alive(n) && cluster_.node(n).dirty) cluster_.pump(n);
+  }
+
+  void sync() {
+    size_t n = any_node();
+    if (cluster_.alive(n) && !cluster_.node(n).writes.empty())
+      cluster_.sync(n, 1 + random_.below(cluster_.node(n).writes.size()));
+  }
+
+  void time() {
+    size_t n = any_node();
+    if (!cluster_.alive(n)) return;
+    // Mostly the earliest deadline; sometimes a node that is late with its own.
+    if (random_.chance(4, 5)) {
+      for (size_t other = 1; other <= plan_.nodes; ++other)
+        if (cluster_.alive(other) &&
+            cluster_.replica(other).deadline() < cluster_.replica(n).deadline())
+          n = other;
+    }
+    if (cluster_.replica(n).deadline() < Time::max()) cluster_.timer(n);
+  }
+
+  void propose() {
+    size_t n = any_node();
+    if (auto leader = cluster_.leader(); leader && random_.chance(3, 4)) n = *leader;
+    if (cluster_.alive(n)) (void)cluster_.propose(n, "p" + std::to_string(++proposals_));
+  }
+
+  void read() {
+    size_t n = any_node();
+    if (cluster_.alive(n)) (void)cluster_.read(n, ++reads_);
+  }
+
+  void crash() {
+    size_t n = any_node();
+    if (!cluster_.alive(n)) return;
+    granted_ += cluster_.node(n).granted.size();
+    cluster_.node(n).granted.clear();
+    cluster_.crash(n, random_.below(cluster_.node(n).writes.size() + 1));
+  }
+
+  void restart() {
+    size_t n = any_node();
+    if (!cluster_.alive(n)) cluster_.restart(n);
+  }
+
+  void flush() {
+    size_t n = any_node();
+    if (cluster_.alive(n)) cluster_.flush(n);
+  }
+
+  void cut() {
+    size_t width = plan_.nodes + 1;
+    size_t isolated = any_node();
+    bool both = random_.chance(1, 2);
+    for (size_t n = 1; n < width; ++n) {
+      if (n == isolated) continue;
+      if (random_.chance(1, 4)) continue;
+      cut_[isolated * width + n] = true;
+      if (both) cut_[n * width + isolated] = true;
+    }
+  }
+
+  void heal() { std::fill(cut_.begin(), cut_.end(), false); }
+
+  void disconnect() {
+    size_t n = any_node(), peer = any_node();
+    if (!cluster_.alive(n) || n == peer) return;
+    std::erase_if(cluster_.network, [&](const Message& m) {
+      return m.from == replica_id(peer) && m.to == replica_id(n);
+    });
+    cluster_.disconnect(n, peer);
+  }
+
+  // Everything healed, in order, nothing lost: a leader, a commit and equal states within bounded
+  // virtual time.
+  bool recovers() {
+    heal();
+    for (size_t n = 1; n <= plan_.nodes; ++n)
+      if (!cluster_.alive(n)) cluster_.restart(n);
+    cluster_.pump_at_once = true;
+    for (size_t n = 1; n <= plan_.nodes; ++n) cluster_.pump(n);
+    Time limit = cluster_.now() + Duration::seconds(20);
+    bool proposed = false;
+    while (cluster_.now() < limit && cluster_.violation().empty()) {
+      cluster_.settle();
+      auto leader = cluster_.leader();
+      if (leader && cluster_.replica(*leader).can_serve() && !proposed)
+        proposed = cluster_.propose(*leader, "last").has_value();
+      cluster_.settle();
+      if (proposed && converged()) return true;
+      size_t first = 1;
+      for (size_t n = 2; n <= plan_.nodes; ++n)
+        if (cluster_.replica(n).deadline() < cluster_.replica(first).deadline()) first = n;
+      if (cluster_.replica(first).deadline() == Time::max()) return false;
+      cluster_.timer(first);
+    }
+    return false;
+  }
+
+  bool converged() {
+    for (size_t n = 1; n <= plan_.nodes; ++n) {
+      granted_ += cluster_.node(n).granted.size();
+      cluster_.node(n).granted.clear();
+      if (cluster_.node(n).applied.index != cluster_.committed()) return false;
+      if (cluster_.node(n).state != cluster_.node(1).state) return false;
+      if (cluster_.replica(n).status().last.index != cluster_.committed()) return false;
+    }
+    return true;
+  }
+
+  RandomStream random_;
+  Plan plan_;
+  Cluster cluster_;
+  std::vector<bool> cut_;
+  uint64_t proposals_ = 0, reads_ = 0, granted_ = 0;
+  Term last_leader_term_;
+  RunResult result_;
+};
+
+}  // namespace
+
+RunResult run_seed(uint64_t seed) { return Run(seed).result(); }
+
+}  // namespace kahuna::raft::testing

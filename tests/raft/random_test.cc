@@ -1,0 +1,42 @@
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "tests/raft/random_run.h"
+
+namespace kahuna::raft::testing {
+namespace {
+
+uint64_t from_environment(const char* name, uint64_t otherwise) {
+  const char* text = std::getenv(name);
+  return text ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+// RAFT_SEED=N runs one seed, RAFT_SEEDS=N more of them.
+TEST(RaftRandom, KeepsItsInvariantsAndRecovers) {
+  uint64_t first = from_environment("RAFT_SEED", 1);
+  uint64_t count = from_environment("RAFT_SEEDS", std::getenv("RAFT_SEED") ? 1 : 2000);
+  uint64_t committed = 0, elections = 0, reads = 0, steps = 0, empty = 0;
+  for (uint64_t seed = first; seed < first + count; ++seed) {
+    RunResult result = run_seed(seed);
+    ASSERT_EQ(result.violation, "") << "seed " << seed;
+    ASSERT_FALSE(result.stalled) << "seed " << seed;
+    committed += result.committed;
+    elections += result.elections;
+    reads += result.reads;
+    steps += result.steps;
+    empty += result.elections == 0;
+  }
+  RecordProperty("committed", std::to_string(committed));
+  std::printf("seeds %lu steps %lu committed %lu elections %lu reads %lu without-leader %lu\n", count,
+              steps, committed, elections, reads, empty);
+  if (count >= 100) {  // a run in which nothing happened proves nothing
+    EXPECT_GT(committed, count * 20);
+    EXPECT_GT(elections, count / 2);
+    EXPECT_GT(reads, count);
+    EXPECT_LT(empty, count / 4);
+  }
+}
+
+}  // namespace
+}  // namespace kahuna::raft::testing
