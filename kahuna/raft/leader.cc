@@ -90,12 +90,8 @@ void Replica::send_appends() {
 
 void Replica::send_append(size_t slot) {
   Progress& peer = progress_[slot];
+  if (peer.next() <= log_.base().index) peer.skip_to(log_.base().index);
   Index anchor = peer.next().prev();
-  if (anchor < log_.base().index) {
-    SOMETIMES(raft_follower_below_base);
-    peer.stuck();  // until it answers a heartbeat: then the same question again
-    return;
-  }
   Index end = log_.fit(anchor, options_.append_bytes_max);
   Message& message = send(MessageKind::kAppend, voters_[slot]);
   message.prev = log_.position(anchor);
@@ -125,7 +121,8 @@ void Replica::handle_append_reply(Time now, const Message& message) {
     Index candidate = message.match.index;
     if (candidate >= log_.base().index)
       candidate = log_.last_with_term_at_most(candidate, message.match.term).index;
-    if (!peer.rejected(anchor, std::min(candidate, anchor.prev()))) return;
+    if (!peer.rejected(anchor, std::min(candidate, anchor.prev()), log_.base().index))
+      return;
   }
   appends_due_ = true;
 }

@@ -36,7 +36,7 @@ void Progress::accepted(Index match) {
   probing_ = probe_sent_ = false;
 }
 
-bool Progress::rejected(Index anchor, Index candidate) {
+bool Progress::rejected(Index anchor, Index candidate, Index base) {
   if (anchor >= next_) return false;
   if (probing_ && !(probe_sent_ && anchor == probe_anchor_)) return false;
   if (anchor <= match_) {
@@ -45,6 +45,15 @@ bool Progress::rejected(Index anchor, Index candidate) {
     if (!probing_) return false;
     SOMETIMES(raft_follower_regressed);
     match_ = std::min(match_, candidate);
+  }
+  if (anchor <= base) {
+    // It needs what is no longer here. Ask again at its next sign of life: it may catch up from
+    // another leader meanwhile.
+    SOMETIMES(raft_follower_below_base);
+    probe_from(base);
+    probe_sent_ = true;
+    probe_anchor_ = base;
+    return false;
   }
   probe_from(std::max(candidate, match_));
   return true;
@@ -79,7 +88,7 @@ void Progress::probe_from(Index match) {
   probing_ = true;
   probe_sent_ = false;
   check_round_ = 0;
-  CHECK_GT(next_, match_);
+  CHECK_GE(match, match_);
 }
 
 }  // namespace kahuna::raft

@@ -40,15 +40,16 @@ class Progress {
   void heard_at(Time now) { heard_ = now; }
   // The follower called `match` durable.
   void accepted(Index match);
-  // The follower refused the anchor; `candidate` is the highest index that may still match. Returns
-  // false when the refusal is old news.
-  bool rejected(Index anchor, Index candidate);
+  // The follower refused the anchor; `candidate` is the highest index that may still match. The log
+  // starts after `base`. Returns false when the refusal is old news, or when nothing can be done.
+  bool rejected(Index anchor, Index candidate, Index base);
+  // The log starts after `base` and next() does not: try there. What was released is on the disk of
+  // every replica, so a follower that names less is only modest.
+  void skip_to(Index base) { probe_from(base); }
   // The follower answered a heartbeat of this round; its log matches up to `received` in memory.
   void heartbeat_answered(uint64_t round, Index received);
   // The transport lost its connection: what is in flight is probably lost.
   void disconnected(uint64_t last_round);
-  // The leader's log starts after what the follower needs: nothing can be sent.
-  void stuck() { probe_sent_ = probing_ = true; }
 
  private:
   void probe_from(Index match);

@@ -257,9 +257,15 @@ Message& Replica::send(MessageKind kind, ReplicaId to) {
   return message;
 }
 
+// An engine that ran ahead of its journal would, after a crash, make a leader whose log starts above
+// what others still need (trap 26).
+Index Replica::applicable() const {
+  return MUTANT(apply_before_durable) ? commit_ : std::min(commit_, durability_.index());
+}
+
 bool Replica::has_ready() const {
   return !messages_.empty() || unwritten_ <= log_.last().index ||
-         hard_state_ != handed_hard_state_ || handed_ < commit_ || appends_due_ ||
+         hard_state_ != handed_hard_state_ || handed_ < applicable() || appends_due_ ||
          reads_.unstarted() || !granted_.empty() || !refused_.empty() || lost_leadership_ ||
          trim_ != trim_told_ || append_reply_ready();
 }
@@ -283,9 +289,9 @@ Ready Replica::take_ready() {
     unwritten_ = log_.last().index.next();
     persist.id = durability_.handed(hard_state_, log_.last().index);
   }
-  if (handed_ < commit_) {
-    log_.copy(handed_, commit_, ready.committed);
-    handed_ = commit_;
+  if (Index end = applicable(); handed_ < end) {
+    log_.copy(handed_, end, ready.committed);
+    handed_ = end;
   }
   ready.messages.swap(messages_);
   ready.granted_reads.swap(granted_);

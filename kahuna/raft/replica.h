@@ -78,7 +78,7 @@ struct Persist {
 struct Ready {
   std::optional<Persist> persist;
   std::vector<Message> messages;
-  std::vector<Entry> committed;           // apply these, in order
+  std::vector<Entry> committed;           // apply these, in order; durable here, too
   std::vector<ReadGrant> granted_reads;
   std::vector<ReadToken> refused_reads;   // leadership lost; nothing was answered
   // Own proposals (index, term) that can no longer commit as proposed or whose fate is unknown
@@ -145,6 +145,7 @@ class Replica {
   void dispatch(Time now, Message& message);
   void answer_stale_sender(const Message& message);
   void become_follower(Time now, Term term, ReplicaId leader);
+  Index applicable() const;
   void set_commit(Index index);
   void set_trim(Index index);
   Message& send(MessageKind kind, ReplicaId to);

@@ -1,6 +1,8 @@
 #include "tests/raft/random_run.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <vector>
 
 #include "tests/raft/cluster.h"
@@ -17,7 +19,8 @@ struct Plan {
   uint64_t crash = 0, restart = 0, flush = 3, cut = 0, heal = 0, disconnect = 0;
   uint64_t lose_percent = 0, duplicate_percent = 0;
   bool reorder = false, pump_at_once = false;
-  size_t steps = 1500;
+  size_t steps = 2500;
+  bool warm = true;  // begin with a leader
 };
 
 Plan draw_plan(RandomStream& random) {
@@ -28,12 +31,14 @@ Plan draw_plan(RandomStream& random) {
   plan.options.inflight_bytes_max = random.chance(1, 2) ? 400 : 4 * 1024 * 1024;
   plan.options.uncommitted_bytes_max = random.chance(1, 4) ? 600 : 16 * 1024 * 1024;
   plan.sync = random.chance(1, 2) ? 100 : 10;
-  plan.time = random.chance(1, 3) ? 40 : 8;
+  static constexpr uint64_t kTime[] = {8, 20, 60, 150};
+  plan.time = kTime[random.below(std::size(kTime))];
   plan.pump = random.chance(1, 3) ? 20 : 150;
   plan.pump_at_once = random.chance(1, 3);
   plan.propose = random.chance(1, 3) ? 60 : 15;
   plan.read = random.chance(1, 2) ? 15 : 0;
   plan.reorder = random.chance(1, 3);
+  plan.warm = random.chance(3, 4);
   if (random.chance(1, 2)) plan.crash = random.between(1, 6), plan.restart = 6;
   if (random.chance(1, 2)) plan.cut = random.between(1, 4), plan.heal = 3;
   if (random.chance(1, 3)) plan.disconnect = 3;
@@ -42,17 +47,24 @@ Plan draw_plan(RandomStream& random) {
   return plan;
 }
 
+// RAFT_NARRATE=1 tells everything that happens.
+Cluster::Narrator narrator() {
+  if (!std::getenv("RAFT_NARRATE")) return {};
+  return [](const std::string& line) { std::printf("%s\n", line.c_str()); };
+}
+
 class Run {
  public:
   explicit Run(uint64_t seed)
       : random_(seed, "run"),
         plan_(draw_plan(random_)),
-        cluster_(plan_.nodes, plan_.options, seed),
+        cluster_(plan_.nodes, plan_.options, seed, narrator()),
         cut_((plan_.nodes + 1) * (plan_.nodes + 1), false) {
     cluster_.pump_at_once = plan_.pump_at_once;
   }
 
   RunResult result() {
+    if (plan_.warm) warm_up();
     for (; result_.steps < plan_.steps && cluster_.violation().empty(); ++result_.steps) {
       act();
       if (auto leader = cluster_.leader()) {
@@ -114,6 +126,25 @@ class Run {
       return;
     }
     cluster_.deliver(at);
+  }
+
+  void warm_up() {
+    cluster_.pump_at_once = true;
+    for (size_t n = 1; n <= plan_.nodes; ++n) cluster_.pump(n);
+    while (!cluster_.leader()) {
+      fire_earliest_timer();
+      cluster_.settle();
+    }
+    cluster_.pump_at_once = plan_.pump_at_once;
+  }
+
+  bool fire_earliest_timer() {
+    size_t first = 1;
+    for (size_t n = 2; n <= plan_.nodes; ++n)
+      if (cluster_.replica(n).deadline() < cluster_.replica(first).deadline()) first = n;
+    if (cluster_.replica(first).deadline() == Time::max()) return false;
+    cluster_.timer(first);
+    return true;
   }
 
   bool is_cut(const Message& m) {
@@ -213,11 +244,7 @@ class Run {
         proposed = cluster_.propose(*leader, "last").has_value();
       cluster_.settle();
       if (proposed && converged()) return true;
-      size_t first = 1;
-      for (size_t n = 2; n <= plan_.nodes; ++n)
-        if (cluster_.replica(n).deadline() < cluster_.replica(first).deadline()) first = n;
-      if (cluster_.replica(first).deadline() == Time::max()) return false;
-      cluster_.timer(first);
+      if (!fire_earliest_timer()) return false;
     }
     return false;
   }
