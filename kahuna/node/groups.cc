@@ -49,6 +49,15 @@ Groups::~Groups() {
 
 Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<ReplicaId> voters,
                      journal::RecoveredGroup found) {
+  if (found.faulty) {
+    SOMETIMES(replica_stopped_for_a_faulty_tail);
+    stopped_replicas_.emplace_back(
+        descriptor.id, "entries " + std::to_string(found.faulty->first.value()) + ".." +
+                           std::to_string(found.faulty->last.index.value()) +
+                           " of its log, perhaps acknowledged, are damaged on this disk; the other replicas go on "
+                           "without it; replace this node to restore redundancy");
+    return {};
+  }
   auto mark = engine_.applied().find(descriptor.id);
   raft::LogPosition applied = mark == engine_.applied().end() ? raft::kFoundingBase : mark->second;
   auto recovered = raft::recover(found.hard_state, std::move(found.entries), found.commit, applied);

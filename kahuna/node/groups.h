@@ -69,6 +69,8 @@ class Groups {
   const raft::Replica* replica(PartitionId id) const;
   partition::StateMachine* state(PartitionId id);
   std::vector<PartitionId> ids() const;
+  // Replicas that must not run because their log is damaged (DESIGN §4), with the reason for people.
+  const std::vector<std::pair<PartitionId, std::string>>& stopped_replicas() const { return stopped_replicas_; }
   Watermark last_stamp_seen() const { return stamp_seen_; }
 
  private:
@@ -113,6 +115,7 @@ class Groups {
   std::shared_ptr<char> alive_ = std::make_shared<char>();
 
   std::vector<std::unique_ptr<Group>> groups_;  // ascending by partition id
+  std::vector<std::pair<PartitionId, std::string>> stopped_replicas_;
   std::vector<Group*> dirty_;
   bool process_scheduled_ = false;
   bool stopped_ = false;

@@ -480,6 +480,14 @@ std::string NodeImpl::status_json() const {
            number(s.base.index.value()) + "}";
     first = false;
   }
+  out += "],\"stopped\":[";
+  if (groups_) {
+    first = true;
+    for (const auto& [partition, reason] : groups_->stopped_replicas()) {
+      out += std::string(first ? "" : ",") + "{\"id\":" + number(partition.value()) + ",\"reason\":\"" + reason + "\"}";
+      first = false;
+    }
+  }
   out += "]";
   if (journal_) {
     const journal::Statistics& j = journal_->statistics();
