@@ -29,6 +29,9 @@ class PollTarget : public Counted {
   explicit PollTarget(Kind target_kind) : kind(target_kind) {}
   const Kind kind;
   int fd = -1;
+  // uring: operations in flight, which refer to this object, and its place in the registry.
+  uint32_t operations = 0;
+  size_t registry_place = 0;
 };
 
 // A listening socket. `on_accept` is null once its Listener is destroyed.
@@ -70,14 +73,15 @@ class Connection final : public PollTarget {
 
   // Of the back end; meaning there.
   struct BackEnd {
-    uint32_t events = 0;        // epoll: collected and not yet dispatched
-    bool readable = false;      // epoll: the last read did not empty the socket
-    bool listed = false;        // epoll: in the list of readable connections
-    bool receiving = false;     // uring: a multishot receive is in flight
-    bool cancelling = false;    // uring: and its cancellation was requested
-    uint32_t polled = 0;        // uring: the event mask of the poll in flight; 0 = none
-    uint32_t operations = 0;    // uring: in flight; the kernel refers to this object
-    size_t registry = 0;        // uring: place in its registry
+    uint32_t events = 0;      // epoll: ends and errors that were announced and not yet met
+    bool readable = false;    // epoll: the last read did not empty the socket
+    bool listed = false;      // epoll: in the list of readable connections
+    bool arming = false;      // uring: in the list of those that need an operation started
+    bool receiving = false;   // uring: a multishot receive is in flight
+    bool cancelling = false;  // uring: and so is its cancellation
+    bool polling = false;     // uring: a poll for writability is in flight
+    bool watching = false;    // uring: a poll for errors is in flight
+    bool sending = false;     // uring: a send is submitted and has not failed so far
   } back_end;
 
  private:

@@ -12,6 +12,7 @@
 #include "net/mailbox.h"
 #include "net/sockets.h"
 #include "net/turn.h"
+#include "net/uring_poller.h"
 #include "net/workers.h"
 #include "runtime/check.h"
 
@@ -57,8 +58,18 @@ struct Loop::State {
 Result<std::unique_ptr<Loop>> Loop::create(LoopOptions options) {
   auto state = std::make_unique<State>();
   ASSIGN_OR_RETURN(state->mailbox, Mailbox::create(options.remote_tasks_max));
-  ASSIGN_OR_RETURN(state->poller, EpollPoller::create(state->mailbox->wake_fd()));
-  if (options.io != state->backend) state->fallback_reason = "io_uring is not built in";
+  if (options.io == IoBackend::kUring) {
+    Result<std::unique_ptr<UringPoller>> uring = UringPoller::create(state->mailbox->wake_fd());
+    if (uring) {
+      state->poller = std::move(*uring);
+      state->backend = IoBackend::kUring;
+    } else {
+      state->fallback_reason = "using epoll, because io_uring is not available: " + uring.error().text;
+    }
+  }
+  if (!state->poller) {
+    ASSIGN_OR_RETURN(state->poller, EpollPoller::create(state->mailbox->wake_fd()));
+  }
   state->offload =
       std::make_unique<Workers>(*state->mailbox, options.offload_threads, "kahuna-offload");
   state->sockets = std::make_unique<Sockets>(*state->poller, state->turn, *state->offload);
@@ -86,6 +97,7 @@ const std::string& Loop::fallback_reason() const { return state_->fallback_reaso
 
 void Loop::run() {
   while (!state_->stop.load(std::memory_order_relaxed)) state_->run_turn(kWaitMax);
+  state_->run_turn(Duration());  // sends what the last one wrote
   state_->stop.store(false, std::memory_order_relaxed);
 }
 
@@ -107,6 +119,7 @@ Duration Loop::State::wait_time(Duration wait_max) const {
 }
 
 void Loop::State::run_turn(Duration wait_max) {
+  poller->flush();  // what the turn before wrote
   Duration wait = wait_time(wait_max);
   if (wait > Duration() && !mailbox->prepare_to_sleep()) wait = Duration();
   poller->collect(wait);
@@ -125,7 +138,6 @@ void Loop::State::run_turn(Duration wait_max) {
   turn.run_timers();
   turn.run_posted();
   turn.run_deferred();
-  poller->flush();
 }
 
 }  // namespace kahuna::net

@@ -6,8 +6,9 @@
 //
 // 1. A turn collects inputs (bytes, completions, tasks of other loops), samples now(), then runs:
 //    completions in order of arrival, finished blocking jobs, tasks of other loops, due timers,
-//    posted tasks, deferred tasks; then it sends what was written. Inputs come before timers, so
-//    that a loop that was held up hears its peers before it concludes that they were silent.
+//    posted tasks, deferred tasks. The next turn begins by sending what was written. Inputs come
+//    before timers, so that a loop that was held up hears its peers before it concludes that they
+//    were silent.
 // 2. An idle loop sleeps in one system call and has no periodic work.
 // 3. Destruction drops what has not completed; blocking jobs that run are waited for.
 #pragma once
@@ -53,7 +54,7 @@ class Loop {
   void run();
   // Runs one turn; waits for input at most `wait_max`. For tests and tools.
   void turn(Duration wait_max);
-  // Any thread, and signal handlers. The turn that runs is finished.
+  // Any thread, and signal handlers. The turn that runs is finished, and what it wrote is sent.
   void stop();
   // Any thread. Runs `task` on this loop; false = the queue is full, the task was dropped.
   bool post_remote(Callback<void()> task);

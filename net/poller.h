@@ -1,12 +1,12 @@
 // Poller: what a back end (epoll, io_uring) does for sockets. The only virtual seam inside net/.
 //
-// A turn calls collect(), then (with now() sampled) dispatch(), then flush(). The loop's thread only.
+// A turn calls flush(), then collect(), then (with now() sampled) dispatch(). The loop's thread only.
 //
 // 1. collect() takes everything that is new, bytes included, out of the kernel and runs no callback;
 //    so now(), sampled after it, is not older than any input of the turn.
 // 2. dispatch() runs callbacks in the order of collection.
-// 3. flush() sends what was written in the turn: at most one send per connection. A back end may
-//    leave the system calls to the next collect().
+// 3. flush() sends what was written since the last turn: at most one send per connection. A back end
+//    may leave the system calls to the collect() that follows at once.
 #pragma once
 
 #include <memory>
@@ -16,9 +16,7 @@
 
 namespace kahuna::net {
 
-// Reads and writes of files that a back end starts itself; null members of FileOp's owner are
-// described in files.h.
-struct FileOp;
+struct FileOp;  // files.h
 
 class Poller {
  public:
@@ -37,15 +35,14 @@ class Poller {
   // Sends what it can of connection.out without waiting, then closes the descriptor.
   virtual void close(Connection& connection) = 0;
 
-  // Starts a file operation whose completion runs in dispatch(); false = not supported here, the
-  // caller uses a thread.
+  // Starts a file operation and takes it over: its finish() runs in dispatch(). False = not
+  // supported here, it stays the caller's.
   virtual bool start(FileOp& operation) = 0;
 
-  // Sends what flush() left, waits for input up to `wait` (zero: not at all; Duration::max-like
-  // values: for ever) and collects it.
+  virtual void flush() = 0;
+  // Waits for input up to `wait` (zero: not at all) and collects it.
   virtual void collect(Duration wait) = 0;
   virtual void dispatch() = 0;
-  virtual void flush() = 0;
   // Known work for the next turn: it must not wait.
   virtual bool has_ready() const = 0;
 };

@@ -54,13 +54,14 @@ class SocketListener final : public Listener {
   Address address_;
 };
 
-// One connect(): lives until its `done` ran; counted by the callbacks that may still need it.
+// One connect(). Its timer owns it until `done` ran; callbacks of name resolution count it too.
 class Connector final : public Counted {
  public:
   using DoneCallback = Callback<void(Result<std::unique_ptr<Stream>>)>;
 
   Connector(Poller& poller, Turn& turn, Address address, DoneCallback done)
       : poller_(poller), turn_(turn), address_(std::move(address)), done_(std::move(done)) {}
+  ~Connector() override { abandon(); }
 
   void arm(Duration timeout) {
     timer_ = turn_.call_at(turn_.now() + timeout, [self = CountedPtr<Connector>(this)] {
@@ -91,9 +92,7 @@ class Connector final : public Counted {
       tune(fd);
       attempt_ = make_counted<Connection>(poller_, turn_, fd, Connection::State::kConnecting);
       if (::connect(fd, raw(candidate), candidate.length) == 0 || errno == EINPROGRESS) {
-        attempt_->on_connected = [this, self = CountedPtr<Connector>(this)](int result) {
-          attempted(result);
-        };
+        attempt_->on_connected = [this](int result) { attempted(result); };
         poller_.watch(*attempt_);
         return;
       }
@@ -126,13 +125,16 @@ class Connector final : public Counted {
     if (!done_) return;
     turn_.cancel(timer_);
     timer_ = 0;
-    if (attempt_) {
-      attempt_->on_connected.reset();
-      poller_.close(*attempt_);
-      attempt_ = nullptr;
-    }
+    abandon();
     DoneCallback done = std::move(done_);
     done(std::move(result));
+  }
+
+  void abandon() {
+    if (!attempt_) return;
+    attempt_->on_connected.reset();
+    poller_.close(*attempt_);
+    attempt_ = nullptr;
   }
 
   Poller& poller_;
