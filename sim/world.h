@@ -1,0 +1,168 @@
+// The simulated world: machines, their clocks, disks and processes, one network, one thread, virtual
+// time, next event first. Built by whoever runs a simulation; the product sees only the Host of its
+// process.
+//
+//   World world(seed, options);
+//   NodeHandle n1 = world.add_node("n1");           // a machine; it has no process yet
+//   Host& host = world.start(n1);                   // a process on it; build the product on `host`
+//   world.run_until(world.now() + 10_s);
+//   world.crash(n1, CrashKind::kPower, [&] { product.reset(); });   // then start() again
+//
+// 1. Same binary, seed, options and calls: the same events, and the same hash() after each.
+// 2. Everything runs inside step(), run_until() and in_turn(). Product objects are built in
+//    in_turn() or straight after start(), outside of any turn.
+// 3. A process ends in this order, and crash() keeps to it: the host goes dead (calls on it do
+//    nothing and have no effect on disk or network); the product's objects are destroyed; pending
+//    callbacks are destroyed without running; the disk settles what was unsynced; peers may learn.
+//    crash() must not be called from inside the turn of that process: use halt() there, and crash()
+//    from a task of call_soon().
+// 4. A Host stays valid, dead, until the World is destroyed. Product objects must be gone before.
+// 5. Every event is folded into the trace (sim/trace.h).
+//
+// Faults beyond those of the profiles are made by the methods below; sim/fault_plan.h draws them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/host.h"
+#include "sim/sim_clock.h"
+#include "sim/sim_disk.h"
+#include "sim/sim_network.h"
+#include "sim/world_kernel.h"
+#include "sim/world_process.h"
+
+namespace kahuna::sim {
+
+struct NodeHandle {
+  uint32_t index = UINT32_MAX;
+  explicit operator bool() const { return index != UINT32_MAX; }
+  friend auto operator<=>(NodeHandle, NodeHandle) = default;
+};
+
+struct WorldOptions {
+  NetworkProfile network;
+  DiskProfile disk;
+  ClockProfile clock;
+  SchedulerProfile scheduler;
+};
+
+struct NodeOptions {
+  // A client's machine: its disk never fails, and frames from and to it are never tampered with.
+  bool client = false;
+};
+
+class World final : private Kernel {
+ public:
+  explicit World(uint64_t seed, WorldOptions options = {});
+  ~World() override;
+
+  // `name` is the node's host name in addresses: "n1" is reached at "n1:2073".
+  NodeHandle add_node(std::string name, NodeOptions options = {});
+  size_t nodes() const { return machines_.size(); }
+  const std::string& name(NodeHandle node) const;
+  bool is_client(NodeHandle node) const;
+
+  // Starts a process. CHECKs that none runs there.
+  Host& start(NodeHandle node);
+  // A process runs (maybe paused, maybe halted) on the node.
+  bool running(NodeHandle node) const;
+  bool paused(NodeHandle node) const;
+  // How many processes were started on the node; the current one's number.
+  uint64_t incarnation(NodeHandle node) const;
+  Host& host(NodeHandle node);  // of the running process
+  // Runs `task` as a turn of the node's process. Nothing happens when it is halted.
+  void in_turn(NodeHandle node, Callback<void()> task);
+
+  // The process is dead from this instant, callable from inside its own turn. crash() must follow.
+  void halt(NodeHandle node);
+  bool halted(NodeHandle node) const;
+  // Ends the process; see 3. `destroy` destroys the product's objects.
+  void crash(NodeHandle node, CrashKind kind, Callback<void()> destroy = {});
+  // SIGSTOP and SIGCONT: inputs queue up, and the clock is sampled after they were collected.
+  void pause(NodeHandle node);
+  void resume(NodeHandle node);
+
+  SimDisk& disk(NodeHandle node);
+  uint64_t writes_in_flight(NodeHandle node) const;
+  MachineClock& clock(NodeHandle node);
+  // Rates change through here, so that armed timers follow.
+  void set_clock_rate(NodeHandle node, int64_t ppb);
+  SimNetwork& network() { return network_; }
+  // The scheduler's options may be changed at any time.
+  SchedulerProfile& scheduler() { return options_.scheduler; }
+  // One direction; counted.
+  void block(NodeHandle from, NodeHandle to) { network_.block(from.index, to.index); }
+  void unblock(NodeHandle from, NodeHandle to) { network_.unblock(from.index, to.index); }
+
+  // True time; no node can read it.
+  TrueTime now() const { return Kernel::now; }
+  // Runs `task` at that true time, outside of any process. May crash, start and pause nodes.
+  EventId call_at(TrueTime at, Callback<void()> task);
+  EventId call_soon(Callback<void()> task) { return call_at(now(), std::move(task)); }
+  void cancel(EventId task);
+
+  // Runs the next event; false when there is none, or stop() or stop_at() said so.
+  bool step();
+  // Runs every event up to and including `end`; now() is then `end`, unless stopped before.
+  void run_until(TrueTime end);
+  // Runs until `done()` holds (asked after every event); false when `end` came first or nothing is
+  // left to happen.
+  template <class Predicate>
+  bool run_until(Predicate done, TrueTime end) {
+    while (!done()) {
+      if (stopped_ || queue.next_time() > end.nanos()) return false;
+      if (!step()) return false;
+    }
+    return true;
+  }
+  // No event runs any more.
+  void stop() { stopped_ = true; }
+  // Stops after the event of that number; 0 = never. For `--until`.
+  void stop_at(uint64_t event_number) { stop_at_ = event_number; }
+  bool stopped() const { return stopped_; }
+
+  uint64_t seed() const { return Kernel::seed; }
+  uint64_t events() const { return Kernel::trace.events(); }
+  Hash128 hash() const { return Kernel::trace.hash(); }
+  Trace& trace() { return Kernel::trace; }
+  // A stream of the harness's own; never shifts the world's.
+  RandomStream random(std::string_view domain, uint64_t entity = 0) const {
+    return RandomStream(Kernel::seed, domain, entity);
+  }
+  // "node=… time=… event=… seed=…" of the world that runs on this thread; empty when none does.
+  static std::string where();
+
+ private:
+  struct Machine {
+    std::string name;
+    NodeOptions options;
+    MachineClock clock;
+    std::unique_ptr<SimDisk> disk;
+    std::unique_ptr<Process> process;  // null when none runs
+    uint64_t incarnations = 0;
+  };
+
+  void deliver(uint32_t node, uint64_t incarnation, const Event& input) override;
+  bool node_up(uint32_t node) const override;
+  uint64_t incarnation_of(uint32_t node) const override;
+  Process* process_of(const Event& event, uint64_t incarnation);
+  void dispatch(const Event& event);
+  Machine& machine(NodeHandle node);
+  const Machine& machine(NodeHandle node) const;
+
+  WorldOptions options_;
+  std::vector<Machine> machines_;
+  SimNetwork network_;
+  std::vector<std::unique_ptr<Process>> graveyard_;
+  std::vector<Callback<void()>> tasks_;
+  std::vector<uint32_t> free_tasks_;
+  uint64_t stop_at_ = 0;
+  bool stopped_ = false;
+  uint32_t running_node_ = UINT32_MAX;
+};
+
+}  // namespace kahuna::sim

@@ -1,0 +1,1 @@
+set(deps kahuna_sim kahuna_runtime)
