@@ -11,7 +11,9 @@
 // 3. Any call may fail (kIo, kNoSpace, kDamaged). A failed append may have written a prefix; a
 //    failed sync is final for that file. A read may also return damaged bytes: RocksDB's checksums
 //    are expected to notice.
-// 4. Paths are relative to the node's data directory, '/'-separated, as in Disk.
+// 4. When the process that owns it crashes, every later call must fail (kIo) and change nothing: the
+//    database is still destroyed in an orderly way, and must not repair what the crash broke.
+// 5. Paths are relative to the node's data directory, '/'-separated, as in Disk.
 #pragma once
 
 #include <cstdint>

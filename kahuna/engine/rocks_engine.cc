@@ -1,0 +1,274 @@
+#include "kahuna/engine/rocks_engine.h"
+
+#include <rocksdb/write_batch.h>
+
+#include "kahuna/engine/ordered_rows.h"
+#include "kahuna/engine/rocks_database.h"
+#include "runtime/check.h"
+#include "runtime/probe.h"
+
+namespace kahuna::engine {
+
+namespace {
+
+using Marks = std::map<PartitionId, raft::LogPosition>;
+using rocksdb::Slice;
+
+// A scan that met this many superseded rows in a row seeks past the rest.
+constexpr size_t kSupersededStepsMax = 8;
+constexpr size_t kMarkRowBytes = 1 + 8;
+constexpr size_t kMarkValueBytes = 8 + 8;
+
+void append_big(std::string& out, uint64_t v) {
+  for (int shift = 56; shift >= 0; shift -= 8) out.push_back(char(v >> shift));
+}
+uint64_t read_big(std::string_view bytes) {
+  uint64_t v = 0;
+  for (size_t i = 0; i < 8; ++i) v = (v << 8) | uint8_t(bytes[i]);
+  return v;
+}
+
+class RocksEngine final : public Engine {
+ public:
+  RocksEngine(Host& host, RocksOptions options);
+
+  Result<> open(Suspend suspend);
+
+  Result<> write(const WriteBatch& batch) override;
+  Result<bool> first(std::string_view from, std::string_view to, std::string& row,
+                     std::string& value) override;
+  Result<bool> get(std::string_view row, std::string& value) override;
+  Result<> scan(std::string_view from, std::string_view to, const RowVisitor& visit) override;
+  const Marks& applied() const override { return applied_; }
+  const Marks& flushed() const override { return flushed_; }
+  size_t unflushed_bytes() const override { return unflushed_bytes_; }
+  void flush(Callback<void(Result<>)> done) override;
+
+ private:
+  using Alive = std::weak_ptr<bool>;
+  Result<> load_marks();
+  void post_pump();
+  void pump();
+  void start_production_flush();
+  void finish_soon(Result<> result);
+  void finish(Result<> result);
+  std::unique_ptr<rocksdb::Iterator> iterate(const Slice& end);
+
+  Scheduler& scheduler_;
+  Offload& offload_;
+  bool simulated_;
+  std::shared_ptr<RocksDatabase> database_;
+  rocksdb::WriteBatch batch_;  // scratch
+  Marks applied_, flushed_, cut_;
+  size_t unflushed_bytes_ = 0;
+  bool unflushed_ = false;  // something was written since the last flush's cut
+  Callback<void(Result<>)> done_;
+  bool pump_posted_ = false;
+  bool pump_finishes_ = false;  // the flush under way ends when its jobs have run
+  std::optional<Error> broken_;  // a flush failed
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+RocksEngine::RocksEngine(Host& host, RocksOptions options)
+    : scheduler_(*host.scheduler), offload_(*host.offload), simulated_(options.simulated) {
+  std::string path = simulated_ ? options.dir : host.disk->native_path(options.dir);
+  if (!simulated_) seed_unscoped(host.random("rocksdb").next());
+  database_ = std::make_shared<RocksDatabase>(std::move(options), std::move(path),
+                                              host.random("rocksdb"), [this, alive = Alive(alive_)] {
+                                                if (!alive.expired()) post_pump();
+                                              });
+}
+
+Result<> RocksEngine::open(Suspend suspend) {
+  if (simulated_) {
+    RETURN_IF_ERROR(database_->open());
+  } else {
+    auto result = std::make_shared<Result<>>();
+    offload(suspend, offload_, [database = database_, result] { *result = database->open(); });
+    RETURN_IF_ERROR(std::move(*result));
+  }
+  return load_marks();
+}
+
+Result<> RocksEngine::load_marks() {
+  bool malformed = false;
+  std::string from(1, char(RowKind::kMark)), to(1, char(uint8_t(RowKind::kMark) + 1));
+  RETURN_IF_ERROR(scan(from, to, [&](std::string_view row, std::string_view value) {
+    malformed = row.size() != kMarkRowBytes || value.size() != kMarkValueBytes;
+    if (malformed) return false;
+    applied_[PartitionId(read_big(row.substr(1)))] = {Index(read_big(value)),
+                                                      Term(read_big(value.substr(8)))};
+    return true;
+  }));
+  if (malformed) return fail(ErrorCode::kDamaged, "engine: malformed applied mark");
+  flushed_ = applied_;
+  return {};
+}
+
+// --- reading and writing ---
+
+Result<> RocksEngine::write(const WriteBatch& batch) {
+  if (broken_) return fail(*broken_);
+  RocksScope scope(database_->entropy());
+  batch_.Clear();
+  batch.for_each([&](const WriteBatch::Operation& operation) {
+    if (operation.removes)
+      batch_.Delete(operation.row);
+    else
+      batch_.Put(operation.row, operation.value);
+  });
+  std::string row, value;
+  for (const auto& [group, mark] : batch.marks()) {
+    row.assign(1, char(RowKind::kMark));
+    append_big(row, group.value());
+    value.clear();
+    append_big(value, mark.index.value());
+    append_big(value, mark.term.value());
+    batch_.Put(row, value);
+  }
+  rocksdb::WriteOptions options;
+  options.disableWAL = true;
+  options.no_slowdown = true;
+  rocksdb::Status status = database_->db().Write(options, &batch_);
+  if (!status.ok()) {
+    if (status.IsIncomplete()) SOMETIMES(rocks_engine_refuses_to_stall);
+    return fail(error_of(status));
+  }
+  for (const auto& [group, mark] : batch.marks()) applied_[group] = mark;
+  unflushed_bytes_ += batch_.GetDataSize();
+  unflushed_ = true;
+  return {};
+}
+
+std::unique_ptr<rocksdb::Iterator> RocksEngine::iterate(const Slice& end) {
+  rocksdb::ReadOptions options;
+  options.iterate_upper_bound = &end;
+  options.total_order_seek = true;
+  return std::unique_ptr<rocksdb::Iterator>(database_->db().NewIterator(options));
+}
+
+Result<bool> RocksEngine::first(std::string_view from, std::string_view to, std::string& row,
+                                std::string& value) {
+  RocksScope scope(database_->entropy());
+  Slice end(to);
+  auto at = iterate(end);
+  at->Seek(from);
+  if (!at->status().ok()) return fail(error_of(at->status()));
+  if (!at->Valid()) return false;
+  row.assign(at->key().data(), at->key().size());
+  value.assign(at->value().data(), at->value().size());
+  return true;
+}
+
+Result<bool> RocksEngine::get(std::string_view row, std::string& value) {
+  RocksScope scope(database_->entropy());
+  rocksdb::Status status = database_->db().Get(rocksdb::ReadOptions(), row, &value);
+  if (status.ok()) return true;
+  if (status.IsNotFound()) return false;
+  return fail(error_of(status));
+}
+
+Result<> RocksEngine::scan(std::string_view from, std::string_view to, const RowVisitor& visit) {
+  RocksScope scope(database_->entropy());
+  Slice end(to);
+  auto at = iterate(end);
+  std::string previous;  // position of the last record row visited
+  size_t superseded = 0;
+  for (at->Seek(from); at->Valid();) {
+    std::string_view row = at->key().ToStringView();
+    std::string_view position = record_position(row);
+    if (!position.empty() && position == previous) {
+      if (++superseded < kSupersededStepsMax) {
+        at->Next();
+      } else {
+        SOMETIMES(rocks_engine_seeks_past_superseded);
+        at->Seek(previous + std::string(kVersionSuffixBytes + 1, '\xff'));
+      }
+      continue;
+    }
+    previous = position;
+    superseded = 0;
+    if (!visit(row, at->value().ToStringView())) break;
+    at->Next();
+  }
+  if (!at->status().ok()) return fail(error_of(at->status()));
+  return {};
+}
+
+// --- flushing ---
+
+void RocksEngine::flush(Callback<void(Result<>)> done) {
+  if (done_ || broken_) {
+    Result<> refusal = broken_ ? Result<>(fail(*broken_))
+                               : fail(ErrorCode::kOverloaded, "a flush is already under way");
+    scheduler_.post([alive = Alive(alive_), done = std::move(done), refusal]() mutable {
+      if (!alive.expired()) done(std::move(refusal));
+    });
+    return;
+  }
+  done_ = std::move(done);
+  cut_ = applied_;
+  unflushed_bytes_ = 0;
+  if (!std::exchange(unflushed_, false)) return finish_soon({});
+  if (!simulated_) return start_production_flush();
+  Result<bool> started = database_->start_flush();
+  if (!started) return finish_soon(fail(std::move(started.error())));
+  if (!*started) return finish_soon({});
+  pump_finishes_ = true;
+  post_pump();
+}
+
+void RocksEngine::start_production_flush() {
+  auto result = std::make_shared<Result<>>();
+  offload_.run([database = database_, result] { *result = database->flush_and_wait(); },
+               [this, alive = Alive(alive_), result] {
+                 if (!alive.expired()) finish(std::move(*result));
+               });
+}
+
+void RocksEngine::post_pump() {
+  if (std::exchange(pump_posted_, true)) return;
+  scheduler_.post([this, alive = Alive(alive_)] {
+    if (!alive.expired()) pump();
+  });
+}
+
+void RocksEngine::pump() {
+  pump_posted_ = false;
+  bool ran = database_->run_one();
+  if (ran) post_pump();  // one job a turn; stops by itself
+  if (!pump_finishes_) return;
+  if (auto error = database_->background_error()) return finish(fail(std::move(*error)));
+  if (!database_->flushing()) return finish({});
+  if (!ran) finish(fail(ErrorCode::kIo, "engine: a flush was given up"));
+}
+
+void RocksEngine::finish_soon(Result<> result) {
+  scheduler_.post([this, alive = Alive(alive_), result = std::move(result)]() mutable {
+    if (!alive.expired()) finish(std::move(result));
+  });
+}
+
+void RocksEngine::finish(Result<> result) {
+  pump_finishes_ = false;
+  if (result)
+    flushed_ = cut_;
+  else
+    broken_ = result.error();
+  auto done = std::move(done_);
+  done(std::move(result));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> open_rocks_engine(Suspend suspend, Host& host, Fibers&,
+                                                  RocksOptions options) {
+  if (options.simulated && !rocks_interposed())
+    return fail(ErrorCode::kInvalid,
+                "this executable cannot simulate RocksDB: link it with -rdynamic");
+  auto engine = std::make_unique<RocksEngine>(host, std::move(options));
+  RETURN_IF_ERROR(engine->open(suspend));
+  return std::unique_ptr<Engine>(std::move(engine));
+}
+
+}  // namespace kahuna::engine
