@@ -1,0 +1,374 @@
+#include "sim/cluster.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "kahuna/engine/memory_engine.h"
+#include "kahuna/engine/rocks_engine.h"
+#include "kahuna/partition/position.h"
+#include "runtime/check.h"
+
+namespace kahuna::sim {
+
+namespace {
+constexpr uint16_t kPort = 2073;
+}  // namespace
+
+ClusterOptions draw_cluster(Spec& spec) {
+  ClusterOptions o;
+  o.nodes = spec.pick("nodes", {{3, 65}, {5, 22}, {1, 5}, {2, 3}, {4, 3}, {7, 2}});
+  o.groups = spec.pick("groups", {{1, 30}, {2, 20}, {3, 25}, {8, 20}, {32, 5}});
+  o.engine = spec.choice("engine", {{"memory", 80}, {"rocks", 20}}) == "rocks" ? EngineKind::kRocks
+                                                                              : EngineKind::kMemory;
+  uint64_t pace = spec.pick("raft-pace-percent", {{100, 60}, {30, 20}, {15, 10}, {200, 10}});
+  auto paced = [&](Duration d) { return d * static_cast<int64_t>(pace) / 100; };
+  o.raft.heartbeat_interval = paced(o.raft.heartbeat_interval);
+  o.raft.election_timeout_min = paced(o.raft.election_timeout_min);
+  o.raft.election_timeout_max = paced(o.raft.election_timeout_max);
+  o.raft.disconnect_timeout = paced(o.raft.disconnect_timeout);
+  o.raft.append_bytes_max = spec.pick("append-bytes-max", {{256 * 1024, 60}, {4096, 20}, {1, 20}});
+  o.raft.inflight_bytes_max = std::max<size_t>(
+      o.raft.append_bytes_max, spec.pick("inflight-bytes-max", {{4 << 20, 70}, {16'384, 30}}));
+  o.segment_bytes = spec.pick("segment-bytes", {{4 << 20, 50}, {32 << 20, 20}, {2 << 20, 30}});
+  o.flush_bytes = spec.pick("flush-bytes", {{4096, 20}, {100'000, 40}, {4 << 20, 40}});
+  o.flush_interval =
+      spec.duration_log("flush-interval", Duration::millis(200), Duration::seconds(60));
+  o.restart_max = spec.duration_log("restart-max", Duration::millis(60), Duration::seconds(5));
+  return o;
+}
+
+// Sees the replicas of one process; lives as long as its node.
+class Cluster::Watcher final : public node::Observer {
+ public:
+  Watcher(Cluster& cluster, size_t node) : cluster_(cluster), node_(node) {}
+
+  void on_step(const raft::Replica& replica) override {
+    PartitionId group = replica.status().group;
+    auto at = std::lower_bound(seen_.begin(), seen_.end(), group);
+    bool first = at == seen_.end() || *at != group;
+    if (first) seen_.insert(at, group);
+    auto violation = first && cluster_.slots_[node_].starts > 1
+                         ? cluster_.invariants_.restarted(replica)
+                         : cluster_.invariants_.observe(replica);
+    if (violation) cluster_.report("raft", *violation);
+  }
+
+  void on_apply(NodeId, PartitionId group, const raft::Entry& entry,
+                const partition::Reply& reply) override {
+    if (auto violation = cluster_.applies_.on_apply(node_, group, entry, reply))
+      cluster_.report("apply", *violation);
+  }
+
+ private:
+  Cluster& cluster_;
+  const size_t node_;
+  std::vector<PartitionId> seen_;  // sorted
+};
+
+Cluster::Cluster(World& world, ClusterOptions options, WorkloadState& workload)
+    : world_(world), options_(options), workload_(workload), random_(world.random("cluster")) {
+  slots_.resize(options_.nodes);
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    slots_[i].name = fmt::format("n{}", i + 1);
+    slots_[i].handle = world_.add_node(slots_[i].name);
+  }
+  for (size_t i = 0; i < workload_.workload.clients; ++i) add_client(fmt::format("c{}", i + 1));
+}
+
+Cluster::~Cluster() {
+  for (size_t i = 0; i < slots_.size(); ++i) crash(i, CrashKind::kProcess);
+  for (ClientSlot& client : clients_)
+    world_.crash(client.handle, CrashKind::kProcess, [&] { client.driver.reset(); });
+}
+
+void Cluster::add_client(std::string name) {
+  ClientSlot client;
+  client.handle = world_.add_node(std::move(name), {.client = true});
+  clients_.push_back(std::move(client));
+}
+
+std::vector<Address> Cluster::addresses() const {
+  std::vector<Address> list;
+  for (const Slot& slot : slots_) list.push_back({slot.name, kPort});
+  return list;
+}
+
+node::Options Cluster::node_options(size_t node) {
+  node::Options o;
+  o.name = slots_[node].name;
+  o.listen = {slots_[node].name, kPort};
+  for (const Slot& slot : slots_) o.founders.push_back({slot.name, {slot.name, kPort}});
+  o.partitions = options_.groups;
+  o.raft = options_.raft;
+  o.journal.segment_bytes = options_.segment_bytes;
+  o.journal.batch_bytes_max = std::min(o.journal.batch_bytes_max, options_.segment_bytes / 2);
+  o.flush_bytes = options_.flush_bytes;
+  o.flush_interval = options_.flush_interval;
+  if (options_.engine == EngineKind::kRocks) {
+    o.open_engine = [](Suspend s, Host& host, Fibers& fibers) {
+      return engine::open_rocks_engine(s, host, fibers, {});
+    };
+  } else {
+    o.open_engine = [](Suspend s, Host& host, Fibers& fibers) {
+      return engine::open_memory_engine(s, host, fibers);
+    };
+  }
+  return o;
+}
+
+void Cluster::start() {
+  for (size_t i = 0; i < slots_.size(); ++i) start_node(i);
+  for (size_t i = 0; i < clients_.size(); ++i) {
+    Host& host = world_.start(clients_[i].handle);
+    world_.in_turn(clients_[i].handle, [this, i, &host] {
+      clients_[i].driver = std::make_unique<ClientDriver>(host, workload_, addresses(), i);
+    });
+  }
+}
+
+void Cluster::start_node(size_t node) {
+  Slot& slot = slots_[node];
+  if (slot.node || slot.frozen || violation_) return;
+  world_.cancel(std::exchange(slot.restart, 0));
+  Host& host = world_.start(slot.handle);
+  ++slot.starts;
+  ++boots_;
+  applies_.restarted(node);
+  slot.watcher = std::make_unique<Watcher>(*this, node);
+  world_.in_turn(slot.handle, [this, node, &host] {
+    slots_[node].node = node::Node::start(
+        host, node_options(node), [this, node](Error error) { on_fatal(node, error); },
+        slots_[node].watcher.get());
+  });
+}
+
+void Cluster::crash(size_t node, CrashKind kind) {
+  Slot& slot = slots_[node];
+  world_.cancel(std::exchange(slot.restart, 0));
+  if (!world_.running(slot.handle)) return;
+  world_.crash(slot.handle, kind, [&] { slot.node.reset(); });
+  slot.watcher.reset();
+}
+
+void Cluster::freeze(size_t node) {
+  slots_[node].frozen = true;
+  world_.cancel(std::exchange(slots_[node].restart, 0));
+}
+
+void Cluster::on_fatal(size_t node, const Error& error) {
+  slots_[node].last_fatal = error.text;
+  world_.halt(slots_[node].handle);
+  uint64_t start = slots_[node].starts;
+  ErrorCode code = error.code;
+  std::string text = error.text;
+  world_.call_soon([this, node, start, code, text] {
+    if (slots_[node].starts != start || !world_.running(slots_[node].handle)) return;
+    judge_fatal(node, Error(code, text));
+    crash(node, CrashKind::kProcess);
+    restart_later(node);
+  });
+}
+
+// A disk that refuses or is full is the world's doing. Damage and foreign directories are not, but
+// for damage that the plan made.
+void Cluster::judge_fatal(size_t node, const Error& error) {
+  switch (error.code) {
+    case ErrorCode::kIo:
+    case ErrorCode::kNoSpace:
+      return;
+    case ErrorCode::kDamaged:
+      if (slots_[node].damaged) return;
+      [[fallthrough]];
+    default:
+      report("fatal", fmt::format("{} stopped: {} ({})", slots_[node].name, error.text,
+                                  name_of(error.code)));
+  }
+}
+
+void Cluster::restart_later(size_t node) {
+  if (slots_[node].frozen || violation_) return;
+  Duration wait = draw(random_, options_.restart_min, options_.restart_max);
+  slots_[node].restart = world_.call_at(world_.now() + wait, [this, node] {
+    slots_[node].restart = 0;
+    start_node(node);
+  });
+}
+
+void Cluster::run_clients() {
+  for (ClientSlot& client : clients_)
+    world_.in_turn(client.handle, [&] { client.driver->run(); });
+}
+void Cluster::stop_clients() {
+  for (ClientSlot& client : clients_)
+    world_.in_turn(client.handle, [&] { client.driver->stop(); });
+}
+size_t Cluster::open_operations() const {
+  size_t open = 0;
+  for (const ClientSlot& client : clients_) open += client.driver->open_operations();
+  return open;
+}
+
+ClientDriver& Cluster::judge() {
+  if (!judge_) {
+    judge_ = clients_.size();
+    add_client("judge");
+    NodeHandle handle = clients_.back().handle;
+    Host& host = world_.start(handle);
+    world_.in_turn(handle, [this, &host] {
+      clients_.back().driver =
+          std::make_unique<ClientDriver>(host, workload_, addresses(), *judge_);
+    });
+  }
+  return *clients_[*judge_].driver;
+}
+
+NodeHandle Cluster::judge_handle() {
+  judge();
+  return clients_[*judge_].handle;
+}
+
+bool Cluster::is_open(OperationNumber number) const {
+  const Operation& operation = workload_.history.operations()[number];
+  if (operation.completion != Completion::kOpen) return false;
+  return std::any_of(clients_.begin(), clients_.end(), [&](const ClientSlot& client) {
+    return client.driver->client_number() == operation.client;
+  });
+}
+
+void Cluster::report(std::string kind, std::string text) {
+  if (violation_) return;
+  violation_ = Violation{std::move(kind), std::move(text)};
+  world_.stop();
+}
+
+std::vector<std::string> Cluster::key_of_each_partition() const {
+  std::vector<partition::Descriptor> descriptors =
+      partition::founding_descriptors(options_.groups);
+  std::map<PartitionId, std::string> keys;
+  for (uint64_t i = 0; keys.size() < options_.groups; ++i) {
+    CHECK_LT(i, uint64_t{1'000'000});
+    std::string key = fmt::format("live{}/k", i);
+    PartitionId id = partition::find_descriptor(descriptors, partition::position_of(key)).id;
+    keys.try_emplace(id, key);
+  }
+  std::vector<std::string> list;
+  for (auto& [id, key] : keys) list.push_back(std::move(key));
+  return list;
+}
+
+bool Cluster::settled(const std::vector<size_t>& nodes) const {
+  std::map<PartitionId, raft::Status> first;
+  for (size_t node : nodes) {
+    const Slot& slot = slots_[node];
+    if (!slot.node || !slot.node->booted()) return false;
+    for (PartitionId id : slot.node->partitions()) {
+      const raft::Replica* replica = slot.node->replica(id);
+      if (!replica) return false;
+      raft::Status status = replica->status();
+      auto [other, is_first] = first.try_emplace(id, status);
+      const raft::Status& one = other->second;
+      if (status.applied != status.commit || status.applied != one.applied ||
+          status.last != one.last || status.last.index != status.commit)
+        return false;
+    }
+  }
+  return true;
+}
+
+std::optional<std::string> Cluster::differences(const std::vector<size_t>& nodes) {
+  for (const partition::Descriptor& descriptor :
+       partition::founding_descriptors(options_.groups)) {
+    std::optional<uint64_t> first;
+    for (size_t node : nodes) {
+      const raft::Replica* replica = slots_[node].node->replica(descriptor.id);
+      if (!replica) {
+        if (descriptor.id.value() == 0) continue;
+        return fmt::format("partition {} is not hosted by {}", descriptor.id.value(),
+                           slots_[node].name);
+      }
+      auto digest = rows_digest(node, descriptor);
+      if (!digest)
+        return fmt::format("{}: its rows cannot be read: {}", slots_[node].name,
+                           digest.error().text);
+      if (!first) first = *digest;
+      if (*first == *digest) continue;
+      return fmt::format("partition {} at applied index {}: {} holds other rows than {}",
+                         descriptor.id.value(), replica->status().applied.value(),
+                         slots_[node].name, slots_[nodes.front()].name);
+    }
+  }
+  return std::nullopt;
+}
+
+// Rows that must be equal on every replica: the newest row of each position (older ones may be
+// dropped at any time), the exactly-once records, the partition's own state.
+Result<uint64_t> Cluster::rows_digest(size_t node, const partition::Descriptor& descriptor) {
+  Hash128 hash;
+  std::string last;
+  auto engine = const_cast<engine::Engine*>(slots_[node].node->engine());
+  auto bounds = [&](engine::RowKind kind) {
+    std::string from(1, static_cast<char>(kind));
+    std::string to = descriptor.end.empty() ? std::string(1, static_cast<char>(kind) + 1)
+                                            : from + descriptor.end;
+    return std::make_pair(from + descriptor.start, to);
+  };
+  auto add = [&](std::string_view row, std::string_view value) {
+    hash.add(as_bytes(row));
+    hash.add(as_bytes(value));
+    return true;
+  };
+  auto add_newest = [&](std::string_view row, std::string_view value) {
+    if (row.size() < engine::kVersionSuffixBytes) return add(row, value);
+    std::string_view position = row.substr(0, row.size() - engine::kVersionSuffixBytes);
+    if (position == last) return true;
+    last = position;
+    return add(row, value);
+  };
+  Result<> result;
+  world_.in_turn(slots_[node].handle, [&] {
+    auto [record_from, record_to] = bounds(engine::RowKind::kRecord);
+    result = engine->scan(record_from, record_to, add_newest);
+    if (!result) return;
+    auto [operation_from, operation_to] = bounds(engine::RowKind::kOperation);
+    result = engine->scan(operation_from, operation_to, add);
+    if (!result) return;
+    std::string state(1, static_cast<char>(engine::RowKind::kState));
+    for (int shift = 56; shift >= 0; shift -= 8)
+      state += static_cast<char>(descriptor.id.value() >> shift);
+    result = engine->scan(state, state + std::string(1, '\xff'), add);
+  });
+  RETURN_IF_ERROR(result);
+  return hash.low() ^ hash.high();
+}
+
+std::string Cluster::describe() const {
+  std::string text;
+  for (const Slot& slot : slots_) {
+    text += fmt::format("  {}: {}{}{}", slot.name,
+                        !slot.node                       ? "down"
+                        : world_.paused(slot.handle)     ? "paused"
+                        : slot.node->booted()            ? "up"
+                                                         : "booting",
+                        slot.frozen ? ", frozen" : "",
+                        slot.last_fatal.empty() ? "" : ", last stopped by: " + slot.last_fatal);
+    if (slot.node && slot.node->booted()) {
+      for (PartitionId id : slot.node->partitions()) {
+        const raft::Replica* replica = slot.node->replica(id);
+        if (!replica) continue;
+        raft::Status s = replica->status();
+        text += fmt::format("\n    p{}: {} term {} last {}.{} commit {} applied {} durable {}",
+                            id.value(),
+                            s.role == raft::Role::kLeader     ? "leader"
+                            : s.role == raft::Role::kFollower ? "follower"
+                                                              : "candidate",
+                            s.hard_state.term.value(), s.last.term.value(), s.last.index.value(),
+                            s.commit.value(), s.applied.value(), s.durable.value());
+      }
+    }
+    text += '\n';
+  }
+  return text;
+}
+
+}  // namespace kahuna::sim

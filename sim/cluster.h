@@ -1,0 +1,130 @@
+// A cluster of real nodes (kahuna/node) and real clients (kahuna/client) on the machines of a World,
+// watched by the judges that look inside: Raft's invariants after every step, equal application on
+// every replica, equal rows at the end.
+//
+//   U1 a node that reports a fatal error is taken down and, after a while, started again, as a
+//      supervisor would; an error that nothing in the run can excuse is a violation;
+//   U2 the first violation stops the world;
+//   U3 client machines never crash; their clients come and go (workload.h).
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kahuna/node/node.h"
+#include "kahuna/raft/invariants.h"
+#include "sim/cluster_applies.h"
+#include "sim/spec.h"
+#include "sim/workload.h"
+#include "sim/world.h"
+
+namespace kahuna::sim {
+
+enum class EngineKind : uint8_t { kMemory, kRocks };
+
+struct ClusterOptions {
+  size_t nodes = 3;
+  size_t groups = 1;  // user partitions
+  EngineKind engine = EngineKind::kMemory;
+  raft::Options raft;
+  size_t segment_bytes = size_t{1} << 20;
+  size_t flush_bytes = size_t{1} << 20;
+  Duration flush_interval = Duration::seconds(5);
+  Duration restart_min = Duration::millis(50), restart_max = Duration::seconds(2);
+};
+ClusterOptions draw_cluster(Spec& spec);
+
+struct Violation {
+  std::string kind;  // "raft", "apply", "convergence", "fatal", ...
+  std::string text;
+};
+
+class Cluster {
+ public:
+  // Everything outlives the cluster. Adds the machines to the world: nodes first, then clients.
+  Cluster(World& world, ClusterOptions options, WorkloadState& workload);
+  ~Cluster();
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
+
+  void start();
+  // Clients issue what the workload says, from now on.
+  void run_clients();
+  void stop_clients();
+  size_t open_operations() const;
+  // Whether a client that still exists waits for the operation.
+  bool is_open(OperationNumber operation) const;
+
+  // --- machines ---
+  size_t nodes() const { return slots_.size(); }
+  NodeHandle handle(size_t node) const { return slots_[node].handle; }
+  bool up(size_t node) const { return slots_[node].node != nullptr; }
+  void crash(size_t node, CrashKind kind);
+  void start_node(size_t node);
+  // Frozen: not started again, whatever happens.
+  void freeze(size_t node);
+  // Damage that is our doing excuses a node that stops because of it.
+  void excuse_damage(size_t node) { slots_[node].damaged = true; }
+
+  // --- judging ---
+  const std::optional<Violation>& violation() const { return violation_; }
+  void report(std::string kind, std::string text);
+  // A client of the judge's own, on a machine of its own that no fault touches.
+  ClientDriver& judge();
+  NodeHandle judge_handle();
+  std::vector<std::string> key_of_each_partition() const;
+  // Replicas of those nodes agree: nothing in flight, same applied index, same rows. The text says
+  // what differs.
+  std::optional<std::string> differences(const std::vector<size_t>& nodes);
+  // Whether the nodes have applied everything that any of them knows to be committed.
+  bool settled(const std::vector<size_t>& nodes) const;
+  std::string describe() const;
+  uint64_t applied_entries() const { return applies_.applied(); }
+  uint64_t boots() const { return boots_; }
+
+ private:
+  struct Slot;
+  class Watcher;  // node::Observer of one process
+  struct Slot {
+    NodeHandle handle;
+    std::string name;
+    std::unique_ptr<Watcher> watcher;
+    std::unique_ptr<node::Node> node;
+    std::string last_fatal;
+    bool frozen = false;
+    bool damaged = false;
+    EventId restart = 0;
+    uint64_t starts = 0;
+  };
+  struct ClientSlot {
+    NodeHandle handle;
+    std::unique_ptr<ClientDriver> driver;
+  };
+
+  node::Options node_options(size_t node);
+  std::vector<Address> addresses() const;
+  void add_client(std::string name);
+  void build(size_t node);
+  void on_fatal(size_t node, const Error& error);
+  void judge_fatal(size_t node, const Error& error);
+  void restart_later(size_t node);
+  Result<uint64_t> rows_digest(size_t node, const partition::Descriptor& descriptor);
+
+  World& world_;
+  const ClusterOptions options_;
+  WorkloadState& workload_;
+  RandomStream random_;
+  std::vector<Slot> slots_;
+  std::vector<ClientSlot> clients_;
+  raft::InvariantChecker invariants_;
+  AppliedEntries applies_;
+  std::optional<Violation> violation_;
+  std::optional<size_t> judge_;
+  uint64_t boots_ = 0;
+};
+
+}  // namespace kahuna::sim

@@ -1,0 +1,134 @@
+#include "sim/command.h"
+
+#include <fmt/core.h>
+#include <signal.h>
+
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <sstream>
+
+#include "sim/checker.h"
+#include "sim/command_campaign.h"
+#include "sim/command_options.h"
+#include "sim/runner.h"
+
+namespace kahuna::sim {
+namespace {
+
+int usage_error(const std::string& text) {
+  fmt::print(stderr, "kahuna sim: {}\n", text);
+  return kExitUsage;
+}
+
+Result<> write_file(const std::string& path, const std::string& content) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << content;
+  file.close();
+  if (!file) return fail(ErrorCode::kIo, fmt::format("cannot write {}", path));
+  return {};
+}
+
+bool debugger_attached() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("TracerPid:")) return line.substr(10).find_first_not_of(" \t0") != line.npos;
+  return false;
+}
+
+Result<> write_files(const CommandOptions& options, const RunReport& report) {
+  if (!options.history_file.empty())
+    RETURN_IF_ERROR(write_file(options.history_file, report.history.to_json_lines()));
+  if (!options.plan_file.empty()) RETURN_IF_ERROR(write_file(options.plan_file, report.plan));
+  if (options.trace_file.empty()) return {};
+  std::string text;
+  for (const EventRecord& record : report.records) (text += to_string(record)) += '\n';
+  return write_file(options.trace_file, text);
+}
+
+// What another process of this program reads (command_campaign.cc).
+void print_machine_lines(const CommandOptions& options, const RunReport& report) {
+  for (const FaultCount& fault : report.faults)
+    fmt::print("! fault {} {} {}\n", fault.kind, int(fault.declared), fault.fired);
+  for (const auto& [name, hits] : report.probes) fmt::print("! probe {} {}\n", name, hits);
+  if (!options.twin_child) return;
+  for (const TraceCheckpoint& checkpoint : report.checkpoints)
+    fmt::print("! checkpoint {} {}\n", checkpoint.number, to_string(checkpoint.hash));
+  for (const EventRecord& record : report.records) fmt::print("! event {}\n", to_string(record));
+}
+
+int status_of(const RunReport& report) {
+  switch (report.verdict) {
+    case Verdict::kPass: return kExitPass;
+    case Verdict::kFail: return kExitFail;
+    default: return kExitUnknown;
+  }
+}
+
+int run_one(const CommandOptions& options) {
+  auto started = std::chrono::steady_clock::now();
+  auto result = run_seed(options.run);
+  if (!result) return usage_error(result.error().text);
+  RunReport& report = *result;
+  report.wall_s =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  if (auto written = write_files(options, report); !written)
+    return usage_error(written.error().text);
+  if (options.show_spec) fmt::print("{}\n", report.spec);
+  if (report.stopped) {
+    fmt::print("stopped after event {} at {:.9f}s\n{}", report.events,
+               double(report.simulated.nanos()) / 1e9, report.details);
+    return kExitPass;
+  }
+  if (options.machine) print_machine_lines(options, report);
+  if (!report.reason.empty()) fmt::print("{}\n", report.reason);
+  if (!report.details.empty()) fmt::print("{}\n", report.details);
+  if (report.verdict != Verdict::kPass && !options.machine)
+    fmt::print("replay: {}\n", replay_command(options, options.run.seed));
+  fmt::print("{}\n", report.last_line(options.run.seed));
+  return status_of(report);
+}
+
+int check_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream content;
+  content << file.rdbuf();
+  if (!file) return usage_error(fmt::format("cannot read {}", path));
+  auto history = History::from_json_lines(content.str());
+  if (!history) return usage_error(history.error().text);
+  Judgement judgement = check_registers(*history);
+  if (judgement.finding != Finding::kViolation) {
+    Judgement stamps = check_stamps(*history);
+    if (stamps.finding == Finding::kViolation) judgement = stamps;
+  }
+  if (!judgement.text.empty()) fmt::print("{}{}\n", judgement.kind.empty() ? "" : judgement.kind + ": ", judgement.text);
+  const char* verdict = judgement.finding == Finding::kOk          ? "PASS"
+                        : judgement.finding == Finding::kViolation ? "FAIL"
+                                                                   : "UNKNOWN";
+  fmt::print("{} ops={} checked={} undecided={}\n", verdict, history->counts().invoked,
+             judgement.checked, judgement.undecided);
+  return judgement.finding == Finding::kOk          ? kExitPass
+         : judgement.finding == Finding::kViolation ? kExitFail
+                                                    : kExitUnknown;
+}
+
+}  // namespace
+
+int run_command(int argc, char** argv) {
+  auto options = parse_options(argc, argv);
+  if (!options) return usage_error(options.error().text);
+  if (options->help) {
+    fmt::print("{}", help_text());
+    return kExitPass;
+  }
+  if (!options->check_file.empty()) return check_file(options->check_file);
+  if (options->mutants) return run_mutants(*options);
+  if (options->twin) return run_twins(*options);
+  if (options->seeds) return run_campaign(*options);
+  int status = run_one(*options);
+  std::fflush(stdout);
+  if (options->run.until > 0 && debugger_attached()) raise(SIGTRAP);
+  return status;
+}
+
+}  // namespace kahuna::sim

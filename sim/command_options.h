@@ -1,0 +1,32 @@
+// The options of `kahuna sim`, parsed. docs/simulation.md explains them.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/error.h"
+#include "sim/runner.h"
+#include "sim/spec.h"
+
+namespace kahuna::sim {
+
+struct CommandOptions {
+  RunOptions run;
+  std::optional<NumberRange> seeds;
+  size_t jobs = 0;  // 0 = one per processor
+  bool twin_child = false;  // of --twin: print checkpoints and events
+  bool twin = false, mutants = false, coverage = false, help = false, machine = false;
+  uint64_t max_seeds = 1000;     // --mutants
+  uint64_t wall_limit_s = 600;   // per run
+  std::string history_file, trace_file, plan_file, check_file, catalogue;
+  bool show_spec = false;
+
+  // What must be passed on so that another process runs the same thing, seed apart.
+  std::vector<std::string> pass_on;
+};
+
+Result<CommandOptions> parse_options(int argc, char** argv);
+const char* help_text();
+
+}  // namespace kahuna::sim

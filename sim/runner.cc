@@ -1,0 +1,177 @@
+#include "sim/runner.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "runtime/check.h"
+#include "runtime/probe.h"
+#include "sim/checker.h"
+#include "sim/cluster.h"
+#include "sim/runner_liveness.h"
+#include "sim/spec.h"
+#include "sim/workload.h"
+#include "sim/world.h"
+
+namespace kahuna::sim {
+
+const char* name_of(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::kPass: return "PASS";
+    case Verdict::kFail: return "FAIL";
+    case Verdict::kUnknown: return "UNKNOWN";
+  }
+  UNREACHABLE("verdict");
+}
+
+uint64_t RunReport::faults_fired() const {
+  uint64_t sum = 0;
+  for (const FaultCount& fault : faults) sum += fault.fired;
+  return sum;
+}
+
+std::string RunReport::last_line(uint64_t seed) const {
+  return fmt::format("{} seed={} hash={} sim={:.3f}s wall={:.3f}s events={} ops={} faults={}",
+                     name_of(verdict), seed, to_string(hash), double(simulated.nanos()) / 1e9,
+                     wall_s, events, history.counts().invoked, faults_fired());
+}
+
+namespace {
+
+class Run {
+ public:
+  explicit Run(const RunOptions& options) : options_(options), spec_(options.seed) {}
+
+  Result<RunReport> run() {
+    RETURN_IF_ERROR(draw());
+    reset_probe_hits();
+    build();
+    safety_phase();
+    if (going()) liveness_phase();
+    collect();
+    return std::move(report_);
+  }
+
+ private:
+  Result<> draw() {
+    for (const auto& [name, value] : options_.pins) spec_.pin(name, value);
+    state_.workload = draw_workload(spec_);
+    if (!options_.workload.empty())
+      RETURN_IF_ERROR(restrict_mix(state_.workload.mix, options_.workload));
+    cluster_options_ = draw_cluster(spec_);
+    time_ = spec_.duration("time", Duration::seconds(5), Duration::seconds(60));
+    whole_core_ = spec_.flag("heal-all", 50, 100);
+    RETURN_IF_ERROR(spec_.verify());
+    report_.spec = spec_.describe();
+    return {};
+  }
+
+  void build() {
+    world_ = std::make_unique<World>(options_.seed);
+    world_->stop_at(options_.until);
+    if (options_.record_to > 0) world_->trace().record(options_.record_from, options_.record_to);
+    state_.true_time = [](void* world) {
+      return Time::from_nanos(static_cast<World*>(world)->now().nanos());
+    };
+    state_.true_time_context = world_.get();
+    cluster_ = std::make_unique<Cluster>(*world_, cluster_options_, state_);
+  }
+
+  bool going() const { return !cluster_->violation() && !world_->stopped(); }
+
+  void safety_phase() {
+    cluster_->start();
+    cluster_->run_clients();
+    world_->run_until(world_->now() + time_);
+    written_ = state_.history.counts().writes_done;
+  }
+
+  void liveness_phase() {
+    std::vector<size_t> core = draw_core();
+    for (size_t i : core) cluster_->start_node(i);
+    if (auto violation = run_liveness(*world_, *cluster_, state_, core); violation && going())
+      cluster_->report(violation->kind, violation->text);
+  }
+
+  std::vector<size_t> draw_core() {
+    RandomStream random = world_->random("core");
+    std::vector<size_t> nodes(cluster_->nodes());
+    for (size_t i = 0; i < nodes.size(); ++i) nodes[i] = i;
+    for (size_t i = nodes.size(); i-- > 1;) std::swap(nodes[i], nodes[random.below(i + 1)]);
+    size_t quorum = nodes.size() / 2 + 1;
+    nodes.resize(whole_core_ ? nodes.size() : random.between(quorum, nodes.size()));
+    std::sort(nodes.begin(), nodes.end());
+    return nodes;
+  }
+
+  // --- judgement ---
+
+  void collect() {
+    report_.hash = world_->hash();
+    report_.events = world_->events();
+    report_.simulated = Duration::nanos(world_->now().nanos());
+    report_.checkpoints = world_->trace().checkpoints();
+    report_.records = world_->trace().records();
+    for (ProbeSite* site = first_probe_site(); site; site = site->next)
+      report_.probes.emplace_back(site->name, site->hits.load());
+    std::sort(report_.probes.begin(), report_.probes.end());
+    report_.stopped = world_->stopped() && !cluster_->violation();
+    if (report_.stopped) report_.details = cluster_->describe();
+    else judge();
+    cluster_.reset();
+    world_.reset();
+    report_.history = std::move(state_.history);
+  }
+
+  void judge() {
+    if (cluster_->violation()) {
+      verdict(Verdict::kFail, cluster_->violation()->kind, cluster_->violation()->text);
+      return;
+    }
+    Judgement registers = check_registers(state_.history);
+    if (registers.finding == Finding::kViolation)
+      return verdict(Verdict::kFail, registers.kind, registers.text);
+    Judgement stamps = check_stamps(state_.history);
+    if (stamps.finding == Finding::kViolation)
+      return verdict(Verdict::kFail, stamps.kind, stamps.text);
+    if (registers.finding == Finding::kUndecided)
+      return verdict(Verdict::kUnknown, "undecided", registers.text);
+    if (written_ == 0 && state_.workload.rate > 0)
+      verdict(Verdict::kUnknown, "vacuous", "nothing was written in the first phase");
+  }
+
+  void verdict(Verdict verdict, const std::string& kind, const std::string& text) {
+    report_.verdict = verdict;
+    size_t end = text.find('\n');
+    report_.reason = kind + ": " + text.substr(0, end);
+    report_.details = end == std::string::npos ? "" : text.substr(end + 1);
+  }
+
+  const RunOptions& options_;
+  Spec spec_;
+  RunReport report_;
+  WorkloadState state_;
+  ClusterOptions cluster_options_;
+  Duration time_;
+  bool whole_core_ = false;
+  uint64_t written_ = 0;
+  std::unique_ptr<World> world_;
+  std::unique_ptr<Cluster> cluster_;
+};
+
+}  // namespace
+
+Result<RunReport> run_seed(const RunOptions& options) {
+  if (!options.mutant.empty()) {
+#ifdef KAHUNA_MUTANTS
+    set_active_mutant(options.mutant);
+#else
+    return fail(ErrorCode::kInvalid,
+                "--mutant needs a build with planted bugs: cmake --preset mutants");
+#endif
+  }
+  return Run(options).run();
+}
+
+}  // namespace kahuna::sim
