@@ -1,0 +1,425 @@
+#include "kahuna/cli/parse.h"
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <iterator>
+
+#include "kahuna/cli/config.h"
+#include "kahuna/cli/text.h"
+
+namespace kahuna::cli {
+namespace {
+
+constexpr const char* kLocalEndpoints = "127.0.0.1:2073,127.0.0.1:2083,127.0.0.1:2093";
+constexpr const char* kExitStatuses =
+    "Exit status: 0 done; 1 no such key, or a condition did not hold; 2 wrong usage;\n"
+    "3 not done (nobody reachable, or no answer in time); 4 sent, outcome unknown.";
+
+std::vector<std::string> split(std::string_view text, char separator) {
+  std::vector<std::string> parts;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find(separator), text.size());
+    if (end > 0) parts.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return parts;
+}
+
+Result<> one_of(std::string_view flag, const std::string& value,
+                const std::vector<std::string>& allowed) {
+  std::string list;
+  for (const std::string& word : allowed) {
+    if (word == value) return {};
+    list += (list.empty() ? "" : ", ") + word;
+  }
+  return fail(ErrorCode::kInvalid, std::string(flag) + " must be one of " + list + ", not '" + value + "'");
+}
+
+// The server's settings as they are typed, before they are checked.
+struct RawServer {
+  std::string config, name = "n1", listen = "127.0.0.1:2073", data, founders;
+  uint64_t partitions = 16;
+  std::string engine = "rocks", io = "uring", log_level = "info";
+  uint64_t request_timeout_ms = 10'000, election_timeout_ms_min = 500,
+           election_timeout_ms_max = 1'000, heartbeat_ms = 100, flush_mib = 64;
+};
+
+Result<ServerOptions> check_server(const RawServer& raw) {
+  ServerOptions options;
+  options.name = raw.name;
+  ASSIGN_OR_RETURN(options.listen, parse_address(raw.listen));
+  if (raw.data.empty()) {
+    return fail(ErrorCode::kInvalid,
+                "--data is missing: the directory that this node owns, for example --data /var/lib/kahuna");
+  }
+  options.data = raw.data;
+  for (const std::string& part : split(raw.founders, ',')) {
+    const size_t equals = part.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return fail(ErrorCode::kInvalid, "--founders has '" + part +
+                                           "'; write NAME=HOST:PORT,NAME=HOST:PORT,… the same on every node");
+    }
+    ASSIGN_OR_RETURN(Address address, parse_address(part.substr(equals + 1)));
+    for (const auto& [name, other] : options.founders) {
+      if (name == part.substr(0, equals) || other == address) {
+        return fail(ErrorCode::kInvalid, "--founders names '" + part + "' twice");
+      }
+    }
+    options.founders.emplace_back(part.substr(0, equals), std::move(address));
+  }
+  if (options.founders.empty()) options.founders.emplace_back(options.name, options.listen);
+  const bool listed = std::any_of(options.founders.begin(), options.founders.end(),
+                                  [&](const auto& founder) { return founder.first == options.name; });
+  if (!listed) {
+    return fail(ErrorCode::kInvalid, "--founders does not list this node's own name '" +
+                                         options.name + "'; add " + options.name + "=" + raw.listen);
+  }
+  if (raw.partitions < 1 || raw.partitions > 10'000) {
+    return fail(ErrorCode::kInvalid, "--partitions must be 1..10000");
+  }
+  options.partitions = raw.partitions;
+  RETURN_IF_ERROR(one_of("--engine", raw.engine, {"rocks", "memory"}));
+  RETURN_IF_ERROR(one_of("--io", raw.io, {"uring", "epoll"}));
+  RETURN_IF_ERROR(one_of("--log-level", raw.log_level, {"error", "warn", "info"}));
+  options.engine = raw.engine;
+  options.io = raw.io;
+  options.log_level = raw.log_level;
+  if (raw.request_timeout_ms < 1 || raw.request_timeout_ms > 300'000) {
+    return fail(ErrorCode::kInvalid, "--request-timeout-ms must be 1..300000");
+  }
+  if (raw.heartbeat_ms < 1 || raw.election_timeout_ms_min < 2 * raw.heartbeat_ms ||
+      raw.election_timeout_ms_max <= raw.election_timeout_ms_min ||
+      raw.election_timeout_ms_max > 600'000) {
+    return fail(ErrorCode::kInvalid,
+                "timeouts must satisfy 1 <= heartbeat, 2 x heartbeat <= election min < election max "
+                "<= 600000 ms");
+  }
+  if (raw.flush_mib < 1 || raw.flush_mib > 65'536) {
+    return fail(ErrorCode::kInvalid, "--flush-mib must be 1..65536");
+  }
+  const auto millis = [](uint64_t n) { return Duration::millis(static_cast<int64_t>(n)); };
+  options.request_timeout = millis(raw.request_timeout_ms);
+  options.election_timeout_min = millis(raw.election_timeout_ms_min);
+  options.election_timeout_max = millis(raw.election_timeout_ms_max);
+  options.heartbeat_interval = millis(raw.heartbeat_ms);
+  options.flush_bytes = raw.flush_mib << 20;
+  return options;
+}
+
+Result<> assign(std::string& target, const ConfigValue& value) {
+  target = value.text;
+  return {};
+}
+Result<> assign(uint64_t& target, const ConfigValue& value) {
+  const char* end = value.text.data() + value.text.size();
+  const auto [stopped, error] = std::from_chars(value.text.data(), end, target);
+  if (error != std::errc() || stopped != end) {
+    return fail(ErrorCode::kInvalid, "line " + std::to_string(value.line) + ": '" + value.text +
+                                         "' is not a whole number");
+  }
+  return {};
+}
+
+// Declares the server's settings. Values of the file become the defaults that environment and flags
+// then override; CLI11 itself would let a file override the environment.
+class ServerSettings {
+ public:
+  ServerSettings(CLI::App& app, const Config& config) : app_(app), config_(config) {}
+
+  template <class T>
+  void add(const std::string& flag, T& target, const std::string& help) {
+    std::string key = flag, environment = "KAHUNA_" + flag;
+    std::replace(key.begin(), key.end(), '-', '_');
+    for (char& c : environment) c = c == '-' ? '_' : static_cast<char>(std::toupper(c));
+    keys_.push_back(key);
+    if (const auto found = config_.find(key); found != config_.end() && outcome_) {
+      outcome_ = assign(target, found->second);
+    }
+    app_.add_option("--" + flag, target, help)->envname(environment)->capture_default_str();
+  }
+  const std::vector<std::string>& keys() const { return keys_; }
+  const Result<>& outcome() const { return outcome_; }
+
+ private:
+  CLI::App& app_;
+  const Config& config_;
+  std::vector<std::string> keys_;
+  Result<> outcome_;
+};
+
+std::string config_path(int argc, char** argv) {
+  std::string path;
+  if (const char* environment = std::getenv("KAHUNA_CONFIG")) path = environment;
+  for (int i = 2; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "--config" && i + 1 < argc) path = argv[i + 1];
+    if (word.starts_with("--config=")) path = word.substr(9);
+  }
+  return path;
+}
+
+Result<> declare_server(CLI::App& app, RawServer& raw, const std::string& path) {
+  Config config;
+  if (!path.empty()) {
+    ASSIGN_OR_RETURN(config, load_config(path));
+  }
+  app.add_option("--config", raw.config,
+                 "TOML file with these settings ('-' becomes '_'); flags and environment override it")
+      ->envname("KAHUNA_CONFIG");
+  ServerSettings settings(app, config);
+  settings.add("name", raw.name, "this node's name, unique in the cluster");
+  settings.add("listen", raw.listen, "HOST:PORT for clients and other nodes");
+  settings.add("data", raw.data, "directory that this node owns; created when missing");
+  settings.add("founders", raw.founders,
+               "NAME=HOST:PORT,… of the nodes that found the cluster, the same on each; used once "
+               "(none: this node alone)");
+  settings.add("partitions", raw.partitions, "user partitions of a cluster founded now, 1..10000");
+  settings.add("engine", raw.engine, "rocks | memory (images on disk, all state in memory)");
+  settings.add("io", raw.io, "uring | epoll");
+  settings.add("request-timeout-ms", raw.request_timeout_ms,
+               "milliseconds for a request that names no timeout");
+  settings.add("election-timeout-ms-min", raw.election_timeout_ms_min,
+               "milliseconds of silence before a follower campaigns, at least");
+  settings.add("election-timeout-ms-max", raw.election_timeout_ms_max, "… and below");
+  settings.add("heartbeat-ms", raw.heartbeat_ms, "milliseconds between a leader's heartbeats");
+  settings.add("flush-mib", raw.flush_mib, "MiB applied before the engine is flushed to disk");
+  settings.add("log-level", raw.log_level, "error | warn | info, to stderr");
+  RETURN_IF_ERROR(refuse_unknown_keys(path, config, settings.keys()));
+  if (!settings.outcome()) {
+    return fail(ErrorCode::kInvalid, path + ": " + settings.outcome().error().text);
+  }
+  return {};
+}
+
+struct RawConnect {
+  std::string endpoints = kLocalEndpoints;
+  double timeout_s = 5;
+  bool json = false;
+};
+
+void declare_connect(CLI::App& app, RawConnect& raw) {
+  app.add_option("--endpoints", raw.endpoints, "HOST:PORT,… of some nodes")
+      ->envname("KAHUNA_ENDPOINTS")
+      ->capture_default_str();
+  app.add_option("--timeout", raw.timeout_s, "seconds for the whole operation, retries included")
+      ->capture_default_str();
+  app.add_flag("--json", raw.json, "print JSON");
+  app.footer(kExitStatuses);
+}
+
+Result<ConnectOptions> check_connect(const RawConnect& raw) {
+  ConnectOptions options;
+  for (const std::string& part : split(raw.endpoints, ',')) {
+    ASSIGN_OR_RETURN(Address address, parse_address(part));
+    options.endpoints.push_back(std::move(address));
+  }
+  if (options.endpoints.empty()) {
+    return fail(ErrorCode::kInvalid, "--endpoints names nobody; write HOST:PORT,HOST:PORT,…");
+  }
+  if (!(raw.timeout_s > 0 && raw.timeout_s <= 3600)) {
+    return fail(ErrorCode::kInvalid, "--timeout must be above 0 and at most 3600 seconds");
+  }
+  options.timeout = Duration::nanos(static_cast<int64_t>(raw.timeout_s * 1e9));
+  options.json = raw.json;
+  return options;
+}
+
+struct RawBench {
+  std::string workload = "mixed";
+  double duration_s = 10, warmup_s = 1;
+};
+
+Result<> check_bench(const RawBench& raw, BenchOptions& options) {
+  RETURN_IF_ERROR(one_of("--workload", raw.workload, {"put", "get", "mixed"}));
+  options.workload = raw.workload == "put"   ? Workload::kPut
+                     : raw.workload == "get" ? Workload::kGet
+                                             : Workload::kMixed;
+  if (!(raw.duration_s > 0 && raw.duration_s <= 86'400) || !(raw.warmup_s >= 0)) {
+    return fail(ErrorCode::kInvalid, "--duration must be above 0 and at most 86400 seconds");
+  }
+  if (options.connections < 1 || options.connections > 10'000 || options.pipeline < 1 ||
+      options.pipeline > 10'000 || options.clients > options.connections || options.keys < 1) {
+    return fail(ErrorCode::kInvalid,
+                "--connections and --pipeline must be 1..10000, --clients at most --connections, "
+                "--keys at least 1");
+  }
+  if (options.value_bytes > 1024 * 1024) {
+    return fail(ErrorCode::kInvalid, "--value-size must be at most 1048576 bytes");
+  }
+  options.duration = Duration::nanos(static_cast<int64_t>(raw.duration_s * 1e9));
+  options.warmup = Duration::nanos(static_cast<int64_t>(raw.warmup_s * 1e9));
+  return {};
+}
+
+int usage_error(const Error& error) {
+  std::fprintf(stderr, "kahuna: %s\n", error.text.c_str());
+  return kUsage;
+}
+
+// `kahuna put KEY -`: the value is what stdin holds.
+std::string read_stdin() {
+  return std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
+}
+
+class Parser {
+ public:
+  Parser() : app_("A distributed key/value store. Start with: kahuna local", "kahuna") {
+    app_.require_subcommand(1);
+    app_.set_help_all_flag("--help-all", "Help of every verb");
+  }
+
+  std::expected<Invocation, int> run(int argc, char** argv) {
+    declare_keys();
+    declare_bench();
+    declare_local();
+    CLI::App* server = app_.add_subcommand("server", "run one node of a cluster");
+    const bool serves = argc > 1 && std::string_view(argv[1]) == "server";
+    const Result<> declared =
+        declare_server(*server, server_, serves ? config_path(argc, argv) : "");
+    if (!declared) return std::unexpected(usage_error(declared.error()));
+    app_.add_subcommand("sim", "run the simulator; see kahuna sim --help");
+    app_.add_subcommand("version", "print the version");
+    app_.add_subcommand("completion", "print shell completion")
+        ->add_option("shell", shell_, "bash")
+        ->required();
+    try {
+      app_.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      const int status = app_.exit(error);
+      if (status != 0) suggest(argc, argv);
+      return std::unexpected(status == 0 ? kSuccess : kUsage);
+    }
+    Result<Invocation> invocation = collect();
+    if (!invocation) return std::unexpected(usage_error(invocation.error()));
+    return *std::move(invocation);
+  }
+
+ private:
+  CLI::App* keyed(const char* verb, const char* help, std::string& key) {
+    CLI::App* app = app_.add_subcommand(verb, help);
+    app->add_option("key", key, "the key")->required();
+    declare_connect(*app, connect_);
+    return app;
+  }
+
+  void declare_keys() {
+    CLI::App* put = keyed("put", "write a key", put_.key);
+    put->add_option("value", put_.value, "the value; '-' reads it from stdin")->required();
+    put->add_flag("--nx", put_.if_absent, "only when the key has no value");
+    put->add_flag("--xx", put_.if_exists, "only when the key has a value");
+    put->add_option("--if-value", put_.if_value, "only when the value is this");
+    put->add_option("--if-revision", put_.if_revision,
+                    "only when the key's revision is this (-1: never written)");
+    keyed("get", "print the value of a key", get_.key);
+    keyed("delete", "delete a key", delete_.key);
+    keyed("exists", "tell whether a key has a value", exists_.key);
+    CLI::App* scan = app_.add_subcommand("scan", "list the keys of one bucket, in order");
+    scan->add_option("bucket", scan_.bucket, "what the keys have before their last '/'")->required();
+    scan->add_option("--limit", scan_.limit, "keys at most; 0 = all")->capture_default_str();
+    scan->add_option("--cursor", scan_.cursor, "go on where an earlier scan stopped");
+    declare_connect(*scan, connect_);
+    declare_connect(*app_.add_subcommand("status", "show the nodes and their partitions"), connect_);
+  }
+
+  void declare_bench() {
+    CLI::App* app = app_.add_subcommand("bench", "measure throughput and latency");
+    app->add_option("--workload", raw_bench_.workload, "put | get | mixed")->capture_default_str();
+    app->add_option("--connections", bench_.connections, "concurrent connections")->capture_default_str();
+    app->add_option("--pipeline", bench_.pipeline, "operations in flight per connection")->capture_default_str();
+    app->add_option("--clients", bench_.clients, "client objects they share; 0 = one per connection")->capture_default_str();
+    app->add_option("--value-size", bench_.value_bytes, "bytes per value")->capture_default_str();
+    app->add_option("--keys", bench_.keys, "distinct keys")->capture_default_str();
+    app->add_option("--prefix", bench_.prefix, "what the keys start with")->capture_default_str();
+    app->add_option("--duration", raw_bench_.duration_s, "seconds measured")->capture_default_str();
+    app->add_option("--warmup", raw_bench_.warmup_s, "seconds before that")->capture_default_str();
+    app->add_option("--rate", bench_.rate,
+                    "operations per second, started on schedule however slow the answers, and timed "
+                    "from the schedule; 0 = each waits for the one before")
+        ->capture_default_str();
+    declare_connect(*app, connect_);
+  }
+
+  void declare_local() {
+    CLI::App* app = app_.add_subcommand("local", "run a cluster on this machine, in the foreground");
+    app->add_option("--nodes", local_.nodes, "nodes (default: 3, or what DIR holds)");
+    app->add_option("--data", local_.data, "directory; reused when it is there")->capture_default_str();
+    app->add_option("--partitions", local_.partitions, "user partitions of a new cluster (default: 16)");
+    app->add_option("--base-port", local_.base_port,
+                    "port of the first node; 10 more for each further one (default: 2073)");
+    app->add_option("--engine", local_.engine, "rocks | memory")->capture_default_str();
+    app->add_option("--io", local_.io, "uring | epoll")->capture_default_str();
+  }
+
+  void suggest(int argc, char** argv) const {
+    if (argc < 2 || argv[1][0] == '-') return;
+    std::vector<std::string> verbs;
+    for (const CLI::App* verb : app_.get_subcommands(nullptr)) {
+      if (verb->get_name() == argv[1]) return;
+      verbs.push_back(verb->get_name());
+    }
+    const std::string guess = nearest(argv[1], verbs);
+    if (!guess.empty()) std::fprintf(stderr, "Did you mean 'kahuna %s'?\n", guess.c_str());
+  }
+
+  Result<Invocation> collect() {
+    Invocation invocation;
+    ASSIGN_OR_RETURN(invocation.connect, check_connect(connect_));
+    const std::string verb = app_.get_subcommands().front()->get_name();
+    if (verb == "put") {
+      if (put_.value == "-") put_.value = read_stdin();
+      invocation.verb = put_;
+    } else if (verb == "get") {
+      invocation.verb = get_;
+    } else if (verb == "delete") {
+      invocation.verb = delete_;
+    } else if (verb == "exists") {
+      invocation.verb = exists_;
+    } else if (verb == "scan") {
+      invocation.verb = scan_;
+    } else if (verb == "status") {
+      invocation.verb = StatusOptions();
+    } else if (verb == "bench") {
+      RETURN_IF_ERROR(check_bench(raw_bench_, bench_));
+      invocation.verb = bench_;
+    } else if (verb == "local") {
+      RETURN_IF_ERROR(one_of("--engine", local_.engine, {"rocks", "memory"}));
+      RETURN_IF_ERROR(one_of("--io", local_.io, {"uring", "epoll"}));
+      if (local_.nodes && (*local_.nodes < 1 || *local_.nodes > 9)) {
+        return fail(ErrorCode::kInvalid, "--nodes must be 1..9");
+      }
+      invocation.verb = local_;
+    } else if (verb == "server") {
+      ASSIGN_OR_RETURN(invocation.verb, check_server(server_));
+    } else if (verb == "version") {
+      invocation.verb = VersionOptions();
+    } else if (verb == "completion") {
+      RETURN_IF_ERROR(one_of("the shell", shell_, {"bash"}));
+      invocation.verb = CompletionOptions();
+    } else {
+      return fail(ErrorCode::kInvalid, "'" + verb + "' is not part of this build");
+    }
+    return invocation;
+  }
+
+  CLI::App app_;
+  RawConnect connect_;
+  PutOptions put_;
+  GetOptions get_;
+  DeleteOptions delete_;
+  ExistsOptions exists_;
+  ScanOptions scan_;
+  RawBench raw_bench_;
+  BenchOptions bench_;
+  LocalOptions local_;
+  RawServer server_;
+  std::string shell_;
+};
+
+}  // namespace
+
+std::expected<Invocation, int> parse(int argc, char** argv) { return Parser().run(argc, argv); }
+
+}  // namespace kahuna::cli

@@ -1,0 +1,104 @@
+// `kahuna status`: asks every node that the endpoints and their rosters name.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "kahuna/cli/json.h"
+#include "kahuna/cli/text.h"
+#include "kahuna/cli/verbs.h"
+
+namespace kahuna::cli {
+namespace {
+
+struct NodeStatus {
+  Address address;
+  Result<std::string> json = fail(ErrorCode::kTimeout, "no answer in time");
+};
+
+// Asks the endpoints first, then whoever their greetings named.
+class Survey {
+ public:
+  Survey(World& world, const ConnectOptions& connect) : world_(world) {
+    client::Options options;
+    options.endpoints = connect.endpoints;
+    options.timeout = connect.timeout;
+    client_ = client::Client::create(world.host(), options);
+    for (const Address& endpoint : connect.endpoints) ask(endpoint);
+  }
+  std::vector<NodeStatus> run() {
+    while (waiting_ > 0) world_.run();
+    std::sort(nodes_.begin(), nodes_.end(),
+              [](const auto& a, const auto& b) { return a.address < b.address; });
+    return std::move(nodes_);
+  }
+
+ private:
+  void ask(const Address& address) {
+    const bool asked = std::any_of(nodes_.begin(), nodes_.end(),
+                                   [&](const auto& node) { return node.address == address; });
+    if (asked) return;
+    const size_t index = nodes_.size();
+    nodes_.push_back(NodeStatus{.address = address});
+    ++waiting_;
+    client_->status(address, [this, index](Result<std::string> json) {
+      nodes_[index].json = std::move(json);
+      for (const Address& other : client_->known_nodes()) ask(other);
+      if (--waiting_ == 0) world_.stop();
+    });
+  }
+
+  World& world_;
+  std::unique_ptr<client::Client> client_;
+  std::vector<NodeStatus> nodes_;
+  size_t waiting_ = 0;
+};
+
+std::vector<std::string> row_of(const NodeStatus& node) {
+  if (!node.json) {
+    return {"?", to_string(node.address), "unreachable", "", "", "", node.json.error().text};
+  }
+  const Result<Json> status = parse_json(*node.json);
+  if (!status) return {"?", to_string(node.address), "unreadable", "", "", "", status.error().text};
+  size_t leads = 0, leaderless = 0;
+  for (const Json& partition : (*status)["partitions"].items) {
+    leads += partition["role"].text == "leader";
+    leaderless += partition["leader"].text.empty();
+  }
+  size_t peers = 0;
+  for (const Json& peer : (*status)["peers"].items) peers += peer["connected"].is_true();
+  const size_t hosted = (*status)["partitions"].items.size();
+  return {(*status)["name"].text,
+          to_string(node.address),
+          (*status)["serving"].is_true() ? "serving" : "starting",
+          fmt::format("{} of {}", leads, hosted),
+          fmt::format("{} of {}", peers, (*status)["peers"].items.size()),
+          (*status)["boot"].text,
+          leaderless == 0 ? "" : fmt::format("{} partitions without a leader", leaderless)};
+}
+
+}  // namespace
+
+int run_verb(World& world, const ConnectOptions& connect, const StatusOptions&) {
+  const std::vector<NodeStatus> nodes = Survey(world, connect).run();
+  size_t reached = 0;
+  std::vector<std::vector<std::string>> rows = {
+      {"NAME", "ADDRESS", "STATE", "LEADS", "PEERS", "BOOT", "NOTE"}};
+  std::string json;
+  for (const NodeStatus& node : nodes) {
+    reached += node.json.has_value();
+    rows.push_back(row_of(node));
+    json += fmt::format(
+        "{}{{\"address\":{},{}}}", json.empty() ? "" : ",", json_string(to_string(node.address)),
+        node.json ? "\"status\":" + *node.json
+                  : fmt::format("\"error\":\"{}\",\"text\":{}", name_of(node.json.error().code),
+                                json_string(node.json.error().text)));
+  }
+  if (connect.json) {
+    fmt::print("[{}]\n", json);
+  } else {
+    fmt::print("{}", table(rows));
+  }
+  return reached > 0 ? kSuccess : kUnavailable;
+}
+
+}  // namespace kahuna::cli

@@ -1,0 +1,37 @@
+// The verbs that ask a running cluster. Each runs the world's loop until it has its answer, prints
+// the result to stdout and errors to stderr, and returns the exit status.
+#pragma once
+
+#include "kahuna/cli/options.h"
+#include "kahuna/cli/world.h"
+#include "kahuna/client/client.h"
+
+namespace kahuna::cli {
+
+int run_verb(World& world, const ConnectOptions& connect, const PutOptions& options);
+int run_verb(World& world, const ConnectOptions& connect, const GetOptions& options);
+int run_verb(World& world, const ConnectOptions& connect, const DeleteOptions& options);
+int run_verb(World& world, const ConnectOptions& connect, const ExistsOptions& options);
+int run_verb(World& world, const ConnectOptions& connect, const ScanOptions& options);
+int run_verb(World& world, const ConnectOptions& connect, const StatusOptions& options);
+
+// The exit status an error means.
+int status_of(ErrorCode code);
+
+// Runs `start(client, done)`, which must call done(result) once, to its end.
+template <class T, class Start>
+Result<T> ask(World& world, const ConnectOptions& connect, Start start) {
+  client::Options options;
+  options.endpoints = connect.endpoints;
+  options.timeout = connect.timeout;
+  const auto client = client::Client::create(world.host(), options);
+  std::optional<Result<T>> answer;
+  start(*client, [&](Result<T> result) {
+    answer.emplace(std::move(result));
+    world.stop();
+  });
+  while (!answer) world.run();
+  return *std::move(answer);
+}
+
+}  // namespace kahuna::cli

@@ -1,0 +1,142 @@
+#include "kahuna/cli/parse.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "kahuna/cli/config.h"
+
+namespace kahuna::cli {
+namespace {
+
+std::expected<Invocation, int> parse_words(std::vector<std::string> words) {
+  words.insert(words.begin(), "kahuna");
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  return parse(static_cast<int>(words.size()), argv.data());
+}
+
+// A file that goes away with its test.
+class ConfigFile {
+ public:
+  explicit ConfigFile(const std::string& text) {
+    char name[] = "/tmp/kahuna-config-XXXXXX";
+    const int file = ::mkstemp(name);
+    ::close(file);
+    path = name;
+    std::ofstream(path) << text;
+  }
+  ~ConfigFile() { ::unlink(path.c_str()); }
+  std::string path;
+};
+
+TEST(Parse, ReadsAPut) {
+  const auto parsed = parse_words({"put", "k", "v", "--nx", "--if-revision", "-1", "--if-value", "",
+                                   "--endpoints", "127.0.0.1:1,127.0.0.1:2", "--timeout", "0.5"});
+  ASSERT_TRUE(parsed.has_value());
+  const auto& put = std::get<PutOptions>(parsed->verb);
+  EXPECT_EQ(put.key, "k");
+  EXPECT_EQ(put.value, "v");
+  EXPECT_TRUE(put.if_absent);
+  EXPECT_EQ(put.if_revision, -1);
+  EXPECT_EQ(put.if_value, "");
+  EXPECT_EQ(parsed->connect.endpoints.size(), 2u);
+  EXPECT_EQ(parsed->connect.timeout, Duration::millis(500));
+}
+
+TEST(Parse, ConditionsThatAreNotNamedAreNotSet) {
+  const auto parsed = parse_words({"put", "k", "v"});
+  ASSERT_TRUE(parsed.has_value());
+  EXPECT_FALSE(std::get<PutOptions>(parsed->verb).if_revision);
+  EXPECT_FALSE(std::get<PutOptions>(parsed->verb).if_value);
+  EXPECT_EQ(parsed->connect.endpoints.size(), 3u) << "the local cluster's";
+}
+
+TEST(Parse, UsageErrorsExitWithTwo) {
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {}, {"pu", "k", "v"}, {"put", "k"}, {"get", "k", "--endpoints", "nowhere"},
+           {"get", "k", "--timeout", "0"}, {"bench", "--workload", "pet"},
+           {"bench", "--connections", "0"}, {"local", "--nodes", "0"}, {"completion", "fish"},
+           {"server"}, {"server", "--data", "d", "--engine", "rock"},
+           {"server", "--data", "d", "--founders", "n2=127.0.0.1:2"},
+           {"server", "--data", "d", "--founders", "127.0.0.1:2"},
+           {"server", "--data", "d", "--founders", "n1=127.0.0.1:2,n1=127.0.0.1:3"},
+           {"server", "--data", "d", "--partitions", "0"},
+           {"server", "--data", "d", "--heartbeat-ms", "400"},
+           {"server", "--data", "d", "--config", "/nonexistent"}}) {
+    const auto parsed = parse_words(words);
+    ASSERT_FALSE(parsed.has_value());
+    EXPECT_EQ(parsed.error(), kUsage);
+  }
+}
+
+TEST(Parse, HelpExitsWithZero) {
+  const auto parsed = parse_words({"server", "--help"});
+  ASSERT_FALSE(parsed.has_value());
+  EXPECT_EQ(parsed.error(), kSuccess);
+}
+
+TEST(Parse, FlagBeatsEnvironmentBeatsFile) {
+  const ConfigFile file("name = \"file\"\ndata = \"file\"\npartitions = 3\nio = \"epoll\"\n"
+                        "founders = [\"flag=127.0.0.1:1\", \"x=127.0.0.1:2\"]\n");
+  ::setenv("KAHUNA_NAME", "environment", 1);
+  ::setenv("KAHUNA_DATA", "environment", 1);
+  const auto parsed = parse_words({"server", "--config", file.path, "--name", "flag"});
+  ::unsetenv("KAHUNA_NAME");
+  ::unsetenv("KAHUNA_DATA");
+  ASSERT_TRUE(parsed.has_value());
+  const auto& server = std::get<ServerOptions>(parsed->verb);
+  EXPECT_EQ(server.name, "flag");
+  EXPECT_EQ(server.data, "environment");
+  EXPECT_EQ(server.partitions, 3u);
+  EXPECT_EQ(server.io, "epoll");
+  EXPECT_EQ(server.founders.size(), 2u);
+}
+
+TEST(Parse, FoundersMayBeATable) {
+  const ConfigFile file("data = \"d\"\n[founders]\nn1 = \"127.0.0.1:1\"\nn2 = \"127.0.0.1:2\"\n");
+  const auto parsed = parse_words({"server", "--config", file.path});
+  ASSERT_TRUE(parsed.has_value());
+  EXPECT_EQ(std::get<ServerOptions>(parsed->verb).founders.size(), 2u);
+}
+
+TEST(Parse, WithoutFoundersANodeIsAlone) {
+  const auto parsed = parse_words({"server", "--data", "d"});
+  ASSERT_TRUE(parsed.has_value());
+  const auto& server = std::get<ServerOptions>(parsed->verb);
+  ASSERT_EQ(server.founders.size(), 1u);
+  EXPECT_EQ(server.founders[0].first, server.name);
+  EXPECT_EQ(server.founders[0].second, server.listen);
+}
+
+TEST(Config, AnUnknownKeyNamesTheNearest) {
+  const ConfigFile file("name = \"n1\"\n\nlisten_on = 1\n");
+  const Result<Config> config = load_config(file.path);
+  ASSERT_TRUE(config.has_value());
+  const Result<> known = refuse_unknown_keys(file.path, *config, {"name", "listen", "data"});
+  ASSERT_FALSE(known.has_value());
+  EXPECT_NE(known.error().text.find(":3: there is no setting 'listen_on'; did you mean 'listen'?"),
+            std::string::npos)
+      << known.error().text;
+}
+
+TEST(Config, SaysWhereItIsWrong) {
+  const ConfigFile broken("name = \"n1\"\nlisten = \n");
+  const Result<Config> config = load_config(broken.path);
+  ASSERT_FALSE(config.has_value());
+  EXPECT_NE(config.error().text.find(broken.path + ":2"), std::string::npos) << config.error().text;
+  EXPECT_EQ(load_config("/nonexistent").error().code, ErrorCode::kNotFound);
+}
+
+TEST(Config, ANumberMustBeOne) {
+  const ConfigFile file("data = \"d\"\npartitions = \"many\"\n");
+  const auto parsed = parse_words({"server", "--config", file.path});
+  ASSERT_FALSE(parsed.has_value());
+  EXPECT_EQ(parsed.error(), kUsage);
+}
+
+}  // namespace
+}  // namespace kahuna::cli
