@@ -74,6 +74,16 @@ Status PeriodicTaskScheduler::Register(PeriodicTaskType, const std::function<voi
 void GenerateRawUniqueId(uint64_t* a, uint64_t* b, bool exclude_env_unique_id);
 void GenerateRawUniqueId(uint64_t* a, uint64_t* b, bool) { kahuna::engine::draw_id(a, b); }
 
+class SemiStructuredUniqueIdGen {
+ public:
+  void Reset();
+  void GenerateNext(uint64_t* upper, uint64_t* lower);
+};
+void SemiStructuredUniqueIdGen::Reset() {}
+void SemiStructuredUniqueIdGen::GenerateNext(uint64_t* upper, uint64_t* lower) {
+  kahuna::engine::draw_id(upper, lower);
+}
+
 // RocksDB's class is exactly its 32-bit state.
 class Random {
  public:
@@ -87,20 +97,30 @@ Random* Random::GetTLSInstance() {
 
 namespace kahuna::engine {
 
+namespace {
+template <class Method>
+void* address_of(Method method) {
+  void* address;
+  static_assert(sizeof method >= sizeof address);
+  std::memcpy(&address, &method, sizeof address);
+  return address;
+}
+}  // namespace
+
 bool rocks_interposed() {
   auto ours = [](const char* symbol, void* address) {
     return dlsym(RTLD_DEFAULT, symbol) == address;
   };
-  auto registers = &rocksdb::PeriodicTaskScheduler::Register;
-  void* register_address;
-  static_assert(sizeof registers >= sizeof register_address);
-  std::memcpy(&register_address, &registers, sizeof register_address);
   return ours("_ZN7rocksdb19GenerateRawUniqueIdEPmS0_b",
-              reinterpret_cast<void*>(&rocksdb::GenerateRawUniqueId)) &&
+              address_of(&rocksdb::GenerateRawUniqueId)) &&
          ours("_ZN7rocksdb6Random14GetTLSInstanceEv",
-              reinterpret_cast<void*>(&rocksdb::Random::GetTLSInstance)) &&
+              address_of(&rocksdb::Random::GetTLSInstance)) &&
+         ours("_ZN7rocksdb25SemiStructuredUniqueIdGen12GenerateNextEPmS1_",
+              address_of(&rocksdb::SemiStructuredUniqueIdGen::GenerateNext)) &&
+         ours("_ZN7rocksdb25SemiStructuredUniqueIdGen5ResetEv",
+              address_of(&rocksdb::SemiStructuredUniqueIdGen::Reset)) &&
          ours("_ZN7rocksdb21PeriodicTaskScheduler8RegisterENS_16PeriodicTaskTypeERKSt8functionIFvvEE",
-              register_address);
+              address_of(&rocksdb::PeriodicTaskScheduler::Register));
 }
 
 }  // namespace kahuna::engine

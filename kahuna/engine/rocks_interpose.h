@@ -1,11 +1,12 @@
 // RocksDB's hidden thread and entropy, replaced for the whole process.
 //
-// rocks_interpose.cc defines three symbols that librocksdb.so also defines; the executable's come
+// rocks_interpose.cc defines five symbols that librocksdb.so also defines; the executable's come
 // first, so RocksDB calls ours:
 //   PeriodicTaskScheduler::Register  starts no timer thread (nothing we use needs one);
 //   GenerateRawUniqueId              draws from the innermost RocksScope's source;
+//   SemiStructuredUniqueIdGen::GenerateNext, Reset   likewise (session ids, else a process-wide count);
 //   Random::GetTLSInstance           likewise (skip-list heights, sampling).
-// On a thread without a scope (RocksDB's own threads in production) both draw from a process-wide
+// On a thread without a scope (RocksDB's own threads in production) they draw from a process-wide
 // source seeded by seed_unscoped(), behind a mutex.
 #pragma once
 

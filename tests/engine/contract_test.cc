@@ -191,7 +191,7 @@ void check_history(Kind kind, bool crashes) {
   std::vector<Rows> states{{}};
   size_t durable = 0;
   RandomStream random(*rc::gen::arbitrary<uint64_t>(), "crash");
-  size_t steps = *rc::gen::inRange<size_t>(1, 60);
+  size_t steps = *rc::gen::inRange<size_t>(1, kind == Kind::kRocksReal ? 10 : 60);
   for (size_t step = 0; step < steps; ++step) {
     switch (*rc::gen::weightedElement<char>({{12, 'w'}, {3, 'f'}, {1, 'c'}, {1, 'p'}})) {
       case 'w': {

@@ -48,6 +48,7 @@ TEST(RocksSimulated, HasItsThreadAndEntropyReplaced) { EXPECT_TRUE(rocks_interpo
 TEST(RocksSimulated, RunsOnOneThreadAndRepeatsByteForByte) {
   size_t before = threads();
   Hash128 first = run_world(7);
+  RecordProperty("trace", std::to_string(first.low()));  // compare between processes
   EXPECT_EQ(threads(), before);
   Hash128 second = run_world(7);
   EXPECT_TRUE(first == second);
