@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,21 @@ struct Options {
   size_t batch_bytes_max = size_t{4} << 20;
   size_t pending_bytes_max = size_t{64} << 20;     // queued beyond the batch in flight
   bool direct = false;                             // ask for unbuffered files
+  size_t spare_segments = 1;                       // kept ready ahead of the one being written
+  // Beyond this many segments in use, what is live in the oldest is copied forward if it is little.
+  size_t copy_forward_segments = 3;
+  // Report a last batch whose header is whole as faulty even when its body provably never reached
+  // the disk. For disks that may lose or misdirect a write and still report a good sync.
+  bool distrust_tears = false;
+};
+
+// Entries that were in the log and perhaps acknowledged, but whose content is lost: their identity
+// is known, their payload is not (traps 21, 22). They count as present when granting votes and as
+// absent everywhere else. Reported again at every open until append() replaces them.
+struct FaultyTail {
+  Index first;             // the first entry lost; entries ends just before it
+  raft::LogPosition last;  // the last position the log had
+  friend bool operator==(const FaultyTail&, const FaultyTail&) = default;
 };
 
 // What recovery found of one group.
@@ -38,10 +54,17 @@ struct RecoveredGroup {
   std::vector<raft::Entry> entries;
   Index commit;    // highest commit index noted
   Index released;  // release(group, index) known to recovery (may lag; safe)
+  std::optional<FaultyTail> faulty;
 };
 
 struct Statistics {
-  uint64_t batches = 0, syncs = 0, bytes = 0, records = 0, segments = 0, recycled = 0;
+  uint64_t batches = 0, syncs = 0;
+  uint64_t bytes = 0;     // written in batches, bodies and headers
+  uint64_t records = 0;
+  uint64_t segments = 0;  // in use now
+  uint64_t recycled = 0;
+  uint64_t copied = 0;    // records copied forward
+  bool no_space = false;  // the last attempt to prepare a segment found the disk full
 };
 
 class Journal {
@@ -58,7 +81,11 @@ class Journal {
 
   // Queues one replica's persist effect; `done` runs after the batch that holds it is synced (J1).
   // Never suspends. `persist.entries` replace everything at or above entries[0].index in this group.
-  // kOverloaded when pending_bytes_max would be passed (nothing was queued).
+  // Errors, nothing was queued: kOverloaded when pending_bytes_max would be passed; kNoSpace when the
+  // disk is full (a later append may succeed); kTooLarge when one entry exceeds a segment; kIo after
+  // on_fatal. `done` is not called after the Journal is destroyed. When only `commit` is new nothing
+  // is written: it is noted with the next batch, and `done` runs after those queued before it.
+  // An empty log may begin at any index; what lies below then counts as released.
   virtual Result<> append(PartitionId group, raft::Persist persist, Callback<void()> done) = 0;
 
   // The group's records up to `index` are no longer needed: the engine has flushed past them.

@@ -1,0 +1,186 @@
+// The journal's background fiber: keeps spare segments ready, recycles freed ones, copies forward
+// what pins the oldest.
+#include <algorithm>
+#include <utility>
+
+#include "kahuna/journal/core.h"
+#include "kahuna/journal/image.h"
+#include "runtime/check.h"
+#include "runtime/probe.h"
+
+namespace kahuna::journal {
+namespace {
+// Freed segments kept for reuse; more are removed.
+constexpr size_t kFreeKept = 4;
+// The oldest segment is copied forward when at most this part of it is live.
+constexpr uint64_t kCopyParts = 4;
+constexpr Duration kRetryAfterFull = Duration::millis(100);
+}  // namespace
+
+void Core::wake_maintenance() {
+  if (!wake_) return;
+  Callback<void()> wake = std::move(wake_);
+  wake();
+}
+
+void Core::maintain(Suspend suspend) {
+  while (!closed_ && !fatal_) {
+    if (maintenance_step(suspend)) continue;
+    wake_ = suspend.waker();
+    suspend.park();
+  }
+}
+
+// Does one piece of work; false: there is none.
+bool Core::maintenance_step(Suspend suspend) {
+  if (spares_.size() < options_.spare_segments) {
+    auto prepared = prepare_spare(suspend);
+    if (closed_ || fatal_) return false;
+    if (!prepared) {
+      fail_for_good(std::move(prepared.error()));
+      return false;
+    }
+    if (*prepared) return true;
+  }
+  if (free_.size() > kFreeKept) {
+    std::string name = segment_name(free_.back()->header.id.file);
+    free_.pop_back();
+    auto removed = kahuna::remove(suspend, *host_.disk, place_.path(name));
+    if (!removed && !closed_) fail_for_good(std::move(removed.error()));
+    return true;
+  }
+  return copy_due() && copy_forward(suspend);
+}
+
+// True: something was done. False: the disk is full.
+Result<bool> Core::prepare_spare(Suspend suspend) {
+  SegmentPtr segment;
+  if (!free_.empty()) {
+    segment = std::move(free_.front());
+    free_.pop_front();
+    const uint32_t file = segment->header.id.file;
+    if (segment->header.bytes != options_.segment_bytes) {
+      segment.reset();
+      RETURN_IF_ERROR(kahuna::remove(suspend, *host_.disk, place_.path(segment_name(file))));
+      return true;
+    }
+    SOMETIMES(journal_recycles);
+    RETURN_IF_ERROR(begin_life(suspend, segment, new_header(file)));
+    ++statistics_.recycled;
+  } else {
+    if (statistics_.no_space && host_.clock->now() < retry_at_) {
+      arm_retry();
+      return false;
+    }
+    auto created = create_segment(suspend, place_, new_header(next_file_++));
+    if (!created && created.error().code == ErrorCode::kNoSpace) {
+      SOMETIMES(journal_disk_full);
+      statistics_.no_space = true;
+      retry_at_ = host_.clock->now() + kRetryAfterFull;
+      arm_retry();
+      return false;
+    }
+    if (!created) return fail(std::move(created.error()));
+    segment = std::move(*created);
+  }
+  statistics_.no_space = false;
+  spares_.push_back(std::move(segment));
+  if (blocked_) {
+    blocked_ = false;
+    schedule();
+  }
+  return true;
+}
+
+// With a batch waiting and a full disk somebody must look again, even if no append comes.
+void Core::arm_retry() {
+  if (!blocked_ || retry_timer_ != 0 || closed_) return;
+  retry_timer_ = host_.clock->call_at(retry_at_, [self = shared_from_this()] {
+    self->retry_timer_ = 0;
+    self->wake_maintenance();
+  });
+}
+
+bool Core::copy_due() const {
+  if (used_.size() < 2 || copies_end_ > synced_end_) return false;
+  if (used_.size() <= options_.copy_forward_segments && !statistics_.no_space) return false;
+  const Segment& front = *used_.front();
+  LiveCount live = index_.live(front.life());
+  return !live.dead() && live.bytes <= front.header.bytes / kCopyParts &&
+         front.life() != uncopyable_life_ && copy_tried_at_ != synced_end_;
+}
+
+bool Core::front_has_entries_to_copy() const {
+  const uint32_t life = used_.front()->life();
+  for (const auto& [id, group] : const_cast<LiveIndex&>(index_).groups())
+    for (const Extent& extent : group.extents)
+      if (extent.life == life && !extent.faulty && extent.first < group.pending_first) return true;
+  return false;
+}
+
+bool Core::copy_forward(Suspend suspend) {
+  SegmentPtr front = used_.front();
+  const uint64_t began_at = queue_end_;
+  if (front_has_entries_to_copy()) {
+    auto buffer = std::make_shared<PageBuffer>();
+    auto read = read_image(suspend, front, buffer, front->header.bytes);
+    // The world may have moved on while reading.
+    if (closed_ || fatal_) return false;
+    if (used_.front() != front || used_.size() < 2) return true;
+    if (!read) {
+      uncopyable_life_ = front->life();
+      return false;
+    }
+    SegmentImage image(front->header, buffer->view(front->header.bytes));
+    statistics_.copied += queue_copies(image, *front);
+  }
+  for (auto& [id, group] : index_.groups()) {
+    if (group.state_life != front->life()) continue;
+    queue_state(group);
+    ++statistics_.copied;
+  }
+  if (queue_end_ == began_at) {
+    copy_tried_at_ = synced_end_;
+    return false;
+  }
+  SOMETIMES(journal_copies_forward);
+  copies_end_ = queue_end_;
+  schedule();
+  return true;
+}
+
+// Queues the live entries of `front`. Returns how many.
+size_t Core::queue_copies(const SegmentImage& image, const Segment& front) {
+  std::map<std::pair<uint64_t, uint64_t>, raft::Entry> live;
+  uint64_t body_at = kBodyZone, header_end = front.header.bytes;
+  for (uint64_t number = front.first_batch; body_at < front.body_next; ++number) {
+    Judgement batch = image.judge(number, body_at, header_end);
+    if (!batch.body_good) {
+      SOMETIMES(journal_damage_found_by_copy);
+      uncopyable_life_ = front.life();
+      return 0;
+    }
+    for (size_t at = 0; at < batch.body.size();) {
+      auto record = parse_record(ByteView(batch.body).subspan(at));
+      CHECK(record.has_value());  // judge() has read them all
+      at += record->bytes;
+      auto type = static_cast<RecordType>(record->head.type);
+      if (type != RecordType::kEntry && type != RecordType::kCopied) continue;
+      const uint64_t index = record->head.index;
+      GroupIndex* group = index_.find(record->head.group);
+      if (!group || index >= group->pending_first) continue;
+      const Extent* extent = LiveIndex::extent_at(*group, index);
+      if (!extent || extent->life != front.life() || extent->faulty) continue;
+      // Of several records of one index in this segment the last one is live.
+      live.insert_or_assign({record->head.group, index}, entry_of(*record));
+    }
+    body_at += batch.body_bytes;
+    header_end -= batch.header_bytes;
+  }
+  size_t before = queue_.size();
+  for (const auto& [key, entry] : live) append_entry(queue_, RecordType::kCopied, key.first, entry);
+  queue_end_ += queue_.size() - before;
+  return live.size();
+}
+
+}  // namespace kahuna::journal

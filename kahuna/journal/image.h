@@ -1,0 +1,72 @@
+// One segment's bytes as recovery sees them: which batches left traces, and what is left of each.
+// Pure; believes nothing that a checksum does not cover, and never CHECKs on what it reads.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "kahuna/journal/format.h"
+
+namespace kahuna::journal {
+
+// What is left of one batch.
+struct Judgement {
+  bool body_good = false;
+  bool header_good = false;  // every header sector
+  bool seen = false;         // at least one of its sectors is on disk
+  // At least one of its sectors was provably never written, so it was never synced (format.md).
+  bool unwritten = false;
+  bool seal = false;
+  uint64_t body_bytes = 0, header_bytes = 0;  // places taken; known when body or header is good
+  std::optional<BatchLinks> links;
+  HeaderItems items;            // when header_good
+  std::vector<std::byte> body;  // records only, when body_good
+};
+
+class SegmentImage {
+ public:
+  // `bytes` is the whole segment and outlives this object.
+  SegmentImage(const SegmentHeader& header, ByteView bytes);
+
+  // Batches that left at least one good sector, over the whole segment; 0, 0 = none.
+  uint64_t batch_min() const { return batch_min_; }
+  uint64_t batch_max() const { return batch_max_; }
+  bool only_seals() const { return batch_min_ != 0 && !other_than_seals_; }
+  // Links of the highest batch here that still tells them.
+  const std::optional<BatchLinks>& links() const { return links_; }
+  // Misdirected sectors found here, by what they say they are: (life, batch).
+  const std::vector<std::pair<uint32_t, uint64_t>>& foreign() const { return foreign_; }
+
+  // Judges batch `number`, whose body would start at `body_at` and whose header would end at
+  // `header_end`.
+  Judgement judge(uint64_t number, uint64_t body_at, uint64_t header_end) const;
+
+ private:
+  Sector sector_at(uint64_t offset) const;
+  ByteView bytes_at(uint64_t offset) const { return bytes_.subspan(offset, kSectorBytes); }
+  std::optional<Preamble> preamble_at(uint64_t offset, uint64_t number) const;
+  void judge_body(uint64_t number, uint64_t body_at, uint64_t length, uint32_t crc,
+                  Judgement& result) const;
+  void judge_header(uint64_t number, uint64_t begin, const SlotHead& like, Judgement& result) const;
+
+  struct HeaderSector {
+    uint64_t batch;
+    uint64_t offset;
+    friend auto operator<=>(const HeaderSector&, const HeaderSector&) = default;
+  };
+  SegmentHeader header_;
+  ByteView bytes_;
+  uint64_t batch_min_ = 0, batch_max_ = 0;
+  bool other_than_seals_ = false;
+  std::optional<BatchLinks> links_;
+  std::vector<HeaderSector> headers_;  // sorted
+  std::vector<std::pair<uint32_t, uint64_t>> foreign_;
+};
+
+// Whether a logical body, without its preamble, is a whole number of well-formed records whose
+// checksums hold at this place.
+bool records_good(ByteView records, const SegmentId& id, uint64_t batch, uint64_t first_offset);
+
+}  // namespace kahuna::journal

@@ -1,0 +1,188 @@
+#include "kahuna/journal/segment.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "runtime/check.h"
+#include "runtime/probe.h"
+
+namespace kahuna::journal {
+namespace {
+constexpr size_t kChunkBytes = size_t{1} << 20;
+constexpr std::byte kUnreadable{0xdb};
+constexpr std::string_view kTemporarySuffix = ".new";
+}  // namespace
+
+PageBuffer::~PageBuffer() { ::operator delete(data_, std::align_val_t(kPageBytes)); }
+
+void PageBuffer::ensure(size_t bytes) {
+  if (bytes <= capacity_) return;
+  bytes = round_up(bytes, kPageBytes);
+  auto* grown = static_cast<std::byte*>(::operator new(bytes, std::align_val_t(kPageBytes)));
+  ::operator delete(data_, std::align_val_t(kPageBytes));
+  data_ = grown;
+  capacity_ = bytes;
+}
+
+Result<> write_part(Suspend suspend, SegmentPtr segment, uint64_t offset,
+                    std::shared_ptr<PageBuffer> buffer, size_t bytes) {
+  CHECK_LE(bytes, buffer->capacity());
+  for (size_t done = 0; done < bytes;) {
+    auto n = await<Result<size_t>>(suspend, [&](IoDone report) {
+      segment->file->write_at(
+          offset + done, ByteView(buffer->data() + done, bytes - done),
+          [segment, buffer, report = std::move(report)](Result<size_t> result) mutable {
+            report(std::move(result));
+          });
+    });
+    if (!n) return fail(std::move(n.error()));
+    if (*n == 0) return fail(ErrorCode::kIo, "write made no progress");
+    done += *n;
+  }
+  return {};
+}
+
+Result<> sync_segment(Suspend suspend, SegmentPtr segment) {
+  return await<Result<>>(suspend, [&](Done report) {
+    segment->file->sync([segment, report = std::move(report)](Result<> result) mutable {
+      report(std::move(result));
+    });
+  });
+}
+
+namespace {
+// Reads [offset, offset + bytes) of the file to the same place of the buffer; short only at its end.
+Result<size_t> read_part(Suspend suspend, SegmentPtr segment, uint64_t offset,
+                         std::shared_ptr<PageBuffer> buffer, size_t bytes) {
+  size_t done = 0;
+  while (done < bytes) {
+    auto n = await<Result<size_t>>(suspend, [&](IoDone report) {
+      segment->file->read_at(
+          offset + done, MutableByteView(buffer->data() + offset + done, bytes - done),
+          [segment, buffer, report = std::move(report)](Result<size_t> result) mutable {
+            report(std::move(result));
+          });
+    });
+    if (!n) return fail(std::move(n.error()));
+    if (*n == 0) break;
+    done += *n;
+  }
+  return done;
+}
+}  // namespace
+
+Result<> read_image(Suspend suspend, SegmentPtr segment, std::shared_ptr<PageBuffer> buffer,
+                    uint64_t bytes) {
+  buffer->ensure(bytes);
+  bool any = false;
+  for (uint64_t at = 0; at < bytes; at += kChunkBytes) {
+    size_t size = std::min<uint64_t>(kChunkBytes, bytes - at);
+    auto n = read_part(suspend, segment, at, buffer, size);
+    if (n) {
+      any = true;
+      std::memset(buffer->data() + at + *n, static_cast<int>(kUnreadable), size - *n);
+      continue;
+    }
+    SOMETIMES(journal_unreadable_page);
+    for (size_t page = 0; page < size; page += kPageBytes) {
+      size_t step = std::min(kPageBytes, size - page);
+      auto one = read_part(suspend, segment, at + page, buffer, step);
+      size_t got = one ? *one : 0;
+      any |= one.has_value();
+      std::memset(buffer->data() + at + page + got, static_cast<int>(kUnreadable), step - got);
+    }
+  }
+  if (!any) return fail(ErrorCode::kIo, "cannot read " + segment_name(segment->header.id.file));
+  return {};
+}
+
+namespace {
+Result<> write_header_copy(Suspend suspend, SegmentPtr segment, uint64_t offset,
+                           const SegmentHeader& header) {
+  auto page = std::make_shared<PageBuffer>(kPageBytes);
+  std::memset(page->data(), 0, kPageBytes);
+  encode_segment_header(header, page->view(kSectorBytes));
+  return write_part(suspend, segment, offset, page, kPageBytes);
+}
+
+Result<> fill_segment(Suspend suspend, SegmentPtr segment) {
+  auto zeros = std::make_shared<PageBuffer>(std::min<uint64_t>(kChunkBytes, segment->header.bytes));
+  std::memset(zeros->data(), 0, zeros->capacity());
+  for (uint64_t at = 0; at < segment->header.bytes; at += zeros->capacity()) {
+    size_t size = std::min<uint64_t>(zeros->capacity(), segment->header.bytes - at);
+    RETURN_IF_ERROR(write_part(suspend, segment, at, zeros, size));
+  }
+  RETURN_IF_ERROR(write_header_copy(suspend, segment, 0, segment->header));
+  RETURN_IF_ERROR(write_header_copy(suspend, segment, kHeaderCopyOffset, segment->header));
+  return sync_segment(suspend, segment);
+}
+}  // namespace
+
+Result<SegmentPtr> create_segment(Suspend suspend, const SegmentPlace& place,
+                                  const SegmentHeader& header) {
+  std::string name = segment_name(header.id.file);
+  std::string temporary = place.path(name) + std::string(kTemporarySuffix);
+  auto segment = std::make_shared<Segment>();
+  segment->header = header;
+  segment->reset_positions();
+  OpenOptions how;
+  how.create = true;
+  how.write = true;
+  how.direct = place.direct;
+  ASSIGN_OR_RETURN(segment->file, kahuna::open(suspend, *place.disk, temporary, how));
+  auto filled = fill_segment(suspend, segment);
+  if (!filled) {
+    if (filled.error().code == ErrorCode::kNoSpace) {
+      segment->file.reset();
+      auto removed = kahuna::remove(suspend, *place.disk, temporary);
+      (void)removed;  // Reopening clears leftovers too.
+    }
+    return fail(std::move(filled.error()));
+  }
+  RETURN_IF_ERROR(kahuna::rename(suspend, *place.disk, temporary, place.path(name)));
+  RETURN_IF_ERROR(kahuna::sync_dir(suspend, *place.disk, place.dir));
+  return segment;
+}
+
+Result<> begin_life(Suspend suspend, SegmentPtr segment, const SegmentHeader& header) {
+  CHECK_GT(header.id.life, segment->header.id.life);
+  CHECK_EQ(header.id.file, segment->header.id.file);
+  CHECK_EQ(header.bytes, segment->header.bytes);
+  RETURN_IF_ERROR(write_header_copy(suspend, segment, 0, header));
+  RETURN_IF_ERROR(sync_segment(suspend, segment));
+  RETURN_IF_ERROR(write_header_copy(suspend, segment, kHeaderCopyOffset, header));
+  RETURN_IF_ERROR(sync_segment(suspend, segment));
+  segment->header = header;
+  segment->reset_positions();
+  return {};
+}
+
+Result<SegmentPtr> open_segment(Suspend suspend, const SegmentPlace& place,
+                                const std::string& name) {
+  auto segment = std::make_shared<Segment>();
+  OpenOptions how;
+  how.write = true;
+  how.direct = place.direct;
+  ASSIGN_OR_RETURN(segment->file, kahuna::open(suspend, *place.disk, place.path(name), how));
+  auto buffer = std::make_shared<PageBuffer>();
+  RETURN_IF_ERROR(read_image(suspend, segment, buffer, kBodyZone));
+  auto a = decode_segment_header(buffer->view(kSectorBytes));
+  auto b = decode_segment_header(
+      MutableByteView(buffer->data() + kHeaderCopyOffset, kSectorBytes));
+  for (auto* copy : {&a, &b})
+    if (!*copy && copy->error().code == ErrorCode::kVersion) return fail(copy->error());
+  if (!a && !b)
+    return fail(ErrorCode::kDamaged, "journal segment " + name + ": both headers are damaged (" +
+                                         a.error().text + "); nothing was changed");
+  segment->header = !b || (a && a->id.life > b->id.life) ? *a : *b;
+  if (segment->file->size() < segment->header.bytes)
+    return fail(ErrorCode::kDamaged, "journal segment " + name + " was cut to " +
+                                         std::to_string(segment->file->size()) + " of " +
+                                         std::to_string(segment->header.bytes) +
+                                         " bytes; nothing was changed");
+  segment->reset_positions();
+  return segment;
+}
+
+}  // namespace kahuna::journal

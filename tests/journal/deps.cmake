@@ -1,0 +1,1 @@
+set(deps kahuna_journal kahuna_raft kahuna_runtime)
