@@ -24,6 +24,13 @@ bool Replica::leader_is_fresh(Time now) const {
   return leader_ && leader_contact_valid_ && now - leader_contact_ < options_.election_timeout_min;
 }
 
+// Whether a log that ends at `candidate` holds all that this one may have promised (paper §5.4.1).
+bool Replica::up_to_date(LogPosition candidate) const {
+  if (MUTANT(grant_stale_log)) return true;
+  LogPosition last = log_.last();
+  return candidate.term != last.term ? candidate.term > last.term : candidate.index >= last.index;
+}
+
 void Replica::on_election_timeout(Time now) {
   if (role_ == Role::kCandidate && !votes_requested_) {
     SOMETIMES(raft_own_vote_slow);  // campaigning again would only queue another write behind it
@@ -89,9 +96,7 @@ void Replica::send_vote_if_durable(Time now) {
 
 void Replica::handle_pre_vote(Time now, const Message& message) {
   bool fresh = leader_is_fresh(now);
-  bool granted = message.term > hard_state_.term && !fresh &&
-                 (message.prev.term > log_.last().term ||
-                  (message.prev.term == log_.last().term && message.prev.index >= log_.last().index));
+  bool granted = message.term > hard_state_.term && !fresh && up_to_date(message.prev);
   if (fresh) SOMETIMES(raft_refuses_pre_vote_for_fresh_leader);
   Message& reply = send(MessageKind::kPreVoteReply, message.from);
   reply.rejected = !granted;
@@ -99,13 +104,9 @@ void Replica::handle_pre_vote(Time now, const Message& message) {
 }
 
 void Replica::handle_vote(Time now, const Message& message) {
-  LogPosition last = log_.last();
-  bool up_to_date = message.prev.term > last.term ||
-                    (message.prev.term == last.term && message.prev.index >= last.index) ||
-                    MUTANT(grant_stale_log);
   bool free = !hard_state_.vote || hard_state_.vote == message.from || MUTANT(vote_twice);
   bool leaderless = !leader_ || leader_ == message.from;
-  if (!up_to_date || !free || !leaderless || role_ == Role::kLeader) {
+  if (!up_to_date(message.prev) || !free || !leaderless || role_ == Role::kLeader) {
     send(MessageKind::kVoteReply, message.from).rejected = true;
     return;
   }

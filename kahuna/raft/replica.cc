@@ -195,7 +195,7 @@ void Replica::on_timer(Time now) {
 void Replica::persisted(Time now, WriteId up_to) {
   durability_.persisted(up_to);
   if (role_ != Role::kLeader) {
-    if (std::min(matched_, durability_.index()) > acknowledged_) reply_owed_ = true;
+    if (leader_ && std::min(matched_, durability_.index()) > acknowledged_) reply_owed_ = true;
     send_vote_if_durable(now);
   } else {
     advance_commit();

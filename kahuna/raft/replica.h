@@ -156,6 +156,7 @@ class Replica {
   // Elections (election.cc).
   void rearm_election_timer(Time now);
   bool leader_is_fresh(Time now) const;
+  bool up_to_date(LogPosition candidate) const;
   void on_election_timeout(Time now);
   void start_pre_vote(Time now);
   void start_election(Time now);

@@ -16,9 +16,10 @@ struct Plan {
   Options options;
   uint64_t deliver = 100, pump = 100, sync = 60, time = 10;
   uint64_t propose = 20, read = 10;
-  uint64_t crash = 0, restart = 0, flush = 3, cut = 0, heal = 0, disconnect = 0;
+  uint64_t crash = 0, restart = 0, flush = 3, cut = 0, heal = 0, disconnect = 0, depose = 0;
   uint64_t lose_percent = 0, duplicate_percent = 0;
   bool reorder = false, pump_at_once = false;
+  size_t sleepy = 0;  // a node whose timers hardly ever fire; 0 = none
   size_t steps = 2500;
   bool warm = true;  // begin with a leader
 };
@@ -40,7 +41,9 @@ Plan draw_plan(RandomStream& random) {
   plan.reorder = random.chance(1, 3);
   plan.warm = random.chance(3, 4);
   if (random.chance(1, 2)) plan.crash = random.between(1, 6), plan.restart = 6;
-  if (random.chance(1, 2)) plan.cut = random.between(1, 4), plan.heal = 3;
+  if (random.chance(1, 2)) plan.cut = random.between(1, 3), plan.heal = random.below(3);
+  if (plan.nodes > 1 && random.chance(1, 4)) plan.depose = 1;
+  if (random.chance(1, 3)) plan.sleepy = random.between(1, plan.nodes);
   if (random.chance(1, 3)) plan.disconnect = 3;
   if (random.chance(1, 2)) plan.lose_percent = random.between(1, 30);
   if (random.chance(1, 3)) plan.duplicate_percent = random.between(1, 20);
@@ -72,8 +75,9 @@ class Run {
         if (term > last_leader_term_) ++result_.elections, last_leader_term_ = term;
       }
     }
-    if (cluster_.violation().empty()) result_.stalled = !recovers();
+    bool recovered = cluster_.violation().empty() && recovers();
     result_.violation = cluster_.violation();
+    result_.stalled = result_.violation.empty() && !recovered;
     result_.committed = cluster_.committed().value();
     result_.reads = granted_;
     for (size_t n = 1; n <= plan_.nodes; ++n)
@@ -95,7 +99,7 @@ class Run {
         {plan_.time, &Run::time},       {plan_.propose, &Run::propose}, {plan_.read, &Run::read},
         {plan_.crash, &Run::crash},     {plan_.restart, &Run::restart}, {plan_.flush, &Run::flush},
         {plan_.cut, &Run::cut},         {plan_.heal, &Run::heal},
-        {plan_.disconnect, &Run::disconnect}};
+        {plan_.disconnect, &Run::disconnect}, {plan_.depose, &Run::depose}};
     uint64_t total = 0;
     for (const Choice& choice : choices) total += choice.weight;
     uint64_t pick = random_.below(total);
@@ -172,6 +176,12 @@ class Run {
             cluster_.replica(other).deadline() < cluster_.replica(n).deadline())
           n = other;
     }
+    if (n == plan_.sleepy && !random_.chance(1, 30)) {
+      // Its time passes all the same: for the others.
+      cluster_.advance_to(cluster_.now() + Duration::millis(20));
+      n = 1 + n % plan_.nodes;
+      if (!cluster_.alive(n) || cluster_.replica(n).deadline() > cluster_.now()) return;
+    }
     if (cluster_.replica(n).deadline() < Time::max()) cluster_.timer(n);
   }
 
@@ -206,13 +216,43 @@ class Run {
 
   void cut() {
     size_t width = plan_.nodes + 1;
-    size_t isolated = any_node();
-    bool both = random_.chance(1, 2);
+    size_t victim = any_node();
+    if (auto leader = cluster_.leader(); leader && random_.chance(2, 3)) victim = *leader;
+    uint64_t shape = random_.below(4);  // isolated, deaf, mute, or any set of links
+    for (size_t a = 1; a < width; ++a) {
+      for (size_t b = 1; b < width; ++b) {
+        bool chosen = shape == 3 ? random_.chance(1, 3)
+                                 : (a == victim && shape != 1) || (b == victim && shape != 2);
+        if (chosen) cut_[a * width + b] = true;
+      }
+    }
+  }
+
+  // Cuts the leader off in some way, lets the others find a new one, and asks the old one things.
+  void depose() {
+    auto victim = cluster_.leader();
+    if (!victim) return;
+    heal();
+    size_t width = plan_.nodes + 1;
+    uint64_t shape = random_.below(3);
+    size_t still_heard_by = random_.chance(1, 2) ? any_node() : 0;
     for (size_t n = 1; n < width; ++n) {
-      if (n == isolated) continue;
-      if (random_.chance(1, 4)) continue;
-      cut_[isolated * width + n] = true;
-      if (both) cut_[n * width + isolated] = true;
+      if (n == still_heard_by) continue;
+      if (shape != 1) cut_[*victim * width + n] = true;
+      if (shape != 2) cut_[n * width + *victim] = true;
+    }
+    for (int i = 0; i < 12; ++i) {
+      size_t n = any_node();
+      if (n != *victim && cluster_.alive(n)) cluster_.timer(n);
+      for (int j = 0; j < 60; ++j) {
+        deliver();
+        sync();
+        pump();
+      }
+      propose();
+      if (cluster_.alive(*victim) && random_.chance(1, 2))
+        (void)cluster_.read(*victim, ++reads_), cluster_.pump(*victim);
+      if (!cluster_.violation().empty()) return;
     }
   }
 

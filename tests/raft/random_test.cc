@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "runtime/probe.h"
 #include "tests/raft/random_run.h"
 
 namespace kahuna::raft::testing {
@@ -14,6 +15,9 @@ uint64_t from_environment(const char* name, uint64_t otherwise) {
 
 // RAFT_SEED=N runs one seed, RAFT_SEEDS=N more of them.
 TEST(RaftRandom, KeepsItsInvariantsAndRecovers) {
+#ifdef KAHUNA_MUTANTS
+  if (const char* mutant = std::getenv("RAFT_MUTANT")) set_active_mutant(mutant);
+#endif
   uint64_t first = from_environment("RAFT_SEED", 1);
   uint64_t count = from_environment("RAFT_SEEDS", std::getenv("RAFT_SEED") ? 1 : 2000);
   uint64_t committed = 0, elections = 0, reads = 0, steps = 0, empty = 0;

@@ -1,0 +1,74 @@
+// Proves the checker: every planted bug of raft/ must be caught by the random runs within a stated
+// number of seeds. Only in builds with KAHUNA_MUTANTS.
+#ifdef KAHUNA_MUTANTS
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "runtime/probe.h"
+#include "tests/raft/random_run.h"
+
+namespace kahuna::raft::testing {
+namespace {
+
+struct Mutant {
+  const char* name;
+  uint64_t seeds_max;  // about ten times what it took when this was written
+};
+
+const Mutant kMutants[] = {
+    {"vote_not_persisted", 1000},
+    {"candidate_counts_unsynced_vote", 1000},
+    {"vote_twice", 100},
+    {"grant_stale_log", 100},
+    {"stepdown_ignored", 500},
+    {"commit_old_term_by_count", 100},
+    {"commit_minority", 100},
+    {"leader_counts_itself_unsynced", 100},
+    {"ack_before_sync", 100},
+    {"ack_ignores_unsynced_term", 20000},
+    {"overwritten_write_counts", 1000},
+    {"no_truncate_on_conflict", 100},
+    {"skip_prev_term_check", 500},
+    {"commit_beyond_match", 500},
+    {"heartbeat_from_stale_term", 5000},
+    {"stale_leader_read", 1000},
+    {"read_before_own_term", 200},
+    {"apply_before_durable", 20000},
+};
+
+class RaftMutant : public ::testing::TestWithParam<Mutant> {};
+
+// A CHECK that fires counts as caught, hence the child process. It exits 0 when the mutant survives.
+TEST_P(RaftMutant, IsCaught) {
+  Mutant mutant = GetParam();
+  pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    set_active_mutant(mutant.name);
+    for (uint64_t seed = 1; seed <= mutant.seeds_max; ++seed) {
+      RunResult result = run_seed(seed);
+      if (result.violation.empty() && !result.stalled) continue;
+      std::printf("  seed %lu: %s\n", seed,
+                  result.stalled ? "stalled" : result.violation.c_str());
+      std::fflush(stdout);
+      _exit(1);
+    }
+    _exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  bool caught = WIFSIGNALED(status) || WEXITSTATUS(status) == 1;
+  EXPECT_TRUE(caught) << mutant.name << " survived " << mutant.seeds_max << " seeds";
+}
+
+INSTANTIATE_TEST_SUITE_P(All, RaftMutant, ::testing::ValuesIn(kMutants),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace kahuna::raft::testing
+
+#endif  // KAHUNA_MUTANTS
