@@ -73,7 +73,7 @@ class FiberContext {
 
   // On the loop's stack: runs the fiber until it leaves.
   void enter() {
-    ExceptionState* live = exception_state();
+    ExceptionState* live = live_exceptions_ = exception_state();
     ExceptionState outer = *live;
     *live = exceptions_;
 #ifdef KAHUNA_FIBER_TSAN
@@ -96,7 +96,7 @@ class FiberContext {
   void leave() {
     // A destructor that runs because of an exception must not switch: the exception in flight
     // belongs to this thread's unwinder.
-    CHECK_EQ(exception_state()->in_flight, 0u);
+    CHECK_EQ(live_exceptions_->in_flight, 0u);
 #ifdef KAHUNA_FIBER_ASAN
     void* fake_stack = nullptr;
     __sanitizer_start_switch_fiber(&fake_stack, loop_low_, loop_bytes_);
@@ -147,7 +147,8 @@ class FiberContext {
   void* argument_ = nullptr;
   boost::context::detail::fcontext_t fiber_ = nullptr;
   boost::context::detail::fcontext_t loop_ = nullptr;
-  ExceptionState exceptions_;
+  ExceptionState exceptions_;                   // the fiber's, while it is suspended
+  ExceptionState* live_exceptions_ = nullptr;   // of the thread it runs on
 #ifdef KAHUNA_FIBER_ASAN
   const void* loop_low_ = nullptr;
   size_t loop_bytes_ = 0;
