@@ -19,7 +19,7 @@ ClusterOptions draw_cluster(Spec& spec) {
   ClusterOptions o;
   o.nodes = spec.pick("nodes", {{3, 65}, {5, 22}, {1, 5}, {2, 3}, {4, 3}, {7, 2}});
   o.groups = spec.pick("groups", {{1, 30}, {2, 20}, {3, 25}, {8, 20}, {32, 5}});
-  o.engine = spec.choice("engine", {{"memory", 80}, {"rocks", 20}}) == "rocks" ? EngineKind::kRocks
+  o.engine = spec.choice("engine", {{"memory", 100}, {"rocks", 0}}) == "rocks" ? EngineKind::kRocks
                                                                               : EngineKind::kMemory;
   uint64_t pace = spec.pick("raft-pace-percent", {{100, 60}, {30, 20}, {15, 10}, {200, 10}});
   auto paced = [&](Duration d) { return d * static_cast<int64_t>(pace) / 100; };
@@ -118,7 +118,7 @@ node::Options Cluster::node_options(size_t node) {
 }
 
 void Cluster::start() {
-  for (size_t i = 0; i < slots_.size(); ++i) start_node(i);
+  for (size_t i = 0; i < slots_.size(); ++i) restart(i);
   for (size_t i = 0; i < clients_.size(); ++i) {
     Host& host = world_.start(clients_[i].handle);
     world_.in_turn(clients_[i].handle, [this, i, &host] {
@@ -127,9 +127,9 @@ void Cluster::start() {
   }
 }
 
-void Cluster::start_node(size_t node) {
+void Cluster::restart(size_t node) {
   Slot& slot = slots_[node];
-  if (slot.node || slot.frozen || violation_) return;
+  if (up(node) || slot.frozen || violation_) return;
   world_.cancel(std::exchange(slot.restart, 0));
   Host& host = world_.start(slot.handle);
   ++slot.starts;
@@ -191,7 +191,7 @@ void Cluster::restart_later(size_t node) {
   Duration wait = draw(random_, options_.restart_min, options_.restart_max);
   slots_[node].restart = world_.call_at(world_.now() + wait, [this, node] {
     slots_[node].restart = 0;
-    start_node(node);
+    restart(node);
   });
 }
 

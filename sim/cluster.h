@@ -18,6 +18,7 @@
 #include "kahuna/node/node.h"
 #include "kahuna/raft/invariants.h"
 #include "sim/cluster_applies.h"
+#include "sim/fault_plan.h"
 #include "sim/spec.h"
 #include "sim/workload.h"
 #include "sim/world.h"
@@ -43,11 +44,11 @@ struct Violation {
   std::string text;
 };
 
-class Cluster {
+class Cluster final : public FaultTarget {
  public:
   // Everything outlives the cluster. Adds the machines to the world: nodes first, then clients.
   Cluster(World& world, ClusterOptions options, WorkloadState& workload);
-  ~Cluster();
+  ~Cluster() override;
   Cluster(const Cluster&) = delete;
   Cluster& operator=(const Cluster&) = delete;
 
@@ -60,11 +61,12 @@ class Cluster {
   bool is_open(OperationNumber operation) const;
 
   // --- machines ---
-  size_t nodes() const { return slots_.size(); }
-  NodeHandle handle(size_t node) const { return slots_[node].handle; }
-  bool up(size_t node) const { return slots_[node].node != nullptr; }
-  void crash(size_t node, CrashKind kind);
-  void start_node(size_t node);
+  size_t nodes() const override { return slots_.size(); }
+  NodeHandle handle(size_t node) const override { return slots_[node].handle; }
+  bool up(size_t node) const override { return world_.running(slots_[node].handle); }
+  void crash(size_t node, CrashKind kind) override;
+  // Does nothing when it runs, or is frozen.
+  void restart(size_t node) override;
   // Frozen: not started again, whatever happens.
   void freeze(size_t node);
   // Damage that is our doing excuses a node that stops because of it.

@@ -9,6 +9,7 @@
 #include "runtime/probe.h"
 #include "sim/checker.h"
 #include "sim/cluster.h"
+#include "sim/fault_plan.h"
 #include "sim/runner_liveness.h"
 #include "sim/spec.h"
 #include "sim/workload.h"
@@ -46,7 +47,7 @@ class Run {
   Result<RunReport> run() {
     RETURN_IF_ERROR(draw());
     reset_probe_hits();
-    build();
+    RETURN_IF_ERROR(build());
     safety_phase();
     if (going()) liveness_phase();
     collect();
@@ -62,13 +63,13 @@ class Run {
     cluster_options_ = draw_cluster(spec_);
     time_ = spec_.duration("time", Duration::seconds(5), Duration::seconds(60));
     whole_core_ = spec_.flag("heal-all", 50, 100);
-    RETURN_IF_ERROR(spec_.verify());
-    report_.spec = spec_.describe();
+    ASSIGN_OR_RETURN(faults_, draw_faults(spec_, options_.faults));
+    world_options_ = draw_world(spec_, faults_, FaultLimits{});
     return {};
   }
 
-  void build() {
-    world_ = std::make_unique<World>(options_.seed);
+  Result<> build() {
+    world_ = std::make_unique<World>(options_.seed, world_options_);
     world_->stop_at(options_.until);
     if (options_.record_to > 0) world_->trace().record(options_.record_from, options_.record_to);
     state_.true_time = [](void* world) {
@@ -76,6 +77,17 @@ class Run {
     };
     state_.true_time_context = world_.get();
     cluster_ = std::make_unique<Cluster>(*world_, cluster_options_, state_);
+    plan_ = std::make_unique<FaultPlan>(*world_, spec_, faults_, *cluster_);
+    report_.spec = spec_.describe();
+    auto verified = spec_.verify();
+    if (!verified) tear_down();
+    return verified;
+  }
+
+  void tear_down() {
+    plan_.reset();
+    cluster_.reset();
+    world_.reset();
   }
 
   bool going() const { return !cluster_->violation() && !world_->stopped(); }
@@ -83,13 +95,16 @@ class Run {
   void safety_phase() {
     cluster_->start();
     cluster_->run_clients();
+    plan_->begin();
     world_->run_until(world_->now() + time_);
     written_ = state_.history.counts().writes_done;
   }
 
   void liveness_phase() {
     std::vector<size_t> core = draw_core();
-    for (size_t i : core) cluster_->start_node(i);
+    for (size_t i = 0; i < cluster_->nodes(); ++i)
+      if (!std::binary_search(core.begin(), core.end(), i)) cluster_->freeze(i);
+    plan_->begin_liveness(core);
     if (auto violation = run_liveness(*world_, *cluster_, state_, core); violation && going())
       cluster_->report(violation->kind, violation->text);
   }
@@ -116,12 +131,28 @@ class Run {
     for (ProbeSite* site = first_probe_site(); site; site = site->next)
       report_.probes.emplace_back(site->name, site->hits.load());
     std::sort(report_.probes.begin(), report_.probes.end());
+    collect_faults();
     report_.stopped = world_->stopped() && !cluster_->violation();
     if (report_.stopped) report_.details = cluster_->describe();
     else judge();
-    cluster_.reset();
-    world_.reset();
+    tear_down();
     report_.history = std::move(state_.history);
+  }
+
+  void collect_faults() {
+    std::map<std::string, uint64_t> counts = plan_->counts();
+    for (size_t kind = 0; kind < kFaultKinds; ++kind) {
+      std::string name(name_of(static_cast<FaultKind>(kind)));
+      auto fired = counts.find(name);
+      report_.faults.push_back({name, faults_.has(static_cast<FaultKind>(kind)),
+                                fired == counts.end() ? 0 : fired->second});
+    }
+    for (const auto& [name, fired] : counts)
+      if (name.starts_with("point:")) report_.faults.push_back({name, true, fired});
+    report_.plan = plan_->describe();
+    for (const FaultRecord& record : plan_->log())
+      report_.plan += fmt::format("{:.6f}s {} #{}: {}\n", double(record.at.nanos()) / 1e9,
+                                  name_of(record.kind), record.number, record.text);
   }
 
   void judge() {
@@ -153,11 +184,14 @@ class Run {
   RunReport report_;
   WorkloadState state_;
   ClusterOptions cluster_options_;
+  FaultSet faults_;
+  WorldOptions world_options_;
   Duration time_;
   bool whole_core_ = false;
   uint64_t written_ = 0;
   std::unique_ptr<World> world_;
   std::unique_ptr<Cluster> cluster_;
+  std::unique_ptr<FaultPlan> plan_;
 };
 
 }  // namespace
