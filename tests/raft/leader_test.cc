@@ -1,0 +1,410 @@
+#include <gtest/gtest.h>
+
+#include "tests/raft/solo.h"
+
+namespace kahuna::raft::testing {
+namespace {
+
+using Kind = MessageKind;
+
+Payload bytes(size_t n) { return Payload(std::string(n, 'x')); }
+
+TEST(RaftLeader, BeginsWithAnEntryOfItsTerm) {
+  Solo solo(Solo::with_log({2, 2}));
+  solo.lead(false);
+  EXPECT_EQ(solo->role(), Role::kLeader);
+  EXPECT_EQ(solo->status().last, Solo::at(4, 3));
+  EXPECT_FALSE(solo->can_serve());
+  solo.acknowledge(2, Solo::at(4, 3));
+  EXPECT_TRUE(solo->can_serve());
+}
+
+TEST(RaftLeader, CountsInheritedEntriesOnlyWithItsOwn) {
+  Solo solo(Solo::with_log({2, 2}));
+  solo.lead(false);
+  solo.acknowledge(2, Solo::at(3, 2));
+  EXPECT_EQ(solo->status().commit, Index(1));
+  solo.acknowledge(2, Solo::at(4, 3));
+  EXPECT_EQ(solo->status().commit, Index(4));
+}
+
+TEST(RaftLeader, CountsItselfOnlyWhenDurable) {
+  Solo solo;
+  solo.lead();
+  Index before = solo->status().commit;
+  ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
+  solo.take();
+  solo.acknowledge(2, solo->status().last);
+  EXPECT_EQ(solo->status().commit, before);
+  solo.sync();
+  EXPECT_EQ(solo->status().commit, before.next());
+}
+
+TEST(RaftLeader, CommitsThroughFollowersWhileItsDiskIsBusy) {
+  Solo solo;
+  solo.lead();
+  ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
+  solo.take();
+  solo.acknowledge(2, solo->status().last);
+  solo.acknowledge(3, solo->status().last);
+  EXPECT_EQ(solo->status().commit, solo->status().last.index);
+  size_t applied = solo.applied().size();
+  solo.take();
+  EXPECT_EQ(solo.applied().size(), applied) << "applied once durable here";
+  solo.sync();
+  solo.take();
+  EXPECT_EQ(solo.applied().size(), applied + 1);
+}
+
+TEST(RaftLeader, SendsTheProposalsOfATurnTogether) {
+  Solo solo;
+  solo.lead();
+  for (int i = 0; i < 5; ++i)
+    ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
+  solo.take();
+  ASSERT_EQ(solo.sent(Kind::kAppend, 2).size(), 1u);
+  EXPECT_EQ(solo.sent(Kind::kAppend, 2)[0].entries.size(), 5u);
+}
+
+TEST(RaftLeader, PipelinesAppendsEachWithItsAnchor) {
+  Solo solo;
+  solo.lead();
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
+    solo.take();
+  }
+  auto appends = solo.sent(Kind::kAppend, 2);
+  ASSERT_EQ(appends.size(), 3u);
+  for (const Message& m : appends) {
+    EXPECT_EQ(m.entries.front().index, m.prev.index.next());
+    EXPECT_EQ(m.prev.term, Term(2));
+  }
+}
+
+TEST(RaftLeader, CutsAppendsAtTheirMaximum) {
+  Options options;
+  options.append_bytes_max = 1000;
+  Solo solo(Solo::fresh(), options);
+  solo.lead();
+  for (int i = 0; i < 4; ++i)
+    ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(400)));
+  ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(5000)));
+  solo.take();
+  auto appends = solo.sent(Kind::kAppend, 2);
+  ASSERT_EQ(appends.size(), 3u);
+  EXPECT_EQ(appends[0].entries.size(), 2u);
+  EXPECT_EQ(appends[2].entries.size(), 1u) << "a single entry over the limit still goes";
+}
+
+TEST(RaftLeader, StopsSendingAtTheInflightLimitAndGoesOnWhenAcknowledged) {
+  Options options;
+  options.inflight_bytes_max = 1000;
+  Solo solo(Solo::fresh(), options);
+  solo.lead();
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(400)));
+    solo.drain();
+  }
+  auto appends = solo.sent(Kind::kAppend, 2);
+  ASSERT_LE(appends.size(), 4u);
+  solo.clear();
+  solo.acknowledge(2, {appends.back().entries.back().index, Term(2)});
+  solo.drain();
+  ASSERT_FALSE(solo.sent(Kind::kAppend, 2).empty());
+  EXPECT_EQ(solo.sent(Kind::kAppend, 2)[0].prev.index, appends.back().entries.back().index);
+}
+
+TEST(RaftLeader, RefusesProposalsBeyondItsLimits) {
+  Options options;
+  options.uncommitted_bytes_max = 1000;
+  Solo solo(Solo::fresh(), options);
+  solo.lead();
+  Result<LogPosition> last = Solo::at(0, 0);
+  int accepted = 0;
+  while ((last = solo->propose(solo.now(), EntryKind::kCommand, bytes(300))).has_value())
+    ++accepted;
+  EXPECT_EQ(last.error().code, ErrorCode::kOverloaded);
+  EXPECT_EQ(accepted, 3);
+}
+
+TEST(RaftLeader, RefusesProposalsWhenALaggardHoldsTooMuchOfTheLog) {
+  Options options;
+  options.log_bytes_max = 2000;
+  Solo solo(Solo::fresh(), options);
+  solo.lead();
+  bool refused = false;
+  for (int i = 0; i < 10; ++i) {
+    auto result = solo->propose(solo.now(), EntryKind::kCommand, bytes(300));
+    solo.drain();
+    if (!result) refused = true;
+    solo.acknowledge(2, solo->status().last);  // node 3 is down
+    solo.drain();
+  }
+  EXPECT_TRUE(refused);
+  solo.acknowledge(3, solo->status().last);
+  EXPECT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(300)));
+}
+
+TEST(RaftLeader, FallsBackToTheHintOfARefusal) {
+  Solo solo(Solo::with_log({2, 2, 2, 2}));
+  solo.lead(false);
+  Message refusal = solo.message(Kind::kAppendReply, 2, 3);
+  refusal.rejected = true;
+  refusal.prev.index = Index(5);
+  refusal.match = Solo::at(2, 2);
+  solo.receive(refusal);
+  solo.drain();
+  auto appends = solo.sent(Kind::kAppend, 2);
+  ASSERT_EQ(appends.size(), 1u);
+  EXPECT_EQ(appends[0].prev, Solo::at(2, 2));
+  // One probe at a time: a second refusal of the first append changes nothing.
+  solo.receive(refusal);
+  EXPECT_FALSE(solo->has_ready());
+}
+
+TEST(RaftLeader, ResendsWhatAHeartbeatShowsToBeLost) {
+  Solo solo;
+  solo.lead();
+  ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
+  solo.drain();
+  solo.clear();
+  solo.fire();
+  solo.take();
+  uint64_t round = solo.sent(Kind::kHeartbeat, 2)[0].round;
+  solo.answer_heartbeat(2, round, 2, Solo::at(2, 2));
+  solo.take();
+  ASSERT_EQ(solo.sent(Kind::kAppend, 2).size(), 1u);
+  EXPECT_EQ(solo.sent(Kind::kAppend, 2)[0].prev, Solo::at(2, 2));
+}
+
+TEST(RaftLeader, DoesNotResendWhatIsOnlyNotYetDurable) {
+  Solo solo;
+  solo.lead();
+  ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
+  solo.drain();
+  solo.clear();
+  solo.fire();
+  solo.take();
+  solo.answer_heartbeat(2, solo.sent(Kind::kHeartbeat, 2)[0].round, 3, Solo::at(2, 2));
+  solo.take();
+  EXPECT_TRUE(solo.sent(Kind::kAppend, 2).empty());
+}
+
+TEST(RaftLeader, LearnsALostAcknowledgementFromAHeartbeat) {
+  Solo solo;
+  solo.lead();
+  ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
+  solo.drain();
+  solo.answer_heartbeat(2, 1, 3, Solo::at(3, 2));
+  EXPECT_EQ(solo->status().commit, Index(3));
+}
+
+TEST(RaftLeader, DoesNotBelieveAnImplausibleAcknowledgement) {
+  Solo solo;
+  solo.lead();
+  Index before = solo->status().commit;
+  ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
+  solo.drain();
+  solo.acknowledge(2, Solo::at(9, 2));
+  solo.acknowledge(2, Solo::at(3, 1));
+  EXPECT_EQ(solo->status().commit, before);
+}
+
+TEST(RaftLeader, StopsSendingToAPeerWhoseConnectionBroke) {
+  Solo solo;
+  solo.lead();
+  solo->peer_disconnected(solo.now(), Solo::id(2));
+  ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
+  solo.drain();
+  EXPECT_TRUE(solo.sent(Kind::kAppend, 2).empty());
+  EXPECT_EQ(solo.sent(Kind::kAppend, 3).size(), 1u);
+  solo.fire();
+  solo.take();
+  solo.answer_heartbeat(2, solo.sent(Kind::kHeartbeat, 2)[0].round, 2, Solo::at(2, 2));
+  solo.take();
+  EXPECT_EQ(solo.sent(Kind::kAppend, 2).size(), 1u);
+}
+
+TEST(RaftLeader, AcceptsThatAFollowerForgotItsPromise) {
+  Solo solo;
+  solo.lead();
+  for (int i = 0; i < 3; ++i)
+    ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
+  solo.drain();
+  solo.acknowledge(2, Solo::at(5, 2));
+  ASSERT_EQ(solo->status().commit, Index(5));
+  solo.clear();
+  // Node 2 returns with a log that ends at 3.
+  solo.fire();
+  solo.take();
+  solo.answer_heartbeat(2, solo.sent(Kind::kHeartbeat, 2)[0].round, 1, Solo::at(1, 1));
+  solo.take();
+  ASSERT_EQ(solo.sent(Kind::kAppend, 2).size(), 1u);
+  EXPECT_EQ(solo.sent(Kind::kAppend, 2)[0].prev.index, Index(5));
+  Message refusal = solo.message(Kind::kAppendReply, 2, 2);
+  refusal.rejected = true;
+  refusal.prev.index = Index(5);
+  refusal.match = Solo::at(3, 2);
+  solo.receive(refusal);
+  solo.take();
+  ASSERT_EQ(solo.sent(Kind::kAppend, 2).size(), 2u);
+  EXPECT_EQ(solo.sent(Kind::kAppend, 2)[1].prev.index, Index(3));
+  EXPECT_EQ(solo->status().commit, Index(5)) << "commit never goes back";
+}
+
+TEST(RaftLeader, TrimsToWhatEveryVoterHasDurably) {
+  Solo solo;
+  solo.lead();
+  ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
+  solo.drain();
+  solo.acknowledge(2, Solo::at(3, 2));
+  EXPECT_EQ(solo.take().trim, Index(1));
+  solo.acknowledge(3, Solo::at(2, 2));
+  EXPECT_EQ(solo.take().trim, Index(2));
+}
+
+TEST(RaftLeader, BeatsAtMultiplesOfTheInterval) {
+  Solo solo;
+  solo.lead();
+  EXPECT_EQ(solo->deadline().nanos() % Options().heartbeat_interval.nanos(), 0);
+  solo.fire();
+  solo.take();
+  EXPECT_EQ(solo.sent(Kind::kHeartbeat).size(), 2u);
+  EXPECT_EQ(solo->deadline().nanos() % Options().heartbeat_interval.nanos(), 0);
+}
+
+TEST(RaftLeader, HeartbeatCommitIsCappedByWhatThePeerHas) {
+  Solo solo;
+  solo.lead();
+  solo.fire();
+  solo.take();
+  EXPECT_EQ(solo.sent(Kind::kHeartbeat, 2)[0].commit, Index(2));
+  EXPECT_EQ(solo.sent(Kind::kHeartbeat, 3)[0].commit, Index(0));
+}
+
+TEST(RaftLeader, StepsDownOnAHigherTermInAnyReply) {
+  for (Kind kind : {Kind::kAppendReply, Kind::kHeartbeatReply, Kind::kVoteReply}) {
+    Solo solo;
+    solo.lead();
+    Message reply = solo.message(kind, 2, 9);
+    reply.rejected = true;
+    solo.receive(reply);
+    EXPECT_EQ(solo->role(), Role::kFollower);
+    EXPECT_EQ(solo->term(), Term(9));
+    EXPECT_TRUE(solo.take().lost_leadership);
+  }
+}
+
+TEST(RaftLeader, StepsDownWhenGrantingAVote) {
+  Solo solo;
+  solo.lead();
+  solo.ask_for_vote(3, 9, Solo::at(2, 2));
+  solo.drain();
+  EXPECT_EQ(solo->role(), Role::kFollower);
+  EXPECT_FALSE(solo.sent(Kind::kVoteReply)[0].rejected);
+}
+
+TEST(RaftLeader, StepsDownWithoutAQuorum) {
+  Solo solo;
+  solo.lead();
+  for (int i = 0; i < 9; ++i) solo.fire();
+  EXPECT_EQ(solo->role(), Role::kLeader);
+  for (int i = 0; i < 3 && solo->role() == Role::kLeader; ++i) solo.fire();
+  EXPECT_EQ(solo->role(), Role::kFollower);
+  EXPECT_EQ(solo->term(), Term(2)) << "its term stays";
+}
+
+TEST(RaftLeader, OfOneCommitsAloneAndHasNoTimer) {
+  Solo solo(Solo::fresh(), {}, 1);
+  solo.fire();
+  solo.drain();
+  EXPECT_TRUE(solo->can_serve());
+  EXPECT_EQ(solo->deadline(), Time::max());
+  ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
+  Ready ready = solo.take();
+  EXPECT_TRUE(ready.committed.empty());
+  solo.sync();
+  EXPECT_EQ(solo.take().committed.size(), 1u);
+  ASSERT_TRUE(solo->read(solo.now(), 5));
+  EXPECT_EQ(solo.take().granted_reads.size(), 1u);
+}
+
+TEST(RaftRead, IsGrantedByARoundBegunAfterItArrived) {
+  Solo solo;
+  solo.lead();
+  solo.fire();
+  solo.take();
+  uint64_t earlier = solo.sent(Kind::kHeartbeat, 2)[0].round;
+  ASSERT_TRUE(solo->read(solo.now(), 11));
+  solo.answer_heartbeat(2, earlier, 2, Solo::at(2, 2));
+  solo.take();
+  EXPECT_TRUE(solo.granted().empty()) << "that heartbeat was sent before the read";
+  solo.answer_heartbeat(2, earlier + 1, 2, Solo::at(2, 2));
+  solo.take();
+  ASSERT_EQ(solo.granted().size(), 1u);
+  EXPECT_EQ(solo.granted()[0].token, 11u);
+  EXPECT_EQ(solo.granted()[0].index, Index(2));
+}
+
+TEST(RaftRead, SharesARoundWithTheOthersOfItsTurn) {
+  Solo solo;
+  solo.lead();
+  for (ReadToken token = 1; token <= 5; ++token) ASSERT_TRUE(solo->read(solo.now(), token));
+  solo.take();
+  ASSERT_EQ(solo.sent(Kind::kHeartbeat, 2).size(), 1u);
+  solo.answer_heartbeat(2, solo.sent(Kind::kHeartbeat, 2)[0].round, 2, Solo::at(2, 2));
+  solo.take();
+  EXPECT_EQ(solo.granted().size(), 5u);
+}
+
+TEST(RaftRead, WaitsForAnEntryOfTheOwnTerm) {
+  Solo solo(Solo::with_log({2, 2}));
+  solo.lead(false);
+  ASSERT_TRUE(solo->read(solo.now(), 1));
+  solo.take();
+  solo.answer_heartbeat(2, solo.sent(Kind::kHeartbeat, 2)[0].round, 3, Solo::at(3, 2));
+  solo.take();
+  EXPECT_TRUE(solo.granted().empty());
+  solo.acknowledge(2, Solo::at(4, 3));
+  solo.take();
+  ASSERT_EQ(solo.granted().size(), 1u);
+  EXPECT_EQ(solo.granted()[0].index, Index(4));
+}
+
+TEST(RaftRead, IsRefusedWhenLeadershipIsLost) {
+  Solo solo;
+  solo.lead();
+  ASSERT_TRUE(solo->read(solo.now(), 1));
+  solo.take();
+  ASSERT_TRUE(solo->read(solo.now(), 2));
+  Message reply = solo.message(Kind::kHeartbeatReply, 2, 9);
+  reply.rejected = true;
+  solo.receive(reply);
+  solo.take();
+  EXPECT_EQ(solo.refused(), (std::vector<ReadToken>{1, 2}));
+  EXPECT_EQ(solo->read(solo.now(), 3).error().code, ErrorCode::kNotLeader);
+}
+
+TEST(RaftRead, NeedsAQuorumOfFive) {
+  Solo solo(Solo::fresh(), {}, 5);
+  solo.fire();
+  for (size_t n : {2, 3}) solo.receive(solo.message(Kind::kPreVoteReply, n, 2));
+  solo.drain();
+  for (size_t n : {2, 3}) solo.receive(solo.message(Kind::kVoteReply, n, 2));
+  solo.drain();
+  for (size_t n : {2, 3}) solo.acknowledge(n, Solo::at(2, 2));
+  solo.drain();
+  solo.clear();
+  ASSERT_TRUE(solo->read(solo.now(), 1));
+  solo.take();
+  uint64_t round = solo.sent(Kind::kHeartbeat, 2)[0].round;
+  solo.answer_heartbeat(4, round, 1, Solo::at(1, 1));
+  solo.take();
+  EXPECT_TRUE(solo.granted().empty());
+  solo.answer_heartbeat(5, round, 1, Solo::at(1, 1));
+  solo.take();
+  EXPECT_EQ(solo.granted().size(), 1u);
+}
+
+}  // namespace
+}  // namespace kahuna::raft::testing
