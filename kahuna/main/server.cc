@@ -1,0 +1,131 @@
+#include "kahuna/main/server.h"
+
+#include <cstdio>
+
+#include "kahuna/cli/log.h"
+#include "kahuna/engine/memory_engine.h"
+#include "kahuna/engine/rocks_engine.h"
+#include "kahuna/main/loop_world.h"
+#include "kahuna/node/node.h"
+
+namespace kahuna {
+namespace {
+
+// How soon after boot the log says so.
+constexpr Duration kBootCheckInterval = Duration::millis(10);
+constexpr Duration kBootPatience = Duration::seconds(10);
+
+node::Options node_options(const cli::ServerOptions& options) {
+  node::Options result;
+  result.name = options.name;
+  result.listen = options.listen;
+  for (const auto& [name, address] : options.founders) result.founders.push_back({name, address});
+  result.partitions = options.partitions;
+  result.request_timeout = options.request_timeout;
+  result.raft.election_timeout_min = options.election_timeout_min;
+  result.raft.election_timeout_max = options.election_timeout_max;
+  result.raft.heartbeat_interval = options.heartbeat_interval;
+  result.flush_bytes = options.flush_bytes;
+  if (options.engine == "rocks") {
+    result.open_engine = [](Suspend suspend, Host& host, Fibers& fibers) {
+      return engine::open_rocks_engine(suspend, host, fibers, engine::RocksOptions());
+    };
+  } else {
+    result.open_engine = [](Suspend suspend, Host& host, Fibers& fibers) {
+      return engine::open_memory_engine(suspend, host, fibers);
+    };
+  }
+  return result;
+}
+
+class Server {
+ public:
+  Server(LoopWorld& world, const cli::ServerOptions& options)
+      : world_(world), options_(options), log_(*world.host().clock, options.log_level) {}
+
+  int run() {
+    const net::Loop& loop = world_.loop();
+    if (!loop.fallback_reason().empty()) {
+      log_.warn("io-fallback", {{"io", std::string(name_of(loop.backend()))},
+                                {"reason", loop.fallback_reason()}});
+    }
+    log_.info("starting", {{"name", options_.name},
+                           {"listen", to_string(options_.listen)},
+                           {"data", options_.data},
+                           {"engine", options_.engine},
+                           {"io", std::string(name_of(loop.backend()))}});
+    world_.on_signal([this](int number) { on_signal(number); });
+    started_ = world_.host().clock->now();
+    node_ = node::Node::start(world_.host(), node_options(options_), [this](Error error) {
+      fatal_.emplace(std::move(error));
+      world_.stop();
+    });
+    await_boot();
+    world_.run();
+    world_.host().clock->cancel(boot_timer_);
+    node_.reset();
+    if (!fatal_) {
+      log_.info("stopped");
+      return cli::kSuccess;
+    }
+    log_.error("fatal", {{"code", std::string(name_of(fatal_->code))}, {"text", fatal_->text}});
+    std::fprintf(stderr, "kahuna: %s: %s\n", std::string(name_of(fatal_->code)).c_str(),
+                 fatal_->text.c_str());
+    return cli::kNegative;
+  }
+
+ private:
+  void on_signal(int number) {
+    if (stopping_) {
+      log_.warn("stopping-at-once", {{"signal", std::to_string(number)}});
+      return world_.stop();
+    }
+    stopping_ = true;
+    log_.info("stopping", {{"signal", std::to_string(number)}});
+    node_->shut_down([this] { world_.stop(); });
+  }
+
+  // Checks at short intervals until the node serves; never afterwards.
+  void await_boot() {
+    if (stopping_) return;
+    if (node_->booted()) {
+      return log_.info("serving", {{"name", options_.name},
+                                   {"address", to_string(node_->address())},
+                                   {"node", std::to_string(node_->id().value())}});
+    }
+    const Time now = world_.host().clock->now();
+    if (!warned_ && now - started_ > kBootPatience) {
+      warned_ = true;
+      log_.warn("waiting", {{"for", "recovery, or the other founders"}});
+    }
+    boot_timer_ = world_.host().clock->call_at(now + kBootCheckInterval, [this] { await_boot(); });
+  }
+
+  LoopWorld& world_;
+  const cli::ServerOptions& options_;
+  cli::Log log_;
+  std::unique_ptr<node::Node> node_;
+  std::optional<Error> fatal_;
+  Time started_;
+  TimerId boot_timer_ = 0;
+  bool stopping_ = false, warned_ = false;
+};
+
+}  // namespace
+
+int run_server(const cli::ServerOptions& options) {
+  net::ignore_broken_pipes();
+  net::raise_descriptor_limit();
+  net::LoopOptions loop_options;
+  loop_options.io = options.io == "uring" ? net::IoBackend::kUring : net::IoBackend::kEpoll;
+  loop_options.data_dir = options.data;
+  Result<std::unique_ptr<net::Loop>> loop = net::Loop::create(loop_options);
+  if (!loop) {
+    std::fprintf(stderr, "kahuna: %s\n", loop.error().text.c_str());
+    return cli::kNegative;
+  }
+  LoopWorld world(std::move(*loop));
+  return Server(world, options).run();
+}
+
+}  // namespace kahuna
