@@ -104,11 +104,13 @@ Result<size_t> SimDisk::read(Inode& file, uint64_t offset, MutableByteView bytes
   size_t length = std::min<uint64_t>(bytes.size(), file.size - offset);
   if (faulty(file)) {
     if (happens(fault_random_, profile_.read_error)) {
-      ++counters_.transfer_errors;
+      ++counters_.read_errors;
       return fail(ErrorCode::kIo, "read error: " + file.path);
     }
-    if (length > 1 && happens(fault_random_, profile_.short_transfer))
+    if (length > 1 && happens(fault_random_, profile_.short_transfer)) {
+      ++counters_.short_transfers;
       length = fault_random_.between(1, length - 1);
+    }
   }
   for (size_t done = 0; done < length;) {
     uint64_t at = offset + done;
@@ -130,12 +132,14 @@ Result<size_t> SimDisk::write(Inode& file, uint64_t offset, ByteView bytes) {
   if (bytes.empty()) return size_t{0};
   if (faulty(file)) {
     if (happens(fault_random_, profile_.write_error)) {
-      ++counters_.transfer_errors;
+      ++counters_.write_errors;
       tear(file, offset, bytes);
       return fail(ErrorCode::kIo, "write error: " + file.path);
     }
-    if (bytes.size() > 1 && happens(fault_random_, profile_.short_transfer))
+    if (bytes.size() > 1 && happens(fault_random_, profile_.short_transfer)) {
+      ++counters_.short_transfers;
       bytes = bytes.first(fault_random_.between(1, bytes.size() - 1));
+    }
   }
   size_t first = offset / kPageBytes, last = (offset + bytes.size() - 1) / kPageBytes;
   uint64_t wanted = 0;

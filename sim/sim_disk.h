@@ -51,7 +51,8 @@ struct DiskProfile {
 
 struct DiskCounters {
   uint64_t reads = 0, writes = 0, syncs = 0, bytes_written = 0, sync_failures = 0;
-  uint64_t sectors_lost = 0, sectors_kept = 0, names_lost = 0, transfer_errors = 0, full = 0;
+  uint64_t sectors_lost = 0, sectors_kept = 0, names_lost = 0, full = 0;
+  uint64_t read_errors = 0, write_errors = 0, short_transfers = 0;
 };
 
 enum class CrashKind : uint8_t {
@@ -117,6 +118,7 @@ class SimDisk {
   void set_full(bool full) { full_ = full; }
   // The next sync fails.
   void fail_next_sync() { fail_next_sync_ = true; }
+  void forgive_next_sync() { fail_next_sync_ = false; }
   // Transfer and sync errors, short transfers and sync failures happen only to paths that begin with
   // `prefix` ("" = all).
   void limit_faults(std::string prefix) { fault_prefix_ = std::move(prefix); }

@@ -29,7 +29,11 @@ SimDiskHost::Operation& SimDiskHost::begin(Kind kind, SimDisk::Op op, size_t byt
   Duration latency = disk_.latency(op, bytes, kernel_.now);
   kernel_.schedule(kernel_.now + latency,
                    {EventKind::kDisk, node_, slot, incarnation_, digest ^ static_cast<uint8_t>(kind)});
-  if (write_hook_ && (kind == Kind::kWrite || kind == Kind::kSync)) write_hook_(latency);
+  if (write_hook_ && (kind == Kind::kWrite || kind == Kind::kSync)) {
+    auto hook = std::move(write_hook_);
+    write_hook_.reset();
+    hook(latency);
+  }
   return operation;
 }
 

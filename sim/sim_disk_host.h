@@ -41,8 +41,8 @@ class SimDiskHost final : public Disk {
   void settle();
 
   uint64_t writes_in_flight() const { return writes_in_flight_; }
-  // Called at every write or sync that begins, with its latency; for crashes aimed at writes.
-  void on_write_begin(Callback<void(Duration)> hook) { write_hook_ = std::move(hook); }
+  // Called once, at the next write or sync that begins, with its latency.
+  void on_next_write(Callback<void(Duration)> hook) { write_hook_ = std::move(hook); }
 
  private:
   friend class SimFile;

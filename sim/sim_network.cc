@@ -49,7 +49,10 @@ Duration SimNetwork::latency(uint32_t from, uint32_t to, size_t bytes) {
   if (profile_.jitter_percent > 0)
     taken += static_cast<int64_t>(
         link.random.below(static_cast<uint64_t>(base) * profile_.jitter_percent / 100 + 1));
-  if (happens(link.random, profile_.tail)) taken *= profile_.tail_factor;
+  if (happens(link.random, profile_.tail)) {
+    ++counters_.tails;
+    taken *= profile_.tail_factor;
+  }
   return Duration::nanos(taken * link.slowness);
 }
 
@@ -98,9 +101,11 @@ size_t SimNetwork::write(uint64_t end, ByteView bytes) {
   if (side.closed || side.gone || dead(side.node, side.incarnation)) return bytes.size();
   uint64_t space = side.unread < profile_.window_bytes ? profile_.window_bytes - side.unread : 0;
   size_t take = std::min<uint64_t>(bytes.size(), space);
-  if (take > 1 && happens(links_[side.node][c->sides[side_of(other(end))].node].random,
-                          profile_.short_write))
-    take = links_[side.node][c->sides[side_of(other(end))].node].random.between(1, take - 1);
+  RandomStream& random = links_[side.node][c->sides[side_of(other(end))].node].random;
+  if (take > 1 && happens(random, profile_.short_write)) {
+    ++counters_.short_transfers;
+    take = random.between(1, take - 1);
+  }
   if (take < bytes.size()) side.wants_writable = true;
   side.out.append(as_text(bytes.first(take)));
   side.unread += take;
@@ -177,6 +182,7 @@ void SimNetwork::transmit(uint64_t end, Segment::Kind kind, std::string& bytes) 
   kernel_.schedule(at, {EventKind::kSegment, peer.node, end, segment, digest});
   if (profile_.random_reset > 0 && kind == Segment::Kind::kData && side.node != peer.node &&
       happens(links_[side.node][peer.node].random, profile_.random_reset)) {
+    ++counters_.random_resets;
     break_side(end);
     break_side(other(end));
   }

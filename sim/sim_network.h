@@ -49,7 +49,7 @@ struct NetworkProfile {
 
 struct NetworkCounters {
   uint64_t connections = 0, refused = 0, segments = 0, bytes = 0, held = 0, resets = 0, gave_up = 0,
-           half_open = 0;
+           half_open = 0, tails = 0, random_resets = 0, short_transfers = 0;
   FrameCounters frames;
 };
 

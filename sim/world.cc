@@ -78,7 +78,7 @@ NodeHandle World::add_node(std::string name, NodeOptions options) {
 }
 
 const std::string& World::name(NodeHandle node) const { return machine(node).name; }
-bool World::is_client(NodeHandle node) const { return machine(node).options.client; }
+const NodeOptions& World::options(NodeHandle node) const { return machine(node).options; }
 bool World::running(NodeHandle node) const { return machine(node).process != nullptr; }
 bool World::paused(NodeHandle node) const {
   return machine(node).process && machine(node).process->paused();
@@ -147,6 +147,10 @@ void World::resume(NodeHandle node) {
 uint64_t World::writes_in_flight(NodeHandle node) const {
   const Machine& m = machine(node);
   return m.process ? m.process->disk().writes_in_flight() : 0;
+}
+
+void World::on_next_write(NodeHandle node, Callback<void(Duration)> hook) {
+  if (machine(node).process) machine(node).process->disk().on_next_write(std::move(hook));
 }
 
 void World::set_clock_rate(NodeHandle node, int64_t ppb) {

@@ -53,6 +53,8 @@ struct WorldOptions {
 struct NodeOptions {
   // A client's machine: its disk never fails, and frames from and to it are never tampered with.
   bool client = false;
+  // No fault of a plan touches it.
+  bool spared = false;
 };
 
 class World final : private Kernel {
@@ -64,7 +66,8 @@ class World final : private Kernel {
   NodeHandle add_node(std::string name, NodeOptions options = {});
   size_t nodes() const { return machines_.size(); }
   const std::string& name(NodeHandle node) const;
-  bool is_client(NodeHandle node) const;
+  const NodeOptions& options(NodeHandle node) const;
+  bool is_client(NodeHandle node) const { return options(node).client; }
 
   // Starts a process. CHECKs that none runs there.
   Host& start(NodeHandle node);
@@ -88,10 +91,16 @@ class World final : private Kernel {
 
   SimDisk& disk(NodeHandle node);
   uint64_t writes_in_flight(NodeHandle node) const;
+  // Calls `hook` once, when a write or sync of the running process begins, with how long it will
+  // take; inside the process's turn. For crashes aimed at writes.
+  void on_next_write(NodeHandle node, Callback<void(Duration)> hook);
   MachineClock& clock(NodeHandle node);
   // Rates change through here, so that armed timers follow.
   void set_clock_rate(NodeHandle node, int64_t ppb);
   SimNetwork& network() { return network_; }
+  const WorldOptions& world_options() const { return options_; }
+  // Turns that took several inputs' time to come.
+  uint64_t postponed_turns() const { return Kernel::postponed_turns; }
   // The scheduler's options may be changed at any time.
   SchedulerProfile& scheduler() { return options_.scheduler; }
   // One direction; counted.

@@ -74,6 +74,7 @@ class Kernel {
   TrueTime now;
   EventQueue<Event> queue;
   Trace trace;
+  uint64_t postponed_turns = 0;
 };
 
 }  // namespace kahuna::sim

@@ -50,6 +50,7 @@ void Process::postpone_turn(Duration by) {
 
 bool Process::postpones() {
   if (!happens(random_, profile_.batch)) return false;
+  ++kernel_.postponed_turns;
   postpone_turn(draw(random_, Duration::nanos(100), profile_.batch_max));
   return true;
 }

@@ -1,1 +1,1 @@
-set(deps kahuna_sim kahuna_runtime)
+set(deps kahuna_sim kahuna_codec kahuna_runtime)
