@@ -132,6 +132,27 @@ TEST(TimerQueue, ManyCancelledTimersDoNotAccumulate) {
   EXPECT_EQ(queue.next_deadline(), at(INT64_MAX - 1));
 }
 
+// Most of many are cancelled, the earliest often among them: the heap is rebuilt on the way.
+TEST(TimerQueue, StaysOrderedThroughMassCancellation) {
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    RandomStream random(seed, "cancel");
+    TimerQueue queue;
+    std::map<std::pair<Time, size_t>, TimerId> armed;
+    for (size_t i = 0; i < 300; ++i) {
+      Time deadline = at(static_cast<int64_t>(random.below(1'000)));
+      armed[{deadline, i}] = queue.add(deadline, [] {});
+    }
+    while (!armed.empty()) {
+      auto victim = armed.begin();
+      if (random.chance(2, 3)) std::advance(victim, random.below(armed.size()));
+      queue.cancel(victim->second);
+      armed.erase(victim);
+      ASSERT_EQ(queue.next_deadline(), armed.empty() ? Time::max() : armed.begin()->first.first);
+      ASSERT_EQ(queue.size(), armed.size());
+    }
+  }
+}
+
 // Against a plain ordered map, with tasks that themselves add and cancel.
 RC_GTEST_PROP(TimerQueueProperty, BehavesLikeAnOrderedMap, (uint64_t seed)) {
   RandomStream random(seed, "timers");
