@@ -276,10 +276,12 @@ void Core::write_header() {
 
 void Core::written(bool body, Result<size_t> result) {
   if (closed_ || fatal_) return;
-  if (result && *result == 0) result = fail(ErrorCode::kIo, "write made no progress");
   if (!result) return fail_for_good(std::move(result.error()));
+  // Unbuffered files go on at a whole unit only.
+  const size_t progress = round_down(*result, flight_.segment->header.unit);
+  if (progress == 0) return fail_for_good(Error(ErrorCode::kIo, "write made no progress"));
   size_t& done = body ? flight_.body_done : flight_.header_done;
-  done += *result;
+  done += progress;
   if (done < (body ? builder_.body_bytes() : builder_.header_bytes())) {
     SOMETIMES(journal_short_write);
     return body ? write_body() : write_header();

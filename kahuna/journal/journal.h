@@ -84,7 +84,7 @@ class Journal {
   // Errors, nothing was queued: kOverloaded when pending_bytes_max would be passed; kNoSpace when the
   // disk is full (a later append may succeed); kTooLarge when one entry exceeds a segment; kIo after
   // on_fatal. `done` is not called after the Journal is destroyed. When only `commit` is new nothing
-  // is written: it is noted with the next batch, and `done` runs after those queued before it.
+  // is written: it is noted with the group's next record, and `done` runs after those queued before.
   // An empty log may begin at any index; what lies below then counts as released.
   virtual Result<> append(PartitionId group, raft::Persist persist, Callback<void()> done) = 0;
 

@@ -37,8 +37,9 @@ Result<> write_part(Suspend suspend, SegmentPtr segment, uint64_t offset,
           });
     });
     if (!n) return fail(std::move(n.error()));
-    if (*n == 0) return fail(ErrorCode::kIo, "write made no progress");
-    done += *n;
+    const size_t progress = round_down(*n, segment->header.unit);
+    if (progress == 0) return fail(ErrorCode::kIo, "write made no progress");
+    done += progress;
   }
   return {};
 }

@@ -61,6 +61,11 @@ size_t FakeDisk::used() const {
   return total;
 }
 
+void FakeDisk::forget(const std::string& path) {
+  current_.erase(path);
+  durable_.erase(path);
+}
+
 // --- file ---
 
 namespace {
@@ -76,14 +81,15 @@ bool counts_down(int& counter) { return counter >= 0 && counter-- == 0; }
 
 class FakeFile : public File {
  public:
-  FakeFile(Machine& machine, std::string path, InodePtr inode)
-      : machine_(machine), path_(std::move(path)), inode_(std::move(inode)) {}
+  FakeFile(Machine& machine, std::string path, InodePtr inode, bool direct)
+      : machine_(machine), path_(std::move(path)), inode_(std::move(inode)), direct_(direct) {}
   ~FakeFile() override { *alive_ = false; }
 
   void read_at(uint64_t offset, MutableByteView bytes, IoDone done) override {
     machine_.start([this, alive = alive_, offset, bytes, done = std::move(done)]() mutable {
       if (!*alive) return;
       Result<size_t> result = size_t{0};
+      if (misaligned(offset, bytes)) result = fail(ErrorCode::kIo, "misaligned read");
       for (size_t page = offset / 4096; page * 4096 < offset + bytes.size(); ++page)
         if (machine_.disk_.unreadable.contains({path_, page}))
           result = fail(ErrorCode::kIo, "latent sector error");
@@ -103,7 +109,9 @@ class FakeFile : public File {
       if (!*alive) return;
       FakeDisk& disk = machine_.disk_;
       Result<size_t> result = bytes.size();
-      if (counts_down(disk.writes_until_error)) {
+      if (misaligned(offset, bytes)) {
+        result = fail(ErrorCode::kIo, "misaligned write");
+      } else if (counts_down(disk.writes_until_error)) {
         result = fail(ErrorCode::kIo, "write failed");
       } else if (counts_down(disk.writes_until_lost)) {
       } else if (counts_down(disk.writes_until_misdirected)) {
@@ -116,7 +124,8 @@ class FakeFile : public File {
           result = fail(ErrorCode::kNoSpace, "disk full");
         } else {
           size_t n = bytes.size();
-          if (disk.short_transfers && n > kSector && machine_.random_.chance(1, 6)) n -= kSector;
+          if (disk.short_transfers && n > kSector && machine_.random_.chance(1, 6))
+            n -= direct_ ? n % 4096 : kSector;
           put(*inode_, offset, bytes.first(n));
           result = n;
         }
@@ -166,7 +175,13 @@ class FakeFile : public File {
   }
   Machine& machine_;
   std::string path_;
+  // Unbuffered transfers must be aligned, or they fail.
+  bool misaligned(uint64_t offset, ByteView bytes) const {
+    return direct_ && (offset % 4096 != 0 || bytes.size() % 4096 != 0 ||
+                       reinterpret_cast<uintptr_t>(bytes.data()) % 4096 != 0);
+  }
   InodePtr inode_;
+  bool direct_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
@@ -275,8 +290,8 @@ void Machine::open(std::string path, OpenOptions options,
       inode = std::make_shared<Inode>();
       disk_.changes_.push_back({"", path, inode});
     }
-    post([this, path, inode = inode, done = std::move(done)]() mutable {
-      done(std::unique_ptr<File>(std::make_unique<FakeFile>(*this, path, inode)));
+    post([this, path, inode = inode, direct = options.direct, done = std::move(done)]() mutable {
+      done(std::unique_ptr<File>(std::make_unique<FakeFile>(*this, path, inode, direct)));
     });
   });
 }

@@ -41,6 +41,7 @@ class FakeDisk {
   // A copy of everything, as if all had been synced.
   FakeDisk clone() const;
   size_t used() const;
+  void forget(const std::string& path);
 
   size_t space = SIZE_MAX;           // bytes that all files together may take
   int syncs_until_error = -1;        // counts down; 0 fails that sync

@@ -29,6 +29,7 @@ void Harness::apply(ModelState& state, const Step& step) {
   uint64_t index = step.entry->index.value();
   if (group.log.empty()) group.released = std::max(group.released, index - 1);
   group.log.erase(group.log.lower_bound(index), group.log.end());
+  group.faulty.reset();
   group.log[index] = *step.entry;
 }
 
@@ -91,7 +92,12 @@ std::string Harness::check_recovered(std::map<PartitionId, journal::RecoveredGro
       }
       if (i < got.entries.size())
         return name + "has entry " + std::to_string(got.entries[i].index.value());
-      if (got.faulty) {
+      std::optional<journal::FaultyTail> known = group.faulty;
+      if (known && known->last.index <= got.released) known.reset();
+      if (known) known->first = std::max(known->first, got.released.next());
+      if (known) {
+        if (got.faulty != known) return name + "faulty tail differs from before";
+      } else if (got.faulty) {
         if (group.log.empty() || got.faulty->last.index.value() != group.log.rbegin()->first ||
             got.faulty->last.term != group.log.rbegin()->second.term)
           return name + "faulty tail differs";
@@ -101,6 +107,12 @@ std::string Harness::check_recovered(std::map<PartitionId, journal::RecoveredGro
   };
   for (const auto& [id, group] : found) {
     if (group.faulty && !expect_faulty) return "group " + std::to_string(id.value()) + " faulty";
+    if (group.faulty && !lost_acknowledged) {
+      const ModelGroup& before = acked[id.value()];
+      auto at = before.log.find(group.faulty->last.index.value());
+      if (at != before.log.end() && at->second.term == group.faulty->last.term)
+        return "group " + std::to_string(id.value()) + " lost what was acknowledged";
+    }
     uint64_t& seen = released_seen[id.value()];
     if (group.released.value() < seen) return "released went back";
     seen = group.released.value();
@@ -122,6 +134,7 @@ std::string Harness::check_recovered(std::map<PartitionId, journal::RecoveredGro
     group.released = got.released.value();
     group.commit = got.commit.value();
     group.log.erase(group.log.begin(), group.log.upper_bound(group.released));
+    group.faulty = got.faulty;
     if (got.faulty)
       group.log.erase(group.log.lower_bound(got.faulty->first.value()), group.log.end());
   }

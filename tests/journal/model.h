@@ -18,6 +18,7 @@ struct ModelGroup {
   raft::HardState hard_state;
   std::map<uint64_t, raft::Entry> log;
   uint64_t released = 0, commit = 0;
+  std::optional<journal::FaultyTail> faulty;  // known before, not replaced yet; beyond `log`
 };
 using ModelState = std::map<uint64_t, ModelGroup>;
 
@@ -61,7 +62,8 @@ class Harness {
   journal::Options options;
   RandomStream random;
   std::string failure;
-  bool expect_faulty = false;
+  bool expect_faulty = false;     // faulty tails may be reported,
+  bool lost_acknowledged = false;  // even of acknowledged entries: the test damages the disk
 
   ModelState acked;            // state as of the last completion
   std::vector<Step> pending;   // submitted after it

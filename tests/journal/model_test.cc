@@ -4,6 +4,8 @@
 #include <rapidcheck/gtest.h>
 
 #include <cstdlib>
+#include <set>
+#include <string>
 
 #include "runtime/probe.h"
 
@@ -20,13 +22,29 @@ uint64_t seeds_to_run(uint64_t normally) {
 TEST(JournalModel, ManySeedsOfAppendsAndCrashes) {
   uint64_t crashes = 0;
   for (uint64_t seed = 1; seed <= seeds_to_run(600); ++seed) {
-    Harness harness(seed);
+    journal::Options options = Harness::small_options();
+    options.direct = seed % 4 == 1;
+    if (seed % 5 == 2) options.copy_forward_segments = 8;
+    if (seed % 7 == 3) options.batch_bytes_max = 16 * 1024;
+    if (seed % 6 == 4) options.spare_segments = 2;
+    options.distrust_tears = seed % 9 == 5;
+    Harness harness(seed, options);
+    harness.expect_faulty = options.distrust_tears;
     harness.disk.short_transfers = seed % 3 == 0;
     std::string error = harness.run(random_commands(RandomStream(seed, "commands"), 150));
     ASSERT_EQ(error, "") << "seed " << seed;
     crashes += harness.crashes;
   }
   RecordProperty("crashes", static_cast<int>(crashes));
+  std::set<std::string> reached;
+  for (ProbeSite* site = first_probe_site(); site; site = site->next)
+    if (site->hits > 0) reached.insert(site->name);
+  for (const char* name :
+       {"journal_copies_forward", "journal_faulty_body", "journal_header_lost", "journal_recycles",
+        "journal_seals", "journal_short_write", "journal_splits_queue", "journal_torn_batch",
+        "journal_torn_body", "journal_torn_seal", "journal_truncates_tail",
+        "journal_waits_for_segment"})
+    EXPECT_TRUE(reached.contains(name)) << name;
 }
 
 RC_GTEST_PROP(JournalModel, RecoversAPrefixOfWhatWasAppended, ()) {

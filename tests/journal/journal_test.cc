@@ -1,0 +1,507 @@
+// The journal's contract, case by case.
+#include "kahuna/journal/journal.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "kahuna/journal/format.h"
+#include "model.h"
+
+namespace kahuna::journal_test {
+namespace {
+
+uint64_t next_index(Harness& h, uint64_t group) {
+  const ModelGroup& g = h.live[group];
+  return std::max<uint64_t>(2, (g.log.empty() ? g.released : g.log.rbegin()->first) + 1);
+}
+void add(Harness& h, uint64_t group, size_t count = 1, size_t bytes = 100) {
+  h.append(group, next_index(h, group), count, bytes, false);
+}
+void add_and_settle(Harness& h, uint64_t group, size_t count = 1, size_t bytes = 100) {
+  add(h, group, count, bytes);
+  h.machine->settle();
+}
+// Opens and settles, so that a spare segment is ready.
+void open_ready(Harness& h) {
+  ASSERT_EQ(h.open(), "");
+  h.machine->settle();
+}
+
+// Offsets of the sectors of the journal's newest batch, by zone.
+struct Newest {
+  std::string file;
+  uint64_t batch = 0;
+  std::vector<uint64_t> body, header;
+};
+Newest newest_batch(FakeDisk& disk) {
+  Newest out;
+  for (const std::string& name : disk.names()) {
+    auto& bytes = *disk.bytes(name);
+    auto header = journal::decode_segment_header(ByteView(bytes).first(kSector));
+    if (!header) continue;
+    for (uint64_t at = journal::kBodyZone; at < bytes.size(); at += kSector) {
+      auto sector =
+          journal::inspect_sector(header->id, at, ByteView(bytes).subspan(at, kSector));
+      if (sector.state != journal::SectorState::kWritten || sector.batch < out.batch) continue;
+      if (sector.batch > out.batch || name != out.file) out = {name, sector.batch, {}, {}};
+      (sector.zone == journal::Zone::kBody ? out.body : out.header).push_back(at);
+    }
+  }
+  return out;
+}
+void rot(FakeDisk& disk, const std::string& file, uint64_t at) {
+  (*disk.bytes(file))[at] ^= std::byte{1};
+}
+
+TEST(Journal, EmptyDirectoryIsAnEmptyJournal) {
+  Harness h(1);
+  EXPECT_EQ(h.open(), "");
+  EXPECT_TRUE(h.live.empty());
+  h.crash();
+  EXPECT_EQ(h.open(), "");
+}
+
+TEST(Journal, LoneAppendIsTwoWritesAndOneSync) {
+  Harness h(2);
+  open_ready(h);
+  uint64_t writes = h.disk.writes, syncs = h.disk.syncs;
+  add_and_settle(h, 1);
+  EXPECT_EQ(h.last_done, 1u);
+  EXPECT_EQ(h.disk.writes - writes, 2u);
+  EXPECT_EQ(h.disk.syncs - syncs, 1u);
+  EXPECT_EQ(h.journal->statistics().batches, 1u);
+  EXPECT_EQ(h.journal->statistics().bytes, 2 * kSector);
+}
+
+TEST(Journal, AppendsOfOneTurnShareOneBatchAndLaterOnesTheNext) {
+  Harness h(3);
+  open_ready(h);
+  for (uint64_t group = 1; group <= 5; ++group) add(h, group);
+  h.machine->turn();  // now in flight
+  for (uint64_t group = 1; group <= 5; ++group) add(h, group);
+  h.machine->settle();
+  EXPECT_EQ(h.last_done, 10u);
+  EXPECT_EQ(h.journal->statistics().batches, 2u);
+  EXPECT_EQ(h.journal->statistics().syncs, 2u);
+}
+
+TEST(Journal, CompletesOnlyAfterTheSync) {
+  Harness h(4);
+  open_ready(h);
+  uint64_t syncs = h.disk.syncs;
+  add(h, 1);
+  while (h.last_done == 0) {
+    h.machine->turn();
+    if (h.last_done != 0) break;
+    ASSERT_TRUE(h.machine->complete_one());
+  }
+  EXPECT_EQ(h.disk.syncs - syncs, 1u);
+  EXPECT_EQ(h.machine->in_flight(), 0u);
+}
+
+TEST(Journal, CommitAloneWritesNothingAndCompletesInOrder) {
+  Harness h(5);
+  open_ready(h);
+  add_and_settle(h, 1, 3);
+  uint64_t writes = h.disk.writes;
+  raft::Persist note;
+  note.hard_state = h.live[1].hard_state;
+  note.commit = Index(3);
+  std::string order;
+  ASSERT_TRUE(h.journal->append(PartitionId(1), note, [&] { order += "a"; }));
+  EXPECT_EQ(order, "");
+  h.machine->settle();
+  EXPECT_EQ(order, "a");
+  EXPECT_EQ(h.disk.writes, writes);
+  // Queued behind a batch it waits for that batch, and the next record carries it.
+  raft::Persist vote;
+  vote.hard_state = {Term(9), {NodeId(2), 1}};
+  ASSERT_TRUE(h.journal->append(PartitionId(2), vote, [&] { order += "b"; }));
+  note.commit = Index(4);
+  ASSERT_TRUE(h.journal->append(PartitionId(1), note, [&] { order += "c"; }));
+  h.machine->settle();
+  EXPECT_EQ(order, "abc");
+}
+
+TEST(Journal, RefusesBeyondTheQueueBound) {
+  journal::Options options = Harness::small_options();
+  options.pending_bytes_max = 4096;
+  Harness h(6, options);
+  open_ready(h);
+  raft::Persist persist;
+  persist.hard_state = {Term(1), {}};
+  int accepted = 0;
+  Result<> result;
+  for (uint64_t i = 2; i < 20 && result; ++i) {
+    raft::Entry entry{Index(i), Term(1)};
+    entry.payload = Payload(std::string(1000, 'x'));
+    persist.entries = {entry};
+    result = h.journal->append(PartitionId(1), persist, [] {});
+    if (result) ++accepted;
+  }
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::kOverloaded);
+  EXPECT_EQ(accepted, 3);
+  h.machine->settle();
+  EXPECT_TRUE(h.journal->append(PartitionId(1), persist, [] {}));
+}
+
+TEST(Journal, RefusesAnEntryLargerThanASegment) {
+  Harness h(7);
+  open_ready(h);
+  raft::Persist persist;
+  persist.hard_state = {Term(1), {}};
+  persist.entries = {{Index(2), Term(1)}};
+  persist.entries[0].payload = Payload(std::string(64 * 1024, 'x'));
+  auto result = h.journal->append(PartitionId(1), persist, [] {});
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::kTooLarge);
+}
+
+TEST(Journal, SplitsALargeAppendOverBatchesAndSegments) {
+  Harness h(8);
+  open_ready(h);
+  add(h, 1, 120, 3000);
+  h.machine->settle();
+  EXPECT_EQ(h.last_done, 1u);
+  EXPECT_GT(h.journal->statistics().batches, 10u);
+  EXPECT_GT(h.journal->statistics().segments, 2u);
+  h.crash();
+  EXPECT_EQ(h.open(), "");
+  EXPECT_EQ(h.live[1].log.size(), 120u);
+}
+
+TEST(Journal, FailedSyncIsFinal) {
+  for (bool write : {false, true}) {
+    Harness h(9);
+    open_ready(h);
+    int fatal = 0;
+    add_and_settle(h, 1);
+    (write ? h.disk.writes_until_error : h.disk.syncs_until_error) = 0;
+    add(h, 1);
+    h.machine->turn();
+    add(h, 1);
+    h.machine->settle();
+    EXPECT_TRUE(h.fatal);
+    EXPECT_EQ(h.last_done, 1u);
+    auto result = h.journal->append(PartitionId(1), {}, [&] { ++fatal; });
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error().code, ErrorCode::kIo);
+    h.machine->settle();
+    EXPECT_EQ(h.last_done, 1u);
+    EXPECT_EQ(fatal, 0);
+    h.crash();
+    EXPECT_EQ(h.open(), "");
+  }
+}
+
+TEST(Journal, DestroyedWithABatchInFlightCallsNobody) {
+  Harness h(10);
+  open_ready(h);
+  add(h, 1);
+  h.machine->turn();
+  h.journal.reset();
+  h.machine->settle();
+  EXPECT_EQ(h.last_done, 0u);
+}
+
+TEST(Journal, FullDiskRefusesAndRecoversByReleaseAlone) {
+  Harness h(11);
+  open_ready(h);
+  h.disk.space = h.disk.used();
+  for (int i = 0; i < 400 && !h.journal->statistics().no_space; ++i) add_and_settle(h, 1, 1, 2000);
+  raft::Persist persist;
+  Result<> result;
+  while (result) {
+    persist.hard_state = h.live[1].hard_state;
+    persist.entries = {{Index(next_index(h, 1)), persist.hard_state.term}};
+    persist.entries[0].payload = Payload(std::string(2000, 'x'));
+    uint64_t before = h.next_write;
+    add(h, 1, 1, 2000);
+    if (h.next_write == before) result = h.journal->append(PartitionId(1), persist, [] {});
+    h.machine->settle();
+  }
+  EXPECT_EQ(result.error().code, ErrorCode::kNoSpace);
+  EXPECT_EQ(h.last_done, h.next_write - 1) << "what was accepted must complete";
+  h.release(1, next_index(h, 1) - 1);
+  h.machine->settle();
+  h.machine->advance(Duration::seconds(1));
+  h.machine->settle();
+  EXPECT_FALSE(h.journal->statistics().no_space);
+  uint64_t done = h.last_done;
+  add_and_settle(h, 1, 1, 2000);
+  EXPECT_EQ(h.last_done, done + 1);
+  h.crash();
+  EXPECT_EQ(h.open(), "");
+}
+
+TEST(Journal, FullDiskRecoversWhenThereIsRoom) {
+  Harness h(12);
+  open_ready(h);
+  h.disk.space = h.disk.used();
+  for (int i = 0; i < 400; ++i) add_and_settle(h, 1, 1, 2000);
+  EXPECT_TRUE(h.journal->statistics().no_space);
+  uint64_t done = h.last_done;
+  EXPECT_EQ(done, h.next_write - 1);
+  h.disk.space = SIZE_MAX;
+  h.machine->advance(Duration::seconds(1));
+  add_and_settle(h, 1, 1, 2000);  // refused, but makes it look again
+  add_and_settle(h, 1, 1, 2000);
+  EXPECT_GT(h.last_done, done);
+  EXPECT_FALSE(h.journal->statistics().no_space);
+}
+
+TEST(Journal, FullDiskAtFirstOpenIsAnError) {
+  Harness h(13);
+  h.disk.space = 10000;
+  EXPECT_NE(h.open(), "");
+  ASSERT_TRUE(h.open_error);
+  EXPECT_EQ(h.open_error->code, ErrorCode::kNoSpace);
+  h.disk.space = SIZE_MAX;
+  EXPECT_EQ(h.open(), "");
+}
+
+TEST(Journal, RestartsOnAFullDiskAgainAndAgain) {
+  Harness h(14);
+  open_ready(h);
+  h.disk.space = h.disk.used();
+  add_and_settle(h, 1, 3, 1000);
+  for (int i = 0; i < 10; ++i) {
+    h.crash();
+    ASSERT_EQ(h.open(), "") << i;
+    h.machine->settle();
+  }
+  EXPECT_EQ(h.live[1].log.size(), 3u);
+}
+
+TEST(Journal, IdleGroupsAreCopiedForward) {
+  Harness h(15);
+  open_ready(h);
+  h.vote(2);
+  add_and_settle(h, 3, 5);
+  for (int i = 0; i < 600; ++i) {
+    add_and_settle(h, 1, 1, 3000);
+    if (i % 10 == 9) h.release(1, next_index(h, 1) - 2);
+  }
+  EXPECT_LE(h.journal->statistics().segments, 5u);
+  EXPECT_GT(h.journal->statistics().recycled, 5u);
+  EXPECT_GE(h.journal->statistics().copied, 6u);
+  h.crash();
+  EXPECT_EQ(h.open(), "");
+  EXPECT_EQ(h.live[3].log.size(), 5u);
+  EXPECT_EQ(h.live[2].hard_state.term, Term(1));
+}
+
+TEST(Journal, MuchLiveDataIsNotCopied) {
+  Harness h(16);
+  open_ready(h);
+  for (int i = 0; i < 200; ++i) add_and_settle(h, 1, 1, 3000);
+  EXPECT_EQ(h.journal->statistics().copied, 0u);
+  EXPECT_GT(h.journal->statistics().segments, 4u);
+}
+
+TEST(Journal, UnbufferedFilesKeepTheSamePromises) {
+  journal::Options options = Harness::small_options();
+  options.direct = true;
+  Harness h(17, options);
+  EXPECT_EQ(h.run(random_commands(RandomStream(17, "commands"), 300)), "");
+  // And may be switched off and on.
+  h.options.direct = false;
+  EXPECT_EQ(h.run(random_commands(RandomStream(18, "commands"), 100)), "");
+  h.options.direct = true;
+  EXPECT_EQ(h.run(random_commands(RandomStream(19, "commands"), 100)), "");
+}
+
+TEST(Journal, SegmentSizeMayChange) {
+  Harness h(18);
+  EXPECT_EQ(h.run(random_commands(RandomStream(18, "commands"), 100)), "");
+  for (size_t bytes : {96u, 64u, 256u}) {
+    h.options.segment_bytes = bytes * 1024;
+    EXPECT_EQ(h.run(random_commands(RandomStream(bytes, "commands"), 100)), "") << bytes;
+  }
+}
+
+// --- damage ---
+
+TEST(JournalDamage, RottenLastBodyIsReportedAsFaultyUntilReplaced) {
+  Harness h(20);
+  h.expect_faulty = h.lost_acknowledged = true;
+  open_ready(h);
+  add_and_settle(h, 1, 3);
+  h.vote(2);
+  add(h, 1, 2);
+  h.machine->settle();
+  h.kill();
+  Newest last = newest_batch(h.disk);
+  rot(h.disk, last.file, last.body[0] + 100);
+  ModelState whole = h.acked;
+  for (int i = 0; i < 3; ++i) {
+    h.acked = whole;
+    ASSERT_EQ(h.open(), "") << i;
+    // The votes of that batch survive in its header.
+    EXPECT_EQ(h.live[2].hard_state.term, Term(1));
+    EXPECT_EQ(h.live[1].log.size(), 3u);
+    h.crash();
+  }
+  h.acked = whole;
+  ASSERT_EQ(h.open(), "");
+  add_and_settle(h, 1, 2);
+  h.crash();
+  h.expect_faulty = false;
+  ASSERT_EQ(h.open(), "");
+  EXPECT_EQ(h.live[1].log.size(), 5u);
+}
+
+TEST(JournalDamage, RottenLastHeaderCostsNothing) {
+  Harness h(21);
+  open_ready(h);
+  add_and_settle(h, 1, 3);
+  add_and_settle(h, 1, 2);
+  h.kill();
+  Newest last = newest_batch(h.disk);
+  rot(h.disk, last.file, last.header[0] + 100);
+  ASSERT_EQ(h.open(), "");
+  EXPECT_EQ(h.live[1].log.size(), 5u);
+}
+
+TEST(JournalDamage, BothCopiesOfTheLastBatchRottenStopsTheReplica) {
+  Harness h(22);
+  open_ready(h);
+  add_and_settle(h, 1, 3);
+  h.vote(1);
+  h.machine->settle();
+  h.kill();
+  Newest last = newest_batch(h.disk);
+  rot(h.disk, last.file, last.header[0] + 100);
+  rot(h.disk, last.file, last.body[0] + 100);
+  FakeDisk before = h.disk.clone();
+  EXPECT_NE(h.open(), "");
+  ASSERT_TRUE(h.open_error);
+  EXPECT_EQ(h.open_error->code, ErrorCode::kDamaged);
+  for (const std::string& name : h.disk.names())
+    EXPECT_EQ(*h.disk.bytes(name), *before.bytes(name));
+}
+
+TEST(JournalDamage, RottenBodyInsideNamesPlaceAndGroupAndChangesNothing) {
+  Harness h(23);
+  open_ready(h);
+  add_and_settle(h, 7, 3);
+  Newest inside = newest_batch(h.disk);
+  add_and_settle(h, 1, 3);
+  h.kill();
+  rot(h.disk, inside.file, inside.body[0] + 200);
+  FakeDisk before = h.disk.clone();
+  EXPECT_NE(h.open(), "");
+  ASSERT_TRUE(h.open_error);
+  EXPECT_EQ(h.open_error->code, ErrorCode::kDamaged);
+  for (const char* part : {"group 7 entry 2 of term 1", "segment 00000001", "offset 8192"})
+    EXPECT_NE(h.open_error->text.find(part), std::string::npos) << h.open_error->text;
+  EXPECT_EQ(h.disk.names(), before.names());
+  for (const std::string& name : h.disk.names())
+    EXPECT_EQ(*h.disk.bytes(name), *before.bytes(name));
+}
+
+TEST(JournalDamage, RotInWhatWasReleasedOrReplacedIsHarmless) {
+  Harness h(24);
+  open_ready(h);
+  add_and_settle(h, 1, 3);
+  Newest released = newest_batch(h.disk);
+  add_and_settle(h, 1, 3);
+  Newest replaced = newest_batch(h.disk);
+  h.append(1, 5, 4, 100, true);
+  h.release(1, 4);
+  h.machine->settle();
+  add_and_settle(h, 1);
+  h.kill();
+  rot(h.disk, released.file, released.body[0] + 200);
+  rot(h.disk, replaced.file, replaced.body[0] + 200);
+  EXPECT_EQ(h.open(), "");
+}
+
+TEST(JournalDamage, MisdirectedLastBodyIsFaultyNotTorn) {
+  Harness h(25);
+  h.expect_faulty = h.lost_acknowledged = true;
+  open_ready(h);
+  add_and_settle(h, 1, 3);
+  h.disk.writes_until_misdirected = 0;  // whichever of body and header comes first
+  h.disk.misdirect_by = 20;
+  add_and_settle(h, 1, 1);
+  h.kill();
+  EXPECT_EQ(h.open(), "");
+}
+
+TEST(JournalDamage, LostLastBodyIsFaultyWhenTearsAreNotTrusted) {
+  for (bool distrust : {false, true}) {
+    journal::Options options = Harness::small_options();
+    options.distrust_tears = distrust;
+    Harness h(26, options);
+    h.expect_faulty = h.lost_acknowledged = true;
+    open_ready(h);
+    add_and_settle(h, 1, 3);
+    h.disk.writes_until_lost = 0;
+    add_and_settle(h, 1, 1);
+    h.kill();
+    Newest last = newest_batch(h.disk);
+    if (last.body.empty()) {
+      EXPECT_EQ(h.open() == "", distrust) << "only a distrustful journal notices";
+    } else {
+      EXPECT_EQ(h.open(), "");
+    }
+  }
+}
+
+TEST(JournalDamage, UnreadablePagesAreTreatedAsRot) {
+  Harness h(27);
+  h.expect_faulty = h.lost_acknowledged = true;
+  open_ready(h);
+  add_and_settle(h, 1, 3);
+  h.kill();
+  h.disk.unreadable.insert({newest_batch(h.disk).file, 2});
+  EXPECT_EQ(h.open(), "");
+  EXPECT_EQ(h.live[1].log.size(), 0u);
+}
+
+TEST(JournalDamage, MissingAndForeignFilesAreRefused) {
+  Harness h(28);
+  open_ready(h);
+  for (int i = 0; i < 60; ++i) add_and_settle(h, 1, 1, 3000);
+  h.kill();
+  FakeDisk whole = h.disk.clone();
+  std::vector<std::string> names = whole.names();
+  ASSERT_GE(names.size(), 4u);
+  for (size_t i = 0; i + 2 < names.size(); ++i) {
+    h.disk = whole.clone();
+    std::string contents(1, 'x');
+    // Removing a segment, or exchanging two, must not go unnoticed.
+    auto& bytes = *h.disk.bytes(names[i]);
+    bytes = *whole.bytes(names[i + 1]);
+    EXPECT_NE(h.open(), "") << names[i];
+    ASSERT_TRUE(h.open_error);
+    EXPECT_EQ(h.open_error->code, ErrorCode::kDamaged) << h.open_error->text;
+    h.disk = whole.clone();
+    h.disk.forget(names[i]);
+    EXPECT_NE(h.open(), "") << names[i];
+    ASSERT_TRUE(h.open_error);
+    EXPECT_EQ(h.open_error->code, ErrorCode::kDamaged) << h.open_error->text;
+  }
+}
+
+TEST(JournalDamage, NewerVersionsAreRefusedAsSuch) {
+  Harness h(29);
+  open_ready(h);
+  add_and_settle(h, 1);
+  h.kill();
+  std::string name = newest_batch(h.disk).file;
+  auto& bytes = *h.disk.bytes(name);
+  auto header = journal::decode_segment_header(ByteView(bytes).first(kSector));
+  ASSERT_TRUE(header);
+  header->level = SemanticLevel(kCurrentSemanticLevel.value() + 1);
+  journal::encode_segment_header(*header, MutableByteView(bytes).first(kSector));
+  EXPECT_NE(h.open(), "");
+  ASSERT_TRUE(h.open_error);
+  EXPECT_EQ(h.open_error->code, ErrorCode::kVersion);
+}
+
+}  // namespace
+}  // namespace kahuna::journal_test
