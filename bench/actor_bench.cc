@@ -79,8 +79,9 @@ void ask_round_trip(benchmark::State& state) {
   uint64_t asked = 0;
   w.fibers.spawn("asker", [&](Suspend s) {
     for (;;) {
-      (void)ask<uint64_t>(s, w.adder, Time::from_nanos(1),
-                          [](Reply<uint64_t> r) { return Message{0, std::move(r)}; });
+      (void)ask<uint64_t>(s, w.adder, Time::from_nanos(1), [](Reply<uint64_t> r) {
+        return Message{0, std::move(r)};
+      });
       ++asked;
     }
   });

@@ -2,23 +2,25 @@
 //
 //   struct Get { std::string key; Reply<std::string> reply; };
 //   struct Put { std::string key, value; };
-//   class Store : public Actor<std::variant<Get, Put>> { Result<> receive(Suspend s, Message m) … };
-//   ActorRef<Store::Message> store = system.spawn<Store::Message>("store", {}, [] { … });
+//   using Order = std::variant<Get, Put>;
+//   class Store : public Actor<Order> { Result<> receive(Suspend s, Order order) override … };
+//   ActorRef<Order> store = system.spawn<Order>("store", {}, [] { … a new Store … });
 //   store.tell(Put{"k", "v"});
-//   Result<std::string> v = ask<std::string>(s, store, deadline, [](auto r) { return Get{"k", r}; });
+//   Result<std::string> v = ask<std::string>(
+//       s, store, deadline, [](Reply<std::string> r) { return Get{"k", std::move(r)}; });
 //
-// 1. One message at a time. receive() may suspend; the actor's next message waits meanwhile, so what
-//    an actor knows of itself survives a suspension, and what it knows of others does not.
-// 2. The mailbox is bounded: full is kOverloaded, never growth. Control messages, timers among them,
-//    go ahead of the others and have their own bound. Each kind is first in, first out.
+// 1. One message at a time. receive() may suspend; the actor's next message waits meanwhile, so
+//    what an actor knows of itself survives a suspension, and what it knows of others does not.
+// 2. The mailbox is bounded: full is kOverloaded, never growth. Control messages, timers among
+//    them, go ahead of the others and have their own bound. Each kind is first in, first out.
 // 3. An actor has a fiber, hence a stack, only while it has something to do.
 // 4. Failure is an error returned by started() or receive(). The actor object is destroyed, its
 //    children stop, and after a back-off a new object from the factory takes over the mailbox. The
 //    message that failed is gone. Too many failures escalate: the actor stops and its parent fails
 //    in turn; without a parent the system's handler is told.
 // 5. A stopped actor refuses messages with kClosed; those that still waited are dropped.
-// 6. Cancelling the Fibers kills the actors that were running. Destroying the system stops the others
-//    at once; its Fibers must not run any more then.
+// 6. Cancelling the Fibers kills the actors that were running. Destroying the system stops the
+//    others at once; its Fibers must not run any more then.
 #pragma once
 
 #include <concepts>
@@ -149,7 +151,8 @@ class Actor {
   // None of these before started().
   ActorRef<M> self() const { return ActorRef<M>(CountedPtr<TypedCell<M>>(cell_)); }
   Time now() const { return cell_->clock().now(); }
-  // Sends itself a control message then; forgotten at a restart. At most kMaxTimers armed (CHECKed).
+  // Sends itself a control message then; forgotten at a restart. At most
+  // kMaxTimers are armed (CHECKed).
   TimerId tell_at(Time deadline, M message) { return cell_->tell_at(deadline, std::move(message)); }
   void cancel(TimerId id) { cell_->disarm(id); }
   // Its failures escalate to this actor, which it does not outlive.

@@ -27,8 +27,8 @@ class ActorCell::Activation {
   CountedPtr<ActorCell> cell_;
 };
 
-ActorCell::ActorCell(ActorSystem& system, ActorCell* parent, std::string path,
-                     ActorOptions options, uint64_t number)
+ActorCell::ActorCell(ActorSystem& system, ActorCell* parent, std::string path, ActorOptions options,
+                     uint64_t number)
     : system_(&system),
       parent_(parent),
       path_(std::move(path)),
@@ -39,7 +39,9 @@ ActorCell::ActorCell(ActorSystem& system, ActorCell* parent, std::string path,
   if (parent) parent->children_.emplace(number, CountedPtr<ActorCell>(this));
 }
 
-ActorCell::~ActorCell() { CHECK(!active_); }
+ActorCell::~ActorCell() {
+  CHECK(!active_);
+}
 
 Clock& ActorCell::clock() const {
   CHECK(system_ != nullptr);
@@ -49,8 +51,8 @@ Clock& ActorCell::clock() const {
 void ActorCell::activate() {
   if (active_ || backoff_ != 0 || system_ == nullptr) return;
   active_ = true;
-  system_->fibers().spawn(path_,
-                          [activation = Activation(this)](Suspend s) mutable { activation.run(s); });
+  system_->fibers().spawn(
+      path_, [activation = Activation(this)](Suspend s) mutable { activation.run(s); });
 }
 
 void ActorCell::run(Suspend s) {

@@ -1,5 +1,5 @@
-// ActorCell: what every actor has, whatever its messages: life cycle, supervision, timers, children.
-// Private to actor.h; belongs to one loop.
+// ActorCell: what every actor has, whatever its messages: life cycle, supervision, timers,
+// children. Private to actor.h; belongs to one loop.
 //
 // Life: created -> (started -> messages …) -> stopped. A failure takes it back to created, after a
 // back-off. At any moment at most one fiber runs the actor, and none while it has nothing to do.
@@ -76,13 +76,13 @@ class ActorCell : public Counted {
  private:
   class Activation;
   void run(Suspend s);
-  bool restart_later();   // false = it escalated and is stopping instead
+  bool restart_later();  // false = it escalated and is stopping instead
   void escalate(const Error& error);
   void child_failed(const Error& error);
   void stop_children();
   void disarm_all();
-  void finish();          // stopping ends here
-  void abandon();         // its fiber was cancelled: dies without ceremony
+  void finish();   // stopping ends here
+  void abandon();  // its fiber was cancelled: dies without ceremony
   void leave_system();
   void become_stopped();
 
@@ -90,14 +90,14 @@ class ActorCell : public Counted {
   ActorCell* parent_;
   std::string path_;
   ActorOptions options_;
-  uint64_t number_;       // order of spawning in its system
-  bool active_ = false;   // a fiber runs it, or is about to
+  uint64_t number_;      // order of spawning in its system
+  bool active_ = false;  // a fiber runs it, or is about to
   bool stopping_ = false;
   std::optional<Error> failure_;  // to be dealt with before the next message
   uint32_t failures_ = 0;         // in a row, see restart_window
   Time last_failure_;
   uint64_t restarts_ = 0;
-  TimerId backoff_ = 0;           // armed while waiting to restart
+  TimerId backoff_ = 0;  // armed while waiting to restart
   std::vector<TimerId> timers_;
   std::map<uint64_t, CountedPtr<ActorCell>> children_;  // by number
   Event stopped_;

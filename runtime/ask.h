@@ -1,5 +1,5 @@
-// The two ends of an ask(): the Reply that travels in the message, and the slot that the asker waits
-// on. See actor.h.
+// The two ends of an ask(): the Reply that travels in the message, and the slot that the asker
+// waits on. See actor.h.
 #pragma once
 
 #include <optional>

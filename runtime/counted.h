@@ -36,8 +36,8 @@ class CountedPtr {
   CountedPtr(const CountedPtr& other) : CountedPtr(other.object_) {}
   CountedPtr(CountedPtr&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
   template <class U>
-    requires std::is_convertible_v<U*, T*>
-  CountedPtr(const CountedPtr<U>& other) : CountedPtr(other.get()) {}
+  requires std::is_convertible_v<U*, T*> CountedPtr(const CountedPtr<U>& other)
+      : CountedPtr(other.get()) {}
   CountedPtr& operator=(CountedPtr other) noexcept {
     std::swap(object_, other.object_);
     return *this;

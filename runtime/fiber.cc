@@ -20,7 +20,7 @@ thread_local Fiber* running_fiber_ = nullptr;
 class Fiber final : public Counted {
  public:
   enum class Phase : uint8_t {
-    kReady,    // its resumption is posted
+    kReady,  // its resumption is posted
     kRunning,
     kParked,
     kDone,
@@ -30,11 +30,11 @@ class Fiber final : public Counted {
       : home_(home), name_(std::move(name)), body_(std::move(body)), number_(number) {}
   ~Fiber() override { CHECK(!stack_); }
 
-  void make_ready();       // posts the resumption
-  void wake();             // leaves a permit, or readies a parked fiber
+  void make_ready();  // posts the resumption
+  void wake();        // leaves a permit, or readies a parked fiber
   void park();
   void yield();
-  void cancel();           // on the loop: unwinds it and ends it
+  void cancel();  // on the loop: unwinds it and ends it
   std::string describe() const;
 
   Fibers::State* home() const { return home_; }
@@ -48,16 +48,16 @@ class Fiber final : public Counted {
   void end();
   static void entry(void* self);
 
-  Fibers::State* home_;    // null once done
+  Fibers::State* home_;  // null once done
   Phase phase_ = Phase::kReady;
-  bool permit_ = false;    // a wake that came while not parked; at most one is kept
+  bool permit_ = false;  // a wake that came while not parked; at most one is kept
   bool readied_by_yield_ = false;
   bool cancelled_ = false;
   std::string name_;
   Callback<void(Suspend)> body_;
-  uint64_t number_;        // order of spawning in its home
+  uint64_t number_;  // order of spawning in its home
   uint64_t resumed_ = 0;
-  FiberStack stack_;       // none before the first resumption
+  FiberStack stack_;  // none before the first resumption
   FiberContext context_;
   CountedPtr<Fiber> keep_alive_;  // to itself; dropped at the end
   Fiber* previous_ = nullptr;
@@ -146,7 +146,9 @@ void Fiber::park() {
   suspend(Phase::kParked);
 }
 
-void Fiber::yield() { suspend(Phase::kReady); }
+void Fiber::yield() {
+  suspend(Phase::kReady);
+}
 
 void Fiber::cancel() {
   CHECK(running_fiber_ == nullptr);
@@ -226,7 +228,9 @@ std::string_view Suspend::fiber_name() const {
 Fibers::Fibers(Clock& clock, Scheduler& scheduler, Options options)
     : state_(std::make_unique<State>(*this, clock, scheduler, options)) {}
 
-Fibers::~Fibers() { cancel_all(); }
+Fibers::~Fibers() {
+  cancel_all();
+}
 
 void Fibers::spawn(std::string name, Callback<void(Suspend)> body) {
   CHECK(bool(body));
@@ -249,11 +253,17 @@ void Fibers::cancel_all() {
   CHECK_EQ(state_->live, 0u);
 }
 
-size_t Fibers::live() const { return state_->live; }
+size_t Fibers::live() const {
+  return state_->live;
+}
 
-Clock& Fibers::clock() const { return state_->clock; }
+Clock& Fibers::clock() const {
+  return state_->clock;
+}
 
-Scheduler& Fibers::scheduler() const { return state_->scheduler; }
+Scheduler& Fibers::scheduler() const {
+  return state_->scheduler;
+}
 
 std::string Fibers::dump() const {
   std::string text;

@@ -36,12 +36,12 @@ class Fibers;
 // Permission to suspend the current fiber. Pass by value, first parameter.
 class Suspend {
  public:
-  // Suspends until wake() of `waker()`'s result was called (possibly before). Low level: use await().
-  // A wake is a permit, not a count, and any waker of the fiber leaves it: park in a loop that tests
-  // what it waits for.
+  // Suspends until wake() of `waker()`'s result was called (possibly before). Low level: use
+  // await(). A wake is a permit, not a count, and any waker of the fiber leaves it: park in a loop
+  // that tests what it waits for.
   void park();
-  // A callback that wakes this fiber: callable once, from the loop's thread, even after the fiber or
-  // its Fibers is gone (then it does nothing).
+  // A callback that wakes this fiber: callable once, from the loop's thread, even after the fiber
+  // or its Fibers is gone (then it does nothing).
   Callback<void()> waker();
   // Lets other ready work run first.
   void yield();
@@ -87,7 +87,8 @@ class Fibers {
 };
 
 // Turns a completion into a returned value:
-//   Result<size_t> n = await<Result<size_t>>(s, [&](IoDone done) { file.read_at(0, b, std::move(done)); });
+//   Result<size_t> n = await<Result<size_t>>(
+//       s, [&](IoDone done) { file.read_at(0, bytes, std::move(done)); });
 // `start` runs at once and must arrange for its argument to be called at most once. If the fiber is
 // cancelled meanwhile the late completion is dropped, but operation buffers must outlive it: hold
 // them in the object that owns the File, not on the fiber's stack.
@@ -122,8 +123,8 @@ Result<> remove(Suspend s, Disk& disk, std::string path);
 Result<std::vector<std::string>> list(Suspend s, Disk& disk, std::string dir);
 Result<> make_dir(Suspend s, Disk& disk, std::string path);
 Result<> sync_dir(Suspend s, Disk& disk, std::string path);
-// Runs blocking `work` on the offload. `work` owns whatever it touches: it may still be running when
-// the fiber has been cancelled and its stack is gone.
+// Runs blocking `work` on the offload. `work` owns whatever it touches: it may still be running
+// when the fiber has been cancelled and its stack is gone.
 void offload(Suspend s, Offload& offload, Callback<void()> work);
 
 }  // namespace kahuna

@@ -46,11 +46,11 @@ Result<size_t> read_whole(Suspend s, File& file, uint64_t offset, MutableByteVie
   while (total < bytes.size()) {
     MutableByteView piece = transfer->first(bytes.size() - total);
     ASSIGN_OR_RETURN(size_t n, await<Result<size_t>>(s, [&](IoDone done) {
-      file.read_at(offset + total, piece,
-                   [transfer, done = std::move(done)](Result<size_t> r) mutable {
-                     done(std::move(r));
-                   });
-    }));
+                       file.read_at(offset + total, piece,
+                                    [transfer, done = std::move(done)](Result<size_t> r) mutable {
+                                      done(std::move(r));
+                                    });
+                     }));
     CHECK_LE(n, piece.size());
     if (n == 0) break;
     std::memcpy(bytes.data() + total, piece.data(), n);
@@ -67,11 +67,11 @@ Result<> write_whole(Suspend s, File& file, uint64_t offset, ByteView bytes) {
     MutableByteView piece = transfer->first(bytes.size() - total);
     std::memcpy(piece.data(), bytes.data() + total, piece.size());
     ASSIGN_OR_RETURN(size_t n, await<Result<size_t>>(s, [&](IoDone done) {
-      file.write_at(offset + total, piece,
-                    [transfer, done = std::move(done)](Result<size_t> r) mutable {
-                      done(std::move(r));
-                    });
-    }));
+                       file.write_at(offset + total, piece,
+                                     [transfer, done = std::move(done)](Result<size_t> r) mutable {
+                                       done(std::move(r));
+                                     });
+                     }));
     CHECK_LE(n, piece.size());
     if (n == 0) return fail(ErrorCode::kIo, "the file took none of the bytes written to it");
     total += n;
@@ -84,9 +84,8 @@ Result<> sync(Suspend s, File& file) {
 }
 
 Result<> rename(Suspend s, Disk& disk, std::string from, std::string to) {
-  return await<Result<>>(s, [&](Done done) {
-    disk.rename(std::move(from), std::move(to), std::move(done));
-  });
+  return await<Result<>>(
+      s, [&](Done done) { disk.rename(std::move(from), std::move(to), std::move(done)); });
 }
 
 Result<> remove(Suspend s, Disk& disk, std::string path) {

@@ -27,8 +27,8 @@ FiberStackPool::~FiberStackPool() {
 }
 
 void FiberStackPool::grow() {
-  size_t stacks = slabs_.empty() ? kFirstSlabStacks
-                                 : std::min(slabs_.back().stacks * 2, kMaxSlabStacks);
+  size_t stacks =
+      slabs_.empty() ? kFirstSlabStacks : std::min(slabs_.back().stacks * 2, kMaxSlabStacks);
   size_t bytes = stacks * stack_bytes_;
   void* base = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);

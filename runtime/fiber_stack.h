@@ -51,7 +51,7 @@ class FiberStackPool {
   size_t stack_bytes_;
   size_t in_use_ = 0;
   size_t unguarded_ = 0;
-  size_t fresh_ = 0;              // stacks of the last slab that were never handed out
+  size_t fresh_ = 0;  // stacks of the last slab that were never handed out
   std::vector<Slab> slabs_;
   std::vector<std::byte*> free_;  // bases of stacks given back, last in first out
 };

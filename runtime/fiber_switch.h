@@ -9,9 +9,9 @@
 // Fibers switch only with the loop, never with each other.
 #pragma once
 
-#include <boost/context/detail/fcontext.hpp>
 #include <cxxabi.h>
 
+#include <boost/context/detail/fcontext.hpp>
 #include <cstddef>
 
 #include "runtime/check.h"
@@ -147,8 +147,8 @@ class FiberContext {
   void* argument_ = nullptr;
   boost::context::detail::fcontext_t fiber_ = nullptr;
   boost::context::detail::fcontext_t loop_ = nullptr;
-  ExceptionState exceptions_;                   // the fiber's, while it is suspended
-  ExceptionState* live_exceptions_ = nullptr;   // of the thread it runs on
+  ExceptionState exceptions_;                  // the fiber's, while it is suspended
+  ExceptionState* live_exceptions_ = nullptr;  // of the thread it runs on
 #ifdef KAHUNA_FIBER_ASAN
   const void* loop_low_ = nullptr;
   size_t loop_bytes_ = 0;

@@ -1,5 +1,5 @@
-// RingQueue<T>: a first-in, first-out queue in one block that grows by doubling and never shrinks by
-// itself. The bound is its owner's to keep. Empty queues that were never used own no memory.
+// RingQueue<T>: a first-in, first-out queue in one block that grows by doubling and never shrinks
+// by itself. The bound is its owner's to keep. Empty queues that were never used own no memory.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,5 @@
-// Routers spread messages over actors of one kind. Values; they belong to the loop of their members.
+// Routers spread messages over actors of one kind. Values; they belong to the loop of their
+// members.
 //
 // 1. What is chosen depends on the calls made and on the members' names, never on addresses.
 // 2. Members that stopped are skipped by RoundRobin, and are ConsistentHash's caller's to remove.

@@ -8,7 +8,9 @@ WaitQueue::Waiter::Waiter(WaitQueue& queue, uint64_t amount) : queue_(queue), am
   queue.last_ = this;
 }
 
-WaitQueue::Waiter::~Waiter() { leave(); }
+WaitQueue::Waiter::~Waiter() {
+  leave();
+}
 
 void WaitQueue::Waiter::leave() {
   if (!std::exchange(queued_, false)) return;
@@ -40,7 +42,9 @@ void WaitQueue::settle_front(Waiter::Outcome outcome) {
   if (waiter.wake_) waiter.wake_();
 }
 
-void WaitQueue::grant_front() { settle_front(Waiter::Outcome::kGranted); }
+void WaitQueue::grant_front() {
+  settle_front(Waiter::Outcome::kGranted);
+}
 
 void WaitQueue::grant_all() {
   while (first_) settle_front(Waiter::Outcome::kGranted);

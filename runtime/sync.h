@@ -1,4 +1,4 @@
-// Synchronisation among the fibers of one loop: Event, Notify, Semaphore, Mutex, WaitGroup, Channel.
+// Event, Notify, Semaphore, Mutex, WaitGroup, Channel: for the fibers of one loop.
 //
 // 1. One thread: between two suspensions nothing else runs, so a condition that was tested stays
 //    true until the next call that takes a Suspend.

@@ -34,7 +34,8 @@ class TimerQueue {
   // Runs every timer with deadline <= now that was armed before the call; returns how many ran.
   // Tasks may add and cancel; not reentrant.
   size_t run_due(Time now);
-  // Runs the first timer alone if it is due; returns whether there was one. What it arms may be next.
+  // Runs the first timer alone if it is due; returns whether there was one. What it arms may be
+  // next.
   bool run_one(Time now);
   // Armed timers.
   size_t size() const { return armed_; }
@@ -68,7 +69,7 @@ class TimerQueue {
   std::vector<Entry> heap_;  // 4-ary
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_slots_;
-  std::vector<Entry> due_;   // what the current run_due() has taken from the heap
+  std::vector<Entry> due_;  // what the current run_due() has taken from the heap
   uint64_t added_ = 0;
   size_t armed_ = 0;
   size_t dead_in_heap_ = 0;

@@ -12,7 +12,9 @@ namespace detail {
 constinit thread_local TraceSink* trace_sink_ = nullptr;
 }
 
-TraceSink* set_trace_sink(TraceSink* sink) { return std::exchange(detail::trace_sink_, sink); }
+TraceSink* set_trace_sink(TraceSink* sink) {
+  return std::exchange(detail::trace_sink_, sink);
+}
 
 void fold(Hash128& hash, const TraceRecord& record) {
   hash.add(static_cast<uint64_t>(record.time.nanos()));
@@ -28,8 +30,8 @@ std::string to_string(const TraceRecord& record) {
   int64_t nanos = record.time.nanos();
   std::snprintf(time, sizeof time, "%lld.%09lld", static_cast<long long>(nanos / 1'000'000'000),
                 static_cast<long long>(nanos % 1'000'000'000));
-  std::string text = std::string(time) + " node=" + std::to_string(record.node.value()) + " " +
-                     record.kind->name;
+  std::string text =
+      std::string(time) + " node=" + std::to_string(record.node.value()) + " " + record.kind->name;
   auto number = [&](const char* name, uint64_t value) {
     if (name) text += " " + std::string(name) + "=" + std::to_string(value);
   };
@@ -39,7 +41,9 @@ std::string to_string(const TraceRecord& record) {
   return text;
 }
 
-TraceRing::TraceRing(size_t capacity) : capacity_(capacity) { CHECK_GT(capacity, 0u); }
+TraceRing::TraceRing(size_t capacity) : capacity_(capacity) {
+  CHECK_GT(capacity, 0u);
+}
 
 const TraceRecord& TraceRing::at(size_t i) const {
   CHECK_LT(i, records_.size());

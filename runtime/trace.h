@@ -28,7 +28,7 @@ struct TraceKind {
   const char* a;  // what the three numbers mean; null = unused
   const char* b;
   const char* c;
-  uint64_t id;    // of the name; the same in every build
+  uint64_t id;  // of the name; the same in every build
   constexpr explicit TraceKind(const char* kind_name, const char* a_name = nullptr,
                                const char* b_name = nullptr, const char* c_name = nullptr)
       : name(kind_name), a(a_name), b(b_name), c(c_name), id(detail::name_hash(kind_name)) {}
@@ -61,7 +61,9 @@ extern constinit thread_local TraceSink* trace_sink_;
 // Of this thread; null removes it. Returns the previous one.
 TraceSink* set_trace_sink(TraceSink* sink);
 
-inline bool tracing() { return detail::trace_sink_ != nullptr; }
+inline bool tracing() {
+  return detail::trace_sink_ != nullptr;
+}
 
 inline void trace(const TraceKind& kind, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0) {
   if (TraceSink* sink = detail::trace_sink_) [[unlikely]]

@@ -44,13 +44,13 @@ TEST(Actor, HandlesMessagesInOrderOneAtATime) {
   std::vector<int> seen;
   bool busy = false;
   auto ref = w.system.spawn<int>("a", {}, each<int>([&](Suspend s, int n) -> Result<> {
-    EXPECT_FALSE(busy);
-    busy = true;
-    s.yield();
-    seen.push_back(n);
-    busy = false;
-    return {};
-  }));
+                                   EXPECT_FALSE(busy);
+                                   busy = true;
+                                   s.yield();
+                                   seen.push_back(n);
+                                   busy = false;
+                                   return {};
+                                 }));
   for (int i = 0; i < 5; ++i) ASSERT_TRUE(ref.tell(i));
   w.loop.settle();
   EXPECT_EQ(seen, (std::vector<int>{0, 1, 2, 3, 4}));
@@ -60,7 +60,8 @@ TEST(Actor, IdleActorsHaveNoFiber) {
   World w;
   std::vector<ActorRef<int>> refs;
   for (int i = 0; i < 1000; ++i)
-    refs.push_back(w.system.spawn<int>("a", {}, each<int>([](Suspend, int) { return Result<>(); })));
+    refs.push_back(
+        w.system.spawn<int>("a", {}, each<int>([](Suspend, int) { return Result<>(); })));
   w.loop.settle();
   EXPECT_EQ(w.system.live(), 1000u);
   EXPECT_EQ(w.fibers.live(), 0u);
@@ -88,9 +89,9 @@ TEST(Actor, ControlMessagesGoFirst) {
   World w;
   std::string seen;
   auto ref = w.system.spawn<char>("a", {}, each<char>([&](Suspend, char c) -> Result<> {
-    seen += c;
-    return {};
-  }));
+                                    seen += c;
+                                    return {};
+                                  }));
   for (char c : {'a', 'b', 'c'}) ASSERT_TRUE(ref.tell(c));
   for (char c : {'1', '2'}) ASSERT_TRUE(ref.tell_control(c));
   w.loop.settle();
@@ -104,9 +105,9 @@ TEST(Actor, QuantumLetsOthersIn) {
   std::string seen;
   for (char c : {'a', 'b'}) {
     auto ref = w.system.spawn<int>("x", options, each<int>([&seen, c](Suspend, int) -> Result<> {
-      seen += c;
-      return {};
-    }));
+                                     seen += c;
+                                     return {};
+                                   }));
     for (int i = 0; i < 6; ++i) ASSERT_TRUE(ref.tell(i));
   }
   w.loop.settle();
@@ -120,17 +121,18 @@ struct Question {
 
 TEST(Ask, ReturnsTheAnswer) {
   World w;
-  auto ref = w.system.spawn<Question>("a", {}, each<Question>([](Suspend s, Question q) -> Result<> {
-    s.yield();
-    if (q.n < 0) q.reply.send(fail(ErrorCode::kInvalid, "negative"));
-    else q.reply.send(q.n * 2);
-    return {};
-  }));
+  auto ref =
+      w.system.spawn<Question>("a", {}, each<Question>([](Suspend s, Question q) -> Result<> {
+                                 s.yield();
+                                 if (q.n < 0)
+                                   q.reply.send(fail(ErrorCode::kInvalid, "negative"));
+                                 else
+                                   q.reply.send(q.n * 2);
+                                 return {};
+                               }));
   int done = 0;
   w.fibers.spawn("asker", [&](Suspend s) {
-    auto question = [](int n) {
-      return [n](Reply<int> r) { return Question{n, std::move(r)}; };
-    };
+    auto question = [](int n) { return [n](Reply<int> r) { return Question{n, std::move(r)}; }; };
     EXPECT_EQ(ask<int>(s, ref, Time::max(), question(21)).value(), 42);
     EXPECT_EQ(ask<int>(s, ref, w.loop.now() + 1_s, question(-1)).error().code, ErrorCode::kInvalid);
     ++done;
@@ -143,18 +145,20 @@ TEST(Ask, ReturnsTheAnswer) {
 TEST(Ask, TimeoutSaysWhetherItWasHandled) {
   World w;
   std::vector<int> handled;
-  auto ref = w.system.spawn<Question>("a", {}, each<Question>([&](Suspend s, Question q) -> Result<> {
-    handled.push_back(q.n);
-    s.sleep_until(w.loop.now() + 10_ms);
-    EXPECT_FALSE(q.reply.wanted());
-    q.reply.send(q.n);
-    return {};
-  }));
+  auto ref =
+      w.system.spawn<Question>("a", {}, each<Question>([&](Suspend s, Question q) -> Result<> {
+                                 handled.push_back(q.n);
+                                 s.sleep_until(w.loop.now() + 10_ms);
+                                 EXPECT_FALSE(q.reply.wanted());
+                                 q.reply.send(q.n);
+                                 return {};
+                               }));
   std::vector<ErrorCode> codes;
   for (int i = 0; i < 2; ++i) {
     w.fibers.spawn("asker", [&, i](Suspend s) {
-      auto r = ask<int>(s, ref, w.loop.now() + 5_ms,
-                        [i](Reply<int> reply) { return Question{i, std::move(reply)}; });
+      auto r = ask<int>(s, ref, w.loop.now() + 5_ms, [i](Reply<int> reply) {
+        return Question{i, std::move(reply)};
+      });
       codes.push_back(r.error().code);
     });
   }
@@ -168,14 +172,17 @@ TEST(Ask, DroppedQuestions) {
   ActorOptions once;
   once.max_restarts = 0;
   auto failing = w.system.spawn<Question>("failing", once, each<Question>([](Suspend, Question) {
-    return Result<>(fail(ErrorCode::kIo, "broken"));
-  }));
+                                            return Result<>(fail(ErrorCode::kIo, "broken"));
+                                          }));
   std::vector<ErrorCode> codes;
   for (int i = 0; i < 2; ++i) {
     w.fibers.spawn("asker", [&](Suspend s) {
-      codes.push_back(ask<int>(s, failing, Time::max(), [](Reply<int> r) {
-                        return Question{0, std::move(r)};
-                      }).error().code);
+      codes.push_back(ask<int>(s, failing, Time::max(),
+                               [](Reply<int> r) {
+                                 return Question{0, std::move(r)};
+                               })
+                          .error()
+                          .code);
     });
   }
   w.loop.settle();
@@ -191,11 +198,11 @@ TEST(Ask, CancelledAskerIsForgotten) {
   ActorSystem system(fibers, [](const std::string&, const Error&) { FAIL(); });
   int handled = 0;
   auto ref = system.spawn<Question>("a", {}, each<Question>([&](Suspend s, Question q) -> Result<> {
-    ++handled;
-    s.sleep_until(loop.now() + 1_ms);
-    q.reply.send(1);
-    return {};
-  }));
+                                      ++handled;
+                                      s.sleep_until(loop.now() + 1_ms);
+                                      q.reply.send(1);
+                                      return {};
+                                    }));
   for (int i = 0; i < 2; ++i)
     askers.spawn("asker", [&](Suspend s) {
       (void)ask<int>(s, ref, Time::max(), [](Reply<int> r) { return Question{0, std::move(r)}; });
@@ -252,10 +259,10 @@ struct Parent : Actor<int> {
   Result<> started(Suspend) override {
     log += "P ";
     child = spawn_child<int>("child", child_options, each<int>([this](Suspend, int n) -> Result<> {
-      log += "c" + std::to_string(n) + " ";
-      if (n < 0) return fail(ErrorCode::kIo, "child broke");
-      return {};
-    }));
+                               log += "c" + std::to_string(n) + " ";
+                               if (n < 0) return fail(ErrorCode::kIo, "child broke");
+                               return {};
+                             }));
     return {};
   }
   Result<> receive(Suspend, int n) override { return child.tell(n); }
@@ -322,10 +329,10 @@ TEST(ActorLife, StopLetsTheCurrentMessageEndAndDropsTheRest) {
   World w;
   std::vector<int> seen;
   auto ref = w.system.spawn<int>("a", {}, each<int>([&](Suspend s, int n) -> Result<> {
-    s.sleep_until(w.loop.now() + 5_ms);
-    seen.push_back(n);
-    return {};
-  }));
+                                   s.sleep_until(w.loop.now() + 5_ms);
+                                   seen.push_back(n);
+                                   return {};
+                                 }));
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(ref.tell(i));
   w.loop.advance(1_ms);
   bool gone = false, early = true;
@@ -439,9 +446,9 @@ TEST(Router, RoundRobinSkipsTheFull) {
   options.mailbox_capacity = 2;
   for (char c : {'a', 'b', 'c'})
     members.push_back(w.system.spawn<int>("m", options, each<int>([&, c](Suspend, int) -> Result<> {
-      ++seen[c];
-      return {};
-    })));
+                                            ++seen[c];
+                                            return {};
+                                          })));
   members[1].stop();
   RoundRobin<int> router(members);
   for (int i = 0; i < 4; ++i) EXPECT_TRUE(router.tell(i));
@@ -499,14 +506,15 @@ RC_GTEST_PROP(AskProperty, OutcomesAreHonest, (uint64_t seed)) {
   uint64_t failing = random.below(20);
   std::map<int, int> handled;
   auto draws = std::make_shared<RandomStream>(random.split("actor"));
-  auto ref = w.system.spawn<Question>("a", options, each<Question>([&](Suspend s, Question q) -> Result<> {
-    ++handled[q.n];
-    if (draws->chance(1, 2))
-      s.sleep_until(w.loop.now() + Duration::micros(static_cast<int64_t>(draws->below(50))));
-    if (draws->chance(failing, 100)) return fail(ErrorCode::kIo, "drawn");
-    if (draws->chance(9, 10)) q.reply.send(q.n);
-    return {};
-  }));
+  auto ref = w.system.spawn<Question>(
+      "a", options, each<Question>([&](Suspend s, Question q) -> Result<> {
+        ++handled[q.n];
+        if (draws->chance(1, 2))
+          s.sleep_until(w.loop.now() + Duration::micros(static_cast<int64_t>(draws->below(50))));
+        if (draws->chance(failing, 100)) return fail(ErrorCode::kIo, "drawn");
+        if (draws->chance(9, 10)) q.reply.send(q.n);
+        return {};
+      }));
   bool honest = true;
   int finished = 0;
   for (int i = 0; i < 8; ++i) {
@@ -514,7 +522,9 @@ RC_GTEST_PROP(AskProperty, OutcomesAreHonest, (uint64_t seed)) {
       for (int k = 0; k < 10; ++k) {
         int n = i * 100 + k;
         Time deadline = w.loop.now() + Duration::micros(static_cast<int64_t>(r.below(200)));
-        auto got = ask<int>(s, ref, deadline, [n](Reply<int> q) { return Question{n, std::move(q)}; });
+        auto got = ask<int>(s, ref, deadline, [n](Reply<int> q) {
+          return Question{n, std::move(q)};
+        });
         if (got) {
           honest = honest && *got == n && handled[n] == 1;
         } else if (got.error().code != ErrorCode::kUnknown) {

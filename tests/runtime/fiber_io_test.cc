@@ -43,8 +43,11 @@ struct MemoryFile : File {
   uint64_t size() const override { return content.size(); }
 
   void later(Callback<void()> task) { loop.call_at(loop.now() + 10_us, std::move(task)); }
-  size_t piece(size_t most) { return most == 0 ? 0 : most_per_call == 0 ? most
-                                 : std::min<size_t>(most, random.between(1, most_per_call)); }
+  size_t piece(size_t most) {
+    return most == 0            ? 0
+           : most_per_call == 0 ? most
+                                : std::min<size_t>(most, random.between(1, most_per_call));
+  }
 
   ManualLoop& loop;
   RandomStream random;

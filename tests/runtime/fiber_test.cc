@@ -329,8 +329,9 @@ TEST(Fiber, DumpNamesStateAndResumptions) {
     during = w.fibers.dump();
   });
   w.loop.settle();
-  EXPECT_EQ(during,
-            "#1 parked one parked resumed=2\n#3 self running resumed=3\n#4 new one new resumed=0\n");
+  EXPECT_EQ(
+      during,
+      "#1 parked one parked resumed=2\n#3 self running resumed=3\n#4 new one new resumed=0\n");
 }
 
 __attribute__((noinline)) size_t stack_user(size_t levels) {
@@ -404,8 +405,10 @@ uint64_t run_mixed(uint64_t seed) {
       for (int step = 0; step < 20; ++step) {
         hash.add(i);
         hash.add(static_cast<uint64_t>(loop.now().nanos()));
-        if (random.chance(1, 2)) s.yield();
-        else s.sleep_until(loop.now() + Duration::micros(static_cast<int64_t>(random.below(100))));
+        if (random.chance(1, 2))
+          s.yield();
+        else
+          s.sleep_until(loop.now() + Duration::micros(static_cast<int64_t>(random.below(100))));
       }
     });
   }
@@ -507,9 +510,8 @@ TEST(Await, ReturnsTheCompletion) {
   Callback<void(Result<size_t>)> pending;
   Result<size_t> got = fail(ErrorCode::kIo, "");
   w.fibers.spawn("a", [&](Suspend s) {
-    got = await<Result<size_t>>(s, [&](Callback<void(Result<size_t>)> done) {
-      pending = std::move(done);
-    });
+    got = await<Result<size_t>>(
+        s, [&](Callback<void(Result<size_t>)> done) { pending = std::move(done); });
   });
   w.loop.settle();
   EXPECT_EQ(w.fibers.live(), 1u);
@@ -522,9 +524,8 @@ TEST(Await, LateCompletionOfACancelledFiberIsDropped) {
   World w;
   Callback<void(std::unique_ptr<int>)> pending;
   w.fibers.spawn("a", [&](Suspend s) {
-    await<std::unique_ptr<int>>(s, [&](Callback<void(std::unique_ptr<int>)> done) {
-      pending = std::move(done);
-    });
+    await<std::unique_ptr<int>>(
+        s, [&](Callback<void(std::unique_ptr<int>)> done) { pending = std::move(done); });
     FAIL();
   });
   w.loop.settle();

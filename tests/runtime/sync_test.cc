@@ -68,7 +68,8 @@ TEST(Notify, WaitForTestsAgain) {
   bool reached = false, missed = true;
   w.spawn([&](Suspend s) { reached = notify.wait_for(s, [&] { return value == 2; }); });
   w.spawn([&](Suspend s) {
-    missed = notify.wait_for(s, [&] { return value == 9; }, w.loop.now() + 5_ms);
+    missed = notify.wait_for(
+        s, [&] { return value == 9; }, w.loop.now() + 5_ms);
   });
   w.loop.settle();
   for (value = 1; value < 3; ++value) {
@@ -311,8 +312,8 @@ TEST(Channel, CancelledReceiverLosesNothing) {
   for (int i = 0; i < 3; ++i) EXPECT_EQ(channel.try_receive().value(), i);
 }
 
-// Many senders and receivers with deadlines under a drawn schedule: every value that was accepted is
-// received exactly once, each sender's values in order, and the bound holds.
+// Many senders and receivers with deadlines under a drawn schedule: every value that was accepted
+// is received exactly once, each sender's values in order, and the bound holds.
 RC_GTEST_PROP(ChannelProperty, ExactlyOnceInOrder, (uint64_t seed)) {
   RandomStream random(seed, "channel");
   ManualLoop loop;
@@ -345,10 +346,14 @@ RC_GTEST_PROP(ChannelProperty, ExactlyOnceInOrder, (uint64_t seed)) {
                               ? loop.now() + Duration::micros(static_cast<int64_t>(r.below(10)))
                               : Time::max();
           auto value = channel.receive(s, deadline);
-          if (value) received.push_back(*value);
-          else if (value.error().code == ErrorCode::kClosed) return;
-          else if (r.chance(1, 2)) s.yield();
-          else s.sleep_until(loop.now() + 1_us);
+          if (value)
+            received.push_back(*value);
+          else if (value.error().code == ErrorCode::kClosed)
+            return;
+          else if (r.chance(1, 2))
+            s.yield();
+          else
+            s.sleep_until(loop.now() + 1_us);
         }
       });
     }

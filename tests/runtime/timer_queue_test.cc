@@ -14,7 +14,9 @@
 namespace kahuna {
 namespace {
 
-Time at(int64_t n) { return Time::from_nanos(n); }
+Time at(int64_t n) {
+  return Time::from_nanos(n);
+}
 
 TEST(TimerQueue, FiresByDeadlineThenArming) {
   TimerQueue queue;

@@ -65,8 +65,7 @@ TEST(Payload, SharesOneAlignedCopy) {
 // A stream's values are fixed forever: seeds in bug reports depend on them.
 TEST(Random, StreamsAreStable) {
   RandomStream r(1, "golden", 7);
-  for (uint64_t expected :
-       {0xea9d527d8ba79a3full, 0xfcee3d174040d607ull, 0x0147e35c3724e968ull})
+  for (uint64_t expected : {0xea9d527d8ba79a3full, 0xfcee3d174040d607ull, 0x0147e35c3724e968ull})
     EXPECT_EQ(r.next(), expected);
   RandomStream child = r.split("child", 2);
   EXPECT_EQ(child.next(), 0x17f8f43de0021a54ull);
