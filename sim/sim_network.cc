@@ -112,6 +112,7 @@ size_t SimNetwork::write(uint64_t end, ByteView bytes) {
   if (!side.dirty) {
     side.dirty = true;
     nodes_[side.node].dirty.push_back(end);
+    kernel_.want_turn(side.node);
   }
   return take;
 }

@@ -239,6 +239,10 @@ void World::deliver(uint32_t node, uint64_t incarnation, const Event& input) {
   process->arrive(input);
 }
 
+void World::want_turn(uint32_t node) {
+  if (Process* process = machines_[node].process.get()) process->want_turn();
+}
+
 bool World::node_up(uint32_t node) const {
   return machines_[node].process && !machines_[node].process->dead();
 }

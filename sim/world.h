@@ -156,6 +156,7 @@ class World final : private Kernel {
   };
 
   void deliver(uint32_t node, uint64_t incarnation, const Event& input) override;
+  void want_turn(uint32_t node) override;
   bool node_up(uint32_t node) const override;
   uint64_t incarnation_of(uint32_t node) const override;
   Process* process_of(const Event& event, uint64_t incarnation);

@@ -65,6 +65,8 @@ class Kernel {
   }
   // Hands an input to a node's event loop; dropped when that incarnation is gone.
   virtual void deliver(uint32_t node, uint64_t incarnation, const Event& input) = 0;
+  // Something was done for the node's process outside of a turn that a turn's end must finish.
+  virtual void want_turn(uint32_t node) = 0;
   // True when the node runs a process now (paused or not).
   virtual bool node_up(uint32_t node) const = 0;
   // The incarnation that runs now; 0 when none does.

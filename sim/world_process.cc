@@ -19,13 +19,13 @@ Process::Process(Kernel& kernel, SimNetwork& network, const SchedulerProfile& pr
 void Process::post(Callback<void()> task) {
   if (dead_) return;
   posted_.push_back(std::move(task));
-  if (!in_turn_ && !paused_ && !turn_pending_) postpone_turn(Duration());
+  want_turn();
 }
 
 void Process::defer(Callback<void()> task) {
   if (dead_) return;
   deferred_.push_back(std::move(task));
-  if (!in_turn_ && !paused_ && !turn_pending_) postpone_turn(Duration());
+  want_turn();
 }
 
 void Process::run(Callback<void()> work, Callback<void()> done) {

@@ -57,6 +57,10 @@ class Process final : public Scheduler, public Offload {
   // A postponed turn is due.
   void turn_due();
   void set_paused(bool paused);
+  // Makes sure that a turn ends after this.
+  void want_turn() {
+    if (!in_turn_ && !paused_ && !turn_pending_ && !dead_) postpone_turn(Duration());
+  }
   // Runs `task` as a turn of its own.
   void run_in_turn(Callback<void()> task);
   void halt();

@@ -1,1 +1,1 @@
-set(deps kahuna_net kahuna_runtime)
+set(deps kahuna_net kahuna_sim kahuna_runtime)
