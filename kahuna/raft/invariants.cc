@@ -83,7 +83,11 @@ InvariantChecker::Violation InvariantChecker::check(const Replica& replica, Grou
   if (now.role == Role::kLeader && !was_leader) {
     if (auto bad = check_new_leader(replica, group, now)) return bad;
   }
-  if (now.commit > commit_before) return check_commit(replica, group, now, commit_before);
+  if (now.commit <= commit_before) return std::nullopt;
+  Index known_to(group.first.value() + group.committed.size() - 1);
+  if (auto bad = check_committed(replica, group, now, commit_before)) return bad;
+  // What was committed before anybody looked was counted by somebody unseen.
+  if (now.commit > known_to && !first_look) return check_counting(replica, group, now);
   return std::nullopt;
 }
 
@@ -198,9 +202,9 @@ size_t InvariantChecker::durable_copies(const Group& group, LogPosition position
   return copies;
 }
 
-InvariantChecker::Violation InvariantChecker::check_commit(const Replica& replica, Group& group,
-                                                           const Status& now, Index from) {
-  Index known_to(group.first.value() + group.committed.size() - 1);
+// What this replica commits is what the others commit there.
+InvariantChecker::Violation InvariantChecker::check_committed(const Replica& replica, Group& group,
+                                                              const Status& now, Index from) {
   for (Index i = std::max(from.next(), group.first); i <= now.commit; i = i.next()) {
     const Entry* entry = replica.entry(i);
     size_t at = i.value() - group.first.value();
@@ -215,7 +219,12 @@ InvariantChecker::Violation InvariantChecker::check_commit(const Replica& replic
     if (!entry) return violation("R5", now, "released " + text(i) + " before it was committed");
     group.committed.push_back({entry->term, content_of(*entry), now.hard_state.term});
   }
-  if (now.commit <= known_to) return std::nullopt;
+  return std::nullopt;
+}
+
+// The first to commit had the right to.
+InvariantChecker::Violation InvariantChecker::check_counting(const Replica& replica, Group& group,
+                                                             const Status& now) {
   LogPosition position{now.commit, *replica.term_at(now.commit)};
   size_t copies = durable_copies(group, position);
   if (copies < group.voters / 2 + 1)

@@ -79,7 +79,8 @@ class InvariantChecker {
   Violation check_survived(const Shadow& shadow, const Replica& replica) const;
   Violation check_log(const Replica& replica, Group& group, Shadow& shadow, const Status& now,
                       bool restarted);
-  Violation check_commit(const Replica& replica, Group& group, const Status& now, Index from);
+  Violation check_committed(const Replica& replica, Group& group, const Status& now, Index from);
+  Violation check_counting(const Replica& replica, Group& group, const Status& now);
   Violation check_new_leader(const Replica& replica, Group& group, const Status& now);
   static size_t durable_copies(const Group& group, LogPosition position);
   static void prune(Group& group);
