@@ -74,12 +74,15 @@ Cluster::Cluster(World& world, ClusterOptions options, WorkloadState& workload)
     slots_[i].handle = world_.add_node(slots_[i].name);
   }
   for (size_t i = 0; i < workload_.workload.clients; ++i) add_client(fmt::format("c{}", i + 1));
+  judge_ = clients_.size();
+  add_client("judge");
 }
 
 Cluster::~Cluster() {
   for (size_t i = 0; i < slots_.size(); ++i) crash(i, CrashKind::kProcess);
   for (ClientSlot& client : clients_)
-    world_.crash(client.handle, CrashKind::kProcess, [&] { client.driver.reset(); });
+    if (world_.running(client.handle))
+      world_.crash(client.handle, CrashKind::kProcess, [&] { client.driver.reset(); });
 }
 
 void Cluster::add_client(std::string name) {
@@ -196,8 +199,8 @@ void Cluster::restart_later(size_t node) {
 }
 
 void Cluster::run_clients() {
-  for (ClientSlot& client : clients_)
-    world_.in_turn(client.handle, [&] { client.driver->run(); });
+  for (size_t i = 0; i < judge_; ++i)
+    world_.in_turn(clients_[i].handle, [this, i] { clients_[i].driver->run(); });
 }
 void Cluster::stop_clients() {
   for (ClientSlot& client : clients_)
@@ -209,24 +212,8 @@ size_t Cluster::open_operations() const {
   return open;
 }
 
-ClientDriver& Cluster::judge() {
-  if (!judge_) {
-    judge_ = clients_.size();
-    add_client("judge");
-    NodeHandle handle = clients_.back().handle;
-    Host& host = world_.start(handle);
-    world_.in_turn(handle, [this, &host] {
-      clients_.back().driver =
-          std::make_unique<ClientDriver>(host, workload_, addresses(), *judge_);
-    });
-  }
-  return *clients_[*judge_].driver;
-}
-
-NodeHandle Cluster::judge_handle() {
-  judge();
-  return clients_[*judge_].handle;
-}
+ClientDriver& Cluster::judge() { return *clients_[judge_].driver; }
+NodeHandle Cluster::judge_handle() const { return clients_[judge_].handle; }
 
 bool Cluster::is_open(OperationNumber number) const {
   const Operation& operation = workload_.history.operations()[number];

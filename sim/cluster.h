@@ -77,7 +77,7 @@ class Cluster final : public FaultTarget {
   void report(std::string kind, std::string text);
   // A client of the judge's own, on a machine of its own that no fault touches.
   ClientDriver& judge();
-  NodeHandle judge_handle();
+  NodeHandle judge_handle() const;
   std::vector<std::string> key_of_each_partition() const;
   // Replicas of those nodes agree: nothing in flight, same applied index, same rows. The text says
   // what differs.
@@ -125,7 +125,7 @@ class Cluster final : public FaultTarget {
   raft::InvariantChecker invariants_;
   AppliedEntries applies_;
   std::optional<Violation> violation_;
-  std::optional<size_t> judge_;
+  size_t judge_ = 0;  // index of the last client
   uint64_t boots_ = 0;
 };
 
