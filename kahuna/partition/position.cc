@@ -7,8 +7,7 @@ namespace kahuna::partition {
 
 namespace {
 
-constexpr char kTenant = '\x00';  // a varint, one byte today
-constexpr char kMetaMode = '\x00';
+constexpr char kTenant = '\x00';  // a varint, one byte today; mode 00, below kHashMode, is meta's
 constexpr char kHashMode = '\x01';
 constexpr char kRangeMode = '\x02';
 constexpr size_t kHashBytes = 8;

@@ -1,6 +1,7 @@
 #include "kahuna/partition/state_machine.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "kahuna/partition/command.h"
 #include "kahuna/partition/head_cache.h"
@@ -91,8 +92,9 @@ Result<> StateMachine::State::load_operations() {
                                 return !malformed;
                               }));
   if (malformed) return damaged("operation", descriptor);
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const auto& a, const auto& b) { return a.stamp < b.stamp; });
+  std::sort(rows.begin(), rows.end(), [](const OperationRow& a, const OperationRow& b) {
+    return std::tie(a.stamp, a.client, a.sequence) < std::tie(b.stamp, b.client, b.sequence);
+  });
   for (OperationRow& read : rows) {
     if (read.stamp > last || read.stamp <= floor) {
       if (!MUTANT(stamp_ignores_last)) return damaged("operation", descriptor);
