@@ -38,6 +38,22 @@ ClusterOptions draw_cluster(Spec& spec) {
   return o;
 }
 
+void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOptions& world) {
+  const NetworkProfile& net = world.network;
+  auto kib = static_cast<int64_t>(workload.value_bytes_max / 1024 + 1);
+  Duration slow = net.latency_max * (100 + net.jitter_percent) / 100 * 2 + world.disk.sync_max * 2 +
+                  world.disk.write_max + Duration::nanos(kib * net.ns_per_kib) +
+                  world.disk.per_kib * kib * 2;
+  raft::Options& raft = options.raft;
+  int64_t stretch = slow.nanos() * 4 / raft.election_timeout_min.nanos() + 1;
+  raft.heartbeat_interval = raft.heartbeat_interval * stretch;
+  raft.election_timeout_min = raft.election_timeout_min * stretch;
+  raft.election_timeout_max = raft.election_timeout_max * stretch;
+  raft.disconnect_timeout = raft.disconnect_timeout * stretch;
+  workload.timeout = std::max(workload.timeout, slow * 6);
+  workload.attempt_timeout = std::max(workload.attempt_timeout, slow * 3);
+}
+
 // Sees the replicas of one process; lives as long as its node.
 class Cluster::Watcher final : public node::Observer {
  public:
@@ -125,7 +141,11 @@ void Cluster::start() {
   for (size_t i = 0; i < clients_.size(); ++i) {
     Host& host = world_.start(clients_[i].handle);
     world_.in_turn(clients_[i].handle, [this, i, &host] {
-      clients_[i].driver = std::make_unique<ClientDriver>(host, workload_, addresses(), i);
+      ClientDriver::Patience patience{workload_.workload.timeout,
+                                      workload_.workload.attempt_timeout};
+      if (i == judge_) patience = {Duration::seconds(30), Duration::seconds(3)};
+      clients_[i].driver =
+          std::make_unique<ClientDriver>(host, workload_, addresses(), i, patience);
     });
   }
 }
@@ -227,6 +247,18 @@ void Cluster::report(std::string kind, std::string text) {
   if (violation_) return;
   violation_ = Violation{std::move(kind), std::move(text)};
   world_.stop();
+}
+
+bool Cluster::stuck() {
+  constexpr uint64_t kInstantEventsMax = 2'000'000;
+  if (world_.now() != instant_) {
+    instant_ = world_.now();
+    instant_events_ = world_.events();
+  } else if (world_.events() - instant_events_ > kInstantEventsMax) {
+    report("livelock", fmt::format("{} events happened and no time passed", kInstantEventsMax));
+    return true;
+  }
+  return false;
 }
 
 std::vector<std::string> Cluster::key_of_each_partition() const {

@@ -38,6 +38,9 @@ struct ClusterOptions {
   Duration restart_min = Duration::millis(50), restart_max = Duration::seconds(2);
 };
 ClusterOptions draw_cluster(Spec& spec);
+// Stretches Raft's and the clients' patience to what this world's latencies, disks and largest values
+// allow: a cluster that could not elect anybody even without faults says nothing.
+void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOptions& world);
 
 struct Violation {
   std::string kind;  // "raft", "apply", "convergence", "fatal", ...
@@ -75,6 +78,8 @@ class Cluster final : public FaultTarget {
   // --- judging ---
   const std::optional<Violation>& violation() const { return violation_; }
   void report(std::string kind, std::string text);
+  // Asked after every event: reports a world whose time stands still.
+  bool stuck();
   // A client of the judge's own, on a machine of its own that no fault touches.
   ClientDriver& judge();
   NodeHandle judge_handle() const;
@@ -127,6 +132,8 @@ class Cluster final : public FaultTarget {
   std::optional<Violation> violation_;
   size_t judge_ = 0;  // index of the last client
   uint64_t boots_ = 0;
+  TrueTime instant_;             // when time last moved
+  uint64_t instant_events_ = 0;  // events until then
 };
 
 }  // namespace kahuna::sim

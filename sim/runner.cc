@@ -65,6 +65,7 @@ class Run {
     whole_core_ = spec_.flag("heal-all", 50, 100);
     ASSIGN_OR_RETURN(faults_, draw_faults(spec_, options_.faults));
     world_options_ = draw_world(spec_, faults_, FaultLimits{});
+    fit_to_world(cluster_options_, state_.workload, world_options_);
     return {};
   }
 
@@ -96,7 +97,9 @@ class Run {
     cluster_->start();
     cluster_->run_clients();
     plan_->begin();
-    world_->run_until(world_->now() + time_);
+    TrueTime end = world_->now() + time_;
+    world_->run_until([&] { return cluster_->stuck(); }, end);
+    if (going()) world_->run_until(end);
     written_ = state_.history.counts().writes_done;
   }
 

@@ -23,7 +23,7 @@ class Liveness {
   std::optional<Violation> run() {
     cluster_.stop_clients();
     TrueTime end = world_.now() + workload_.workload.timeout + Duration::seconds(10);
-    bool quiet = world_.run_until([&] { return cluster_.open_operations() == 0; }, end);
+    bool quiet = world_.run_until([&] { return cluster_.stuck() || cluster_.open_operations() == 0; }, end);
     if (world_.stopped()) return std::nullopt;
     if (!quiet) return Violation{"client", "an operation outlived its deadline:\n" + oldest_open()};
     if (!perform(cluster_.key_of_each_partition(), true)) return stalled("write");
@@ -52,7 +52,7 @@ class Liveness {
     while (unfinished_ > 0) {
       TrueTime end = progress_ + kPatience;
       size_t before = unfinished_;
-      bool moved = world_.run_until([&] { return unfinished_ < before; }, end);
+      bool moved = world_.run_until([&] { return cluster_.stuck() || unfinished_ < before; }, end);
       if (world_.stopped()) return true;
       if (!moved) return false;
     }
@@ -91,7 +91,8 @@ class Liveness {
   }
 
   std::optional<Violation> converge() {
-    bool settled = world_.run_until([&] { return settled_now(); }, world_.now() + kPatience);
+    bool settled = world_.run_until([&] { return cluster_.stuck() || settled_now(); },
+                                    world_.now() + kPatience);
     if (world_.stopped()) return std::nullopt;
     if (!settled)
       return Violation{"convergence",

@@ -80,8 +80,12 @@ struct WorkloadState {
 
 class ClientDriver {
  public:
+  struct Patience {
+    Duration timeout, attempt_timeout;
+  };
   // `state` outlives the driver. Starts issuing when run() is called.
-  ClientDriver(Host& host, WorkloadState& state, std::vector<Address> endpoints, uint64_t number);
+  ClientDriver(Host& host, WorkloadState& state, std::vector<Address> endpoints, uint64_t number,
+               Patience patience);
   ~ClientDriver();
   ClientDriver(const ClientDriver&) = delete;
   ClientDriver& operator=(const ClientDriver&) = delete;

@@ -20,8 +20,9 @@ Reply reply_of(const client::WriteReply& from) {
 
 class ClientDriver::Impl {
  public:
-  Impl(Host& host, WorkloadState& state, std::vector<Address> endpoints, uint64_t number)
-      : host_(host), state_(state), endpoints_(std::move(endpoints)),
+  Impl(Host& host, WorkloadState& state, std::vector<Address> endpoints, uint64_t number,
+       Patience patience)
+      : host_(host), state_(state), endpoints_(std::move(endpoints)), patience_(patience),
         random_(host.random("workload", number)) {
     connect();
   }
@@ -64,8 +65,8 @@ class ClientDriver::Impl {
   void connect() {
     client::Options options;
     options.endpoints = endpoints_;
-    options.timeout = workload().timeout;
-    options.attempt_timeout = workload().attempt_timeout;
+    options.timeout = patience_.timeout;
+    options.attempt_timeout = patience_.attempt_timeout;
     client_number_ = state_.clients++;
     options.entity = client_number_;
     client_ = client::Client::create(host_, std::move(options));
@@ -309,6 +310,7 @@ class ClientDriver::Impl {
   Host& host_;
   WorkloadState& state_;
   const std::vector<Address> endpoints_;
+  const Patience patience_;
   RandomStream random_;
   std::unique_ptr<client::Client> client_;
   uint32_t client_number_ = 0;
@@ -319,8 +321,8 @@ class ClientDriver::Impl {
 };
 
 ClientDriver::ClientDriver(Host& host, WorkloadState& state, std::vector<Address> endpoints,
-                           uint64_t number)
-    : impl_(std::make_unique<Impl>(host, state, std::move(endpoints), number)) {}
+                           uint64_t number, Patience patience)
+    : impl_(std::make_unique<Impl>(host, state, std::move(endpoints), number, patience)) {}
 ClientDriver::~ClientDriver() = default;
 void ClientDriver::run() { impl_->run(); }
 void ClientDriver::stop() { impl_->stop(); }
