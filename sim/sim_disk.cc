@@ -138,7 +138,11 @@ Result<size_t> SimDisk::write(Inode& file, uint64_t offset, ByteView bytes) {
     }
     if (bytes.size() > 1 && happens(fault_random_, profile_.short_transfer)) {
       ++counters_.short_transfers;
-      bytes = bytes.first(fault_random_.between(1, bytes.size() - 1));
+      // Sectors are the device's unit: a write ends early between two of them, never inside one
+      // (what a crash then leaves of a sector is its old content or its new one, not a mixture).
+      uint64_t end = offset + fault_random_.between(1, bytes.size() - 1);
+      end -= end % kSectorBytes;
+      if (end > offset) bytes = bytes.first(end - offset);
     }
   }
   size_t first = offset / kPageBytes, last = (offset + bytes.size() - 1) / kPageBytes;
