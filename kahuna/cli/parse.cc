@@ -77,8 +77,8 @@ Result<ServerOptions> check_server(const RawServer& raw) {
     return fail(ErrorCode::kInvalid, "--founders does not list this node's own name '" +
                                          options.name + "'; add " + options.name + "=" + raw.listen);
   }
-  if (raw.partitions < 1 || raw.partitions > 10'000) {
-    return fail(ErrorCode::kInvalid, "--partitions must be 1..10000");
+  if (raw.partitions < 1 || raw.partitions > 4096) {
+    return fail(ErrorCode::kInvalid, "--partitions must be 1..4096");
   }
   options.partitions = raw.partitions;
   RETURN_IF_ERROR(one_of("--engine", raw.engine, {"rocks", "memory"}));
@@ -176,7 +176,7 @@ Result<> declare_server(CLI::App& app, RawServer& raw, const std::string& path) 
   settings.add("founders", raw.founders,
                "NAME=HOST:PORT,… of the nodes that found the cluster, the same on each; used once "
                "(none: this node alone)");
-  settings.add("partitions", raw.partitions, "user partitions of a cluster founded now, 1..10000");
+  settings.add("partitions", raw.partitions, "user partitions of a cluster founded now, 1..4096");
   settings.add("engine", raw.engine, "rocks | memory (images on disk, all state in memory)");
   settings.add("io", raw.io, "uring | epoll");
   settings.add("request-timeout-ms", raw.request_timeout_ms,

@@ -397,6 +397,11 @@ void Dispatcher::on_session_lost(Session& session, Session::State was, const Err
 
 void Dispatcher::on_response(Session& session, const wire::Response& response) {
   advance(response.watermark());
+  // A version heard of counts as much as the node's watermark: what we write next must lie above it.
+  advance(response.stamp());
+  if (response.items()) {
+    for (const wire::Item* item : *response.items()) advance(item->stamp());
+  }
   const bool learned = learn_route(response.route());
   Operation* operation = find(response.id());
   if (!operation) return;

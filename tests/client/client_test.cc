@@ -101,6 +101,17 @@ TEST_F(ClientTest, BirthAndWatermarkFollowWhatWasHeard) {
   EXPECT_EQ(client_->watermark(), Watermark(150));
 }
 
+TEST_F(ClientTest, TheVersionOfAValueCountsAsHeard) {
+  node(1).script = [](const Asked&) { return Told{.watermark = 3}; };
+  node(1).watermark = 1;
+  start_on_one();
+  get("a");  // stamp 5
+  world_.settle();
+  set("b");
+  world_.settle();
+  EXPECT_EQ(node(1).asked[1].operation.birth, Watermark(5));
+}
+
 TEST_F(ClientTest, SendsConditions) {
   start_on_one();
   node(1).script = [](const Asked&) {

@@ -1,0 +1,135 @@
+// The verbs against a running cluster: what they print and how they exit.
+#include <gtest/gtest.h>
+
+#include "kahuna/cli/json.h"
+#include "tests/cluster/cluster.h"
+
+namespace kahuna::testing {
+namespace {
+
+class Verbs : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    cluster_ = std::make_unique<Cluster>(3);
+    cluster_->start_all();
+    ASSERT_TRUE(cluster_->await_ready()) << cluster_->log(0);
+  }
+  static void TearDownTestSuite() { cluster_.reset(); }
+  static Ran run(std::vector<std::string> words, const std::string& input = "") {
+    return cluster_->run(std::move(words), input);
+  }
+  static std::unique_ptr<Cluster> cluster_;
+};
+std::unique_ptr<Cluster> Verbs::cluster_;
+
+TEST_F(Verbs, PutThenGetPrintsTheValueAlone) {
+  EXPECT_EQ(run({"put", "greeting", "aloha"}).status, 0);
+  const Ran got = run({"get", "greeting"});
+  EXPECT_EQ(got.status, 0);
+  EXPECT_EQ(got.out, "aloha\n");
+  EXPECT_EQ(got.err, "");
+}
+
+TEST_F(Verbs, EveryNodeAcceptsEveryRequest) {
+  for (size_t i = 0; i < 3; ++i) {
+    const std::string endpoint = to_string(cluster_->addresses()[i]);
+    const std::string key = "any-" + std::to_string(i);
+    EXPECT_EQ(run_kahuna({"put", key, "v", "--endpoints", endpoint}).status, 0);
+    for (const Address& address : cluster_->addresses()) {
+      EXPECT_EQ(run_kahuna({"get", key, "--endpoints", to_string(address)}).out, "v\n");
+    }
+  }
+}
+
+TEST_F(Verbs, GetOfNothingExitsWithOne) {
+  const Ran got = run({"get", "nothing"});
+  EXPECT_EQ(got.status, 1);
+  EXPECT_EQ(got.out, "");
+}
+
+TEST_F(Verbs, AValueMayComeFromStdinAndBeAnyBytes) {
+  const std::string value("a\0b\xff\n", 5);
+  EXPECT_EQ(run({"put", "bytes", "-"}, value).status, 0);
+  EXPECT_EQ(run({"get", "bytes"}).out, value + "\n");
+  const Result<cli::Json> json = cli::parse_json(run({"get", "bytes", "--json"}).out);
+  ASSERT_TRUE(json.has_value());
+  EXPECT_EQ((*json)["value_base64"].text, "YQBi/wo=");
+}
+
+TEST_F(Verbs, ConditionsDecide) {
+  EXPECT_EQ(run({"put", "c", "1", "--xx"}).status, 1);
+  EXPECT_EQ(run({"put", "c", "1", "--nx"}).status, 0);
+  const Ran refused = run({"put", "c", "2", "--nx"});
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_NE(refused.err.find("condition did not hold"), std::string::npos);
+  EXPECT_EQ(run({"put", "c", "2", "--if-value", "1"}).status, 0);
+  EXPECT_EQ(run({"put", "c", "3", "--if-value", "1"}).status, 1);
+  EXPECT_EQ(run({"put", "c", "3", "--if-revision", "1"}).status, 0);
+  EXPECT_EQ(run({"get", "c"}).out, "3\n");
+}
+
+TEST_F(Verbs, DeleteAndExists) {
+  run({"put", "d", "1"});
+  EXPECT_EQ(run({"exists", "d"}).out, "yes\n");
+  EXPECT_EQ(run({"delete", "d"}).status, 0);
+  EXPECT_EQ(run({"delete", "d"}).status, 1);
+  const Ran gone = run({"exists", "d"});
+  EXPECT_EQ(gone.status, 1);
+  EXPECT_EQ(gone.out, "no\n");
+}
+
+TEST_F(Verbs, ScanListsOneBucketInOrder) {
+  for (const char* key : {"s/b", "s/a", "s/c", "s/deeper/x", "sx"}) run({"put", key, "v"});
+  EXPECT_EQ(run({"scan", "s"}).out, "s/a\tv\ns/b\tv\ns/c\tv\n");
+  const Ran first = run({"scan", "s", "--limit", "2", "--json"});
+  const Result<cli::Json> page = cli::parse_json(first.out);
+  ASSERT_TRUE(page.has_value()) << first.out;
+  ASSERT_EQ((*page)["items"].items.size(), 2u);
+  const Ran rest = run({"scan", "s", "--cursor", (*page)["cursor"].text});
+  EXPECT_EQ(rest.out, "s/c\tv\n");
+  EXPECT_EQ(run({"scan", "empty"}).out, "");
+}
+
+TEST_F(Verbs, StatusNamesEveryNode) {
+  // One endpoint is enough: its greeting names the others.
+  const Ran ran = run_kahuna({"status", "--endpoints", to_string(cluster_->addresses()[0])});
+  EXPECT_EQ(ran.status, 0);
+  for (const char* name : {"n1", "n2", "n3"}) EXPECT_NE(ran.out.find(name), std::string::npos) << ran.out;
+}
+
+TEST_F(Verbs, BenchReportsPercentiles) {
+  const Ran ran = run({"bench", "--workload", "mixed", "--connections", "4", "--duration", "0.5",
+                       "--warmup", "0.1", "--keys", "100", "--json"});
+  EXPECT_EQ(ran.status, 0) << ran.err;
+  const Result<cli::Json> report = cli::parse_json(ran.out);
+  ASSERT_TRUE(report.has_value()) << ran.out;
+  EXPECT_GT(std::stod((*report)["ops_per_second"].text), 0);
+  EXPECT_GE(std::stod((*report)["latency_us"]["p99.99"].text),
+            std::stod((*report)["latency_us"]["p50"].text));
+}
+
+TEST_F(Verbs, OpenLoopKeepsItsSchedule) {
+  const Ran ran = run({"bench", "--workload", "get", "--connections", "8", "--duration", "1",
+                       "--warmup", "0.2", "--keys", "10", "--rate", "200", "--json"});
+  EXPECT_EQ(ran.status, 0) << ran.err;
+  const Result<cli::Json> report = cli::parse_json(ran.out);
+  ASSERT_TRUE(report.has_value()) << ran.out;
+  EXPECT_NEAR(std::stod((*report)["operations"].text), 200, 40);
+}
+
+TEST(VerbsAlone, NobodyThereExitsWithThreeAndSaysWhatToDo) {
+  const uint16_t port = free_ports(1)[0];
+  const Ran ran = run_kahuna({"put", "k", "v", "--timeout", "0.5", "--endpoints",
+                              "127.0.0.1:" + std::to_string(port)});
+  EXPECT_EQ(ran.status, 3);
+  EXPECT_NE(ran.err.find("kahuna local"), std::string::npos) << ran.err;
+}
+
+TEST(VerbsAlone, VersionPrintsOneLine) {
+  const Ran ran = run_kahuna({"version"});
+  EXPECT_EQ(ran.status, 0);
+  EXPECT_EQ(ran.out.rfind("kahuna ", 0), 0u);
+}
+
+}  // namespace
+}  // namespace kahuna::testing
