@@ -314,7 +314,10 @@ void Core::synced() {
   }
   statistics_.segments = used_.size();
   flight_.segment.reset();
-  if (flight_.drop > 0 || copy_due()) wake_maintenance();
+  const bool freed = flight_.drop > 0 || !replaced_.empty();
+  free_.insert(free_.end(), replaced_.begin(), replaced_.end());
+  replaced_.clear();
+  if (freed || copy_due()) wake_maintenance();
   run_waiters(synced_end_);
   if (closed_) return;
   if (!queue_.empty() || statistics_.no_space) schedule();

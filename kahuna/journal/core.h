@@ -54,8 +54,9 @@ class Core : public std::enable_shared_from_this<Core> {
 
   // --- start (core_start.cc) ---
   Result<> settle_directory(Suspend suspend, const Recovery& found);
-  Result<SegmentPtr> first_segment(Suspend suspend, Recovery& found);
+  Result<> begin_segment(Suspend suspend, Recovery& found);
   Result<> write_seal(Suspend suspend, Recovery& found);
+  void go_on(Recovery& found);
   uint32_t unit() const { return options_.direct ? kPageBytes : kSectorBytes; }
   SegmentHeader new_header(uint32_t file);
 
@@ -82,6 +83,7 @@ class Core : public std::enable_shared_from_this<Core> {
   void maintain(Suspend suspend);
   bool maintenance_step(Suspend suspend);
   Result<bool> prepare_spare(Suspend suspend);
+  Result<> remove_free(Suspend suspend);
   bool copy_due() const;
   bool copy_forward(Suspend suspend);
   bool front_has_entries_to_copy() const;
@@ -113,6 +115,7 @@ class Core : public std::enable_shared_from_this<Core> {
   std::deque<SegmentPtr> used_;       // ascending life; back() is being written
   std::deque<SegmentPtr> spares_;     // ready, ascending life
   std::deque<SegmentPtr> free_;       // to be recycled or removed
+  std::vector<SegmentPtr> replaced_;  // by the seal; free once a batch after it is synced
   uint32_t next_life_ = 1, next_file_ = 1;
 
   Callback<void()> wake_;             // of the parked maintenance fiber

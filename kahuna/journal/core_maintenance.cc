@@ -42,28 +42,32 @@ bool Core::maintenance_step(Suspend suspend) {
     }
     if (*prepared) return true;
   }
-  if (free_.size() > kFreeKept) {
-    std::string name = segment_name(free_.back()->header.id.file);
-    free_.pop_back();
-    auto removed = kahuna::remove(suspend, *host_.disk, place_.path(name));
+  if (free_.size() > kFreeKept || (!free_.empty() && free_.front()->inherited)) {
+    auto removed = remove_free(suspend);
     if (!removed && !closed_) fail_for_good(std::move(removed.error()));
     return true;
   }
   return copy_due() && copy_forward(suspend);
 }
 
+Result<> Core::remove_free(Suspend suspend) {
+  std::string name = segment_name(free_.front()->header.id.file);
+  free_.pop_front();
+  return kahuna::remove(suspend, *host_.disk, place_.path(name));
+}
+
 // True: something was done. False: the disk is full.
 Result<bool> Core::prepare_spare(Suspend suspend) {
   SegmentPtr segment;
+  if (!free_.empty() &&
+      (free_.front()->inherited || free_.front()->header.bytes != options_.segment_bytes)) {
+    RETURN_IF_ERROR(remove_free(suspend));
+    return true;
+  }
   if (!free_.empty()) {
     segment = std::move(free_.front());
     free_.pop_front();
     const uint32_t file = segment->header.id.file;
-    if (segment->header.bytes != options_.segment_bytes) {
-      segment.reset();
-      RETURN_IF_ERROR(kahuna::remove(suspend, *host_.disk, place_.path(segment_name(file))));
-      return true;
-    }
     SOMETIMES(journal_recycles);
     RETURN_IF_ERROR(begin_life(suspend, segment, new_header(file)));
     ++statistics_.recycled;

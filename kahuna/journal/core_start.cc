@@ -22,19 +22,23 @@ Result<> Core::start(Suspend suspend, Fibers& fibers) {
   ASSIGN_OR_RETURN(Recovery found, recover(suspend, place_, options_.distrust_tears));
   RETURN_IF_ERROR(settle_directory(suspend, found));
   journal_ = found.journal != 0 ? found.journal : host_.random("journal").next() | 1;
-  next_batch_ = found.next_batch;
   next_life_ = found.next_life;
   next_file_ = found.next_file;
-  // What was read may sit in a cache that a killed process left behind: make it durable before
-  // anybody acts on it.
-  if (!found.used.empty()) RETURN_IF_ERROR(sync_segment(suspend, found.used.back()));
-  found.replay.fill(index_);
-  recovered_ = found.replay.groups();
+  // What was read may sit in a cache that a killed process left behind.
+  if (found.last) RETURN_IF_ERROR(sync_segment(suspend, found.last));
   used_.assign(found.used.begin(), found.used.end());
-  bool go_on = found.clean && used_.back()->header.unit == unit();
-  if (!go_on) RETURN_IF_ERROR(write_seal(suspend, found));
-  free_.assign(found.free.begin(), found.free.end());
-  free_.insert(free_.end(), found.retired.begin(), found.retired.end());
+  auto begun = begin_segment(suspend, found);
+  if (begun) {
+    RETURN_IF_ERROR(write_seal(suspend, found));
+  } else if (begun.error().code == ErrorCode::kNoSpace && found.may_go_on &&
+           found.last->header.unit == unit()) {
+    go_on(found);
+  } else {
+    return fail(std::move(begun.error()));
+  }
+  recovered_ = found.replay.groups();
+  found.replay.fill(index_);
+  free_.insert(free_.end(), found.free.begin(), found.free.end());
   statistics_.segments = used_.size();
   fibers.spawn("journal", [self = shared_from_this()](Suspend s) { self->maintain(s); });
   return {};
@@ -49,37 +53,39 @@ Result<> Core::settle_directory(Suspend suspend, const Recovery& found) {
   return kahuna::sync_dir(suspend, *host_.disk, options_.dir);
 }
 
-// A segment in a new life: one that is free, or a new one.
-Result<SegmentPtr> Core::first_segment(Suspend suspend, Recovery& found) {
-  for (size_t i = 0; i < found.free.size(); ++i) {
-    SegmentPtr segment = found.free[i];
-    if (segment->header.bytes != options_.segment_bytes) continue;
-    RETURN_IF_ERROR(begin_life(suspend, segment, new_header(segment->header.id.file)));
-    found.free.erase(found.free.begin() + static_cast<ptrdiff_t>(i));
-    return segment;
+// Begins a new segment; with a full disk, in the place of files that nothing needs.
+Result<> Core::begin_segment(Suspend suspend, Recovery& found) {
+  const SegmentHeader header = new_header(next_file_++);
+  CHECK_EQ(header.id.life, found.next_life);
+  while (true) {
+    auto created = create_segment(suspend, place_, header);
+    if (created) {
+      used_.push_back(std::move(*created));
+      return {};
+    }
+    if (created.error().code != ErrorCode::kNoSpace || found.free.empty())
+      return fail(std::move(created.error()));
+    std::string name = segment_name(found.free.back()->header.id.file);
+    found.free.pop_back();
+    RETURN_IF_ERROR(kahuna::remove(suspend, *host_.disk, place_.path(name)));
   }
-  return create_segment(suspend, place_, new_header(next_file_++));
 }
 
-// Opens a segment whose first batch settles how the log ended, so that what is left of a torn batch
-// can never be taken for part of it (format.md, "Seals").
+// The segment begun opens with a batch that settles how the log ended (format.md, "Seals").
 Result<> Core::write_seal(Suspend suspend, Recovery& found) {
-  const bool first_ever = found.used.empty() && found.retired.empty();
-  ASSIGN_OR_RETURN(SegmentPtr segment, first_segment(suspend, found));
-  CHECK_EQ(segment->life(), found.next_life);
-  used_.push_back(segment);
-  if (first_ever) return {};
+  if (!found.needs_seal) return {};
   SOMETIMES(journal_seals);
+  SegmentPtr segment = used_.back();
   BatchLinks links;
-  links.synced = next_batch_ - 1;
+  links.synced = found.seal_batch - 1;
   links.oldest_life = found.oldest_life != 0 ? found.oldest_life : segment->life();
-  links.oldest_batch = found.oldest_life != 0 ? found.oldest_batch : next_batch_;
+  links.oldest_batch = found.oldest_life != 0 ? found.oldest_batch : found.seal_batch;
   builder_.plan(found.seal_records, segment->header.unit);
   if (!segment->fits(builder_.body_bytes(), builder_.header_bytes()))
-    return fail(ErrorCode::kInvalid, "journal: segment_bytes is too small to describe what the "
-                                     "last batch held; use the earlier, larger value");
-  builder_.encode(found.seal_records, *segment, next_batch_, links, true);
-  ++next_batch_;
+    return fail(ErrorCode::kInvalid, "journal: segment_bytes is too small for the last batch found; "
+                                     "use the earlier, larger value");
+  builder_.encode(found.seal_records, *segment, found.seal_batch, links, true);
+  next_batch_ = found.seal_batch + 1;
   RETURN_IF_ERROR(write_part(suspend, segment, builder_.body_offset(), builder_.body(),
                              builder_.body_bytes()));
   RETURN_IF_ERROR(write_part(suspend, segment, builder_.header_offset(), builder_.header(),
@@ -87,7 +93,24 @@ Result<> Core::write_seal(Suspend suspend, Recovery& found) {
   RETURN_IF_ERROR(sync_segment(suspend, segment));
   ++statistics_.batches;
   ++statistics_.syncs;
+  // While the seal is the last batch, what it replaces stays.
+  if (found.last->first_batch == 0) replaced_.push_back(found.last);
   return {};
+}
+
+// For want of a new segment: appends behind the last batch, in its own segment.
+void Core::go_on(Recovery& found) {
+  SOMETIMES(journal_goes_on);
+  Segment& last = *found.last;
+  last.body_next = found.body_next;
+  last.header_low = found.header_low;
+  if (last.first_batch == 0) {
+    last.first_batch = found.seal_batch;
+    used_.push_back(found.last);
+  }
+  next_batch_ = found.seal_batch + 1;
+  replaced_ = found.superseded;
+  found.replay.move_life(found.next_life, last.life());
 }
 
 namespace {

@@ -1,8 +1,8 @@
 #include "kahuna/journal/recovery.h"
 
 #include <algorithm>
-#include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -18,19 +18,18 @@ struct Survey {
   SegmentPtr segment;
   uint64_t batch_min = 0, batch_max = 0;
   bool only_seals = false;
+  std::optional<BatchLinks> links;
 };
 
-std::string groups_text(const HeaderItems& items) {
-  std::set<uint64_t> groups;
-  for (const RangeItem& range : items.ranges) groups.insert(range.group);
-  for (const StateItem& state : items.states) groups.insert(state.group);
-  std::string text;
-  for (uint64_t group : groups) {
-    if (text.size() > 100) return text + " …";
-    text += (text.empty() ? "" : ",") + std::to_string(group);
-  }
-  return text.empty() ? "none" : text;
-}
+// The newest good batch so far. It is applied when a later one shows that it was synced; the last of
+// all moves into the seal.
+struct Held {
+  SegmentPtr segment;
+  uint64_t number = 0;
+  uint64_t body_bytes = 0, header_bytes = 0;
+  bool whole = false;  // header and body
+  std::vector<std::byte> records;
+};
 
 class Recoverer {
  public:
@@ -43,8 +42,7 @@ class Recoverer {
     RETURN_IF_ERROR(drop_torn_seals());
     RETURN_IF_ERROR(choose_start());
     RETURN_IF_ERROR(walk());
-    out_.seal_records = out_.replay.faulty_records(faulty_);
-    out_.replay.apply_body(out_.seal_records, out_.next_life);
+    plan_seal();
     RETURN_IF_ERROR(out_.replay.check());
     return std::move(out_);
   }
@@ -55,8 +53,10 @@ class Recoverer {
   Result<> drop_torn_seals();
   Result<> choose_start();
   Result<> walk();
-  Result<bool> walk_segment(size_t at, uint64_t cut);
-  Result<> judge_last(const Survey& survey, const Judgement& last, const SegmentImage& image);
+  Result<> walk_segment(const Survey& survey, uint64_t cut);
+  Result<> judge_last(const Segment& segment, const Judgement& last);
+  void apply_held();
+  void plan_seal();
   Result<SegmentImage> image_of(const SegmentPtr& segment);
   std::string place_text(const Segment& segment, uint64_t offset) const {
     return "segment " + segment_name(segment.header.id.file) + " offset " + std::to_string(offset);
@@ -68,10 +68,10 @@ class Recoverer {
   std::shared_ptr<PageBuffer> buffer_ = std::make_shared<PageBuffer>();
   std::vector<SegmentPtr> segments_;  // ascending life
   std::vector<Survey> chain_;         // those with batches in them, ascending life
-  std::optional<BatchLinks> links_;   // those that begin the log latest
-  std::set<std::pair<uint32_t, uint64_t>> foreign_;       // misdirected: (life, batch)
-  bool last_whole_ = false;  // the last batch applied had both body and header
-  HeaderItems faulty_;       // of the last batch, when its body is lost
+  std::set<std::pair<uint32_t, uint64_t>> foreign_;  // misdirected: (life, batch)
+  uint64_t next_ = 1;               // the batch that comes next
+  std::optional<Held> held_;
+  std::optional<HeaderItems> faulty_;  // of the last batch, when its body is lost
   Recovery out_;
 };
 
@@ -122,14 +122,14 @@ Result<> Recoverer::survey() {
       out_.free.push_back(segment);
       continue;
     }
-    chain_.push_back({segment, image.batch_min(), image.batch_max(), image.only_seals()});
-    // The start only moves forward, so the farthest is the newest.
-    if (image.links() && (!links_ || image.links()->oldest_batch >= links_->oldest_batch))
-      links_ = image.links();
+    chain_.push_back(
+        {segment, image.batch_min(), image.batch_max(), image.only_seals(), image.links()});
   }
   return {};
 }
 
+// What a seal replaces is kept until a batch follows it, so a seal that is last and not whole can be
+// passed over, whatever happened to it.
 Result<> Recoverer::drop_torn_seals() {
   while (!chain_.empty()) {
     const Survey& last = chain_.back();
@@ -145,70 +145,66 @@ Result<> Recoverer::drop_torn_seals() {
 
 Result<> Recoverer::choose_start() {
   if (chain_.empty()) return {};
-  if (!links_) {
-    // No batch tells its links: then only the very first can have been attempted.
-    for (const Survey& survey : chain_)
-      if (survey.batch_max != 1 || chain_.size() != 1)
-        return fail(ErrorCode::kDamaged, "journal: no batch of segment " +
-                                             segment_name(survey.segment->header.id.file) +
-                                             " is whole; nothing was changed");
-    out_.oldest_batch = 1;
-    out_.oldest_life = chain_[0].segment->life();
-  } else {
-    out_.oldest_batch = links_->oldest_batch;
-    out_.oldest_life = links_->oldest_life;
-  }
+  std::optional<BatchLinks> links;
+  // The start only moves forward, so the farthest is the newest.
+  for (const Survey& survey : chain_)
+    if (survey.links && (!links || survey.links->oldest_batch >= links->oldest_batch))
+      links = survey.links;
+  // When no batch tells, only the very first can have been attempted.
+  if (!links && (chain_.size() != 1 || chain_[0].batch_max != 1))
+    return fail(ErrorCode::kDamaged, "journal: no batch of segment " +
+                                         segment_name(chain_[0].segment->header.id.file) +
+                                         " is whole; nothing was changed");
+  if (!links) links = BatchLinks{0, 1, chain_[0].segment->life()};
+  next_ = links->oldest_batch;
   size_t skip = 0;
-  while (skip < chain_.size() && chain_[skip].segment->life() < out_.oldest_life)
+  while (skip < chain_.size() && chain_[skip].segment->life() < links->oldest_life)
     out_.free.push_back(chain_[skip++].segment);
   chain_.erase(chain_.begin(), chain_.begin() + static_cast<ptrdiff_t>(skip));
-  if (chain_.empty() || chain_[0].segment->life() != out_.oldest_life)
+  if (chain_.empty() || chain_[0].segment->life() != links->oldest_life)
     return fail(ErrorCode::kDamaged, "journal: the segment of life " +
-                                         std::to_string(out_.oldest_life) +
+                                         std::to_string(links->oldest_life) +
                                          ", where its log begins, is missing");
   return {};
 }
 
 Result<> Recoverer::walk() {
-  out_.next_batch = out_.oldest_batch;
   for (size_t at = 0; at < chain_.size(); ++at) {
+    // A later segment takes over where its first batch says, whatever is left here beyond that.
     uint64_t cut = UINT64_MAX;
     for (size_t later = at + 1; later < chain_.size(); ++later)
       cut = std::min(cut, chain_[later].batch_min);
-    if (cut < out_.next_batch)
+    if (cut < next_)
       return fail(ErrorCode::kDamaged, "journal: batch numbers overlap at segment " +
                                            segment_name(chain_[at].segment->header.id.file));
-    ASSIGN_OR_RETURN(bool used, walk_segment(at, cut));
-    (used ? out_.used : out_.retired).push_back(chain_[at].segment);
+    RETURN_IF_ERROR(walk_segment(chain_[at], cut));
   }
-  if (out_.used.empty()) {
-    out_.oldest_life = 0;
-  } else {
-    out_.oldest_life = out_.used[0]->life();
-    CHECK_EQ(out_.oldest_batch, out_.used[0]->first_batch);
-  }
-  std::sort(out_.free.begin(), out_.free.end(),
-            [](const SegmentPtr& a, const SegmentPtr& b) { return a->life() < b->life(); });
   return {};
 }
 
-// Applies the batches of one segment, up to `cut`, where a later one takes over. True: it holds some.
-Result<bool> Recoverer::walk_segment(size_t at, uint64_t cut) {
-  const Survey& survey = chain_[at];
+void Recoverer::apply_held() {
+  if (!held_) return;
+  out_.replay.apply_body(held_->records, held_->segment->life());
+  held_.reset();
+}
+
+// Goes through the batches of one segment, up to `cut`, where a later one takes over.
+Result<> Recoverer::walk_segment(const Survey& survey, uint64_t cut) {
   Segment& segment = *survey.segment;
   ASSIGN_OR_RETURN(SegmentImage image, image_of(survey.segment));
   segment.reset_positions();
-  while (out_.next_batch != cut) {
-    const uint64_t number = out_.next_batch;
-    Judgement batch = image.judge(number, segment.body_next, segment.header_low);
-    const bool later = cut != UINT64_MAX || survey.batch_max > number;
-    std::string where = place_text(segment, segment.body_next) + " batch " + std::to_string(number);
+  while (next_ != cut) {
+    Judgement batch = image.judge(next_, segment.body_next, segment.header_low);
+    const bool later = cut != UINT64_MAX || survey.batch_max > next_;
+    std::string where = place_text(segment, segment.body_next) + " batch " + std::to_string(next_);
     if (batch.body_good) {
-      if (MUTANT(replay_skips_last) && !later) break;
       if (!batch.header_good) SOMETIMES(journal_header_lost);
-      out_.replay.apply_body(batch.body, segment.life());
+      apply_held();
+      held_ = Held{survey.segment,     next_,           batch.body_bytes,
+                   batch.header_bytes, batch.header_good, std::move(batch.body)};
     } else if (later && batch.header_good) {
       SOMETIMES(journal_body_lost_inside);
+      apply_held();
       out_.replay.apply_damaged(batch.items, segment.life(), where);
     } else if (later) {
       return fail(ErrorCode::kDamaged,
@@ -216,28 +212,20 @@ Result<bool> Recoverer::walk_segment(size_t at, uint64_t cut) {
                       " has lost both body and header; nothing was changed; remove this replica's "
                       "data and let it rejoin");
     } else {
-      RETURN_IF_ERROR(judge_last(survey, batch, image));
-      break;
+      return judge_last(segment, batch);
     }
-    if (segment.first_batch == 0) segment.first_batch = number;
+    if (segment.first_batch == 0) segment.first_batch = next_;
     segment.body_next += batch.body_bytes;
     segment.header_low -= batch.header_bytes;
-    last_whole_ = batch.body_good && batch.header_good;
-    ++out_.next_batch;
+    ++next_;
   }
-  if (cut == UINT64_MAX)
-    out_.clean = segment.first_batch != 0 && last_whole_ && survey.batch_max < out_.next_batch;
-  return segment.first_batch != 0;
+  return {};
 }
 
 // Nothing later than `last` exists and its body is not whole: is it the end, a tear, or a loss?
-Result<> Recoverer::judge_last(const Survey& survey, const Judgement& last,
-                               const SegmentImage& image) {
-  const Segment& segment = *survey.segment;
-  const uint64_t number = out_.next_batch;
-  (void)image;
+Result<> Recoverer::judge_last(const Segment& segment, const Judgement& last) {
   if (segment.room() < 2 * kSectorBytes) return {};
-  const bool misdirected = foreign_.contains({segment.life(), number});
+  const bool misdirected = foreign_.contains({segment.life(), next_});
   if (last.header_good) {
     bool torn = last.unwritten && !misdirected && !distrust_tears_;
     if (torn || MUTANT(faulty_tail_truncated)) {
@@ -254,9 +242,46 @@ Result<> Recoverer::judge_last(const Survey& survey, const Judgement& last,
   }
   return fail(ErrorCode::kDamaged,
               "journal: " + place_text(segment, segment.body_next) + " batch " +
-                  std::to_string(number) + " (groups " + groups_text(last.items) +
-                  ") has lost both body and header, and was perhaps acknowledged; nothing was "
+                  std::to_string(next_) +
+                  " has lost both body and header, and was perhaps acknowledged; nothing was "
                   "changed; remove this replica's data and let it rejoin");
+}
+
+// Decides what the seal says, and applies it.
+void Recoverer::plan_seal() {
+  if (!chain_.empty()) {
+    out_.needs_seal = true;
+    out_.last = chain_.back().segment;
+    const bool attempted = chain_.back().batch_max >= next_;
+    if (attempted || !held_) {
+      // A batch was begun after the newest good one, which was therefore synced.
+      apply_held();
+      out_.seal_batch = next_;
+      if (faulty_) out_.seal_records = out_.replay.faulty_records(*faulty_);
+    } else {
+      Segment& segment = *held_->segment;
+      out_.may_go_on = held_->whole && held_->segment == out_.last;
+      out_.body_next = segment.body_next;
+      out_.header_low = segment.header_low;
+      segment.body_next -= held_->body_bytes;
+      segment.header_low += held_->header_bytes;
+      if (segment.first_batch == held_->number) segment.first_batch = 0;
+      out_.seal_batch = held_->number;
+      if (!MUTANT(replay_skips_last)) out_.seal_records = std::move(held_->records);
+      held_.reset();
+    }
+    out_.replay.apply_body(out_.seal_records, out_.next_life);
+  }
+  for (const Survey& survey : chain_) {
+    if (survey.segment->first_batch != 0)
+      out_.used.push_back(survey.segment);
+    else if (survey.segment != out_.last)
+      out_.superseded.push_back(survey.segment);
+  }
+  if (!out_.used.empty()) {
+    out_.oldest_life = out_.used[0]->life();
+    out_.oldest_batch = out_.used[0]->first_batch;
+  }
 }
 
 }  // namespace

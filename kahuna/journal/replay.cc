@@ -155,6 +155,14 @@ std::map<PartitionId, RecoveredGroup> Replay::groups() const {
   return out;
 }
 
+void Replay::move_life(uint32_t from, uint32_t to) {
+  for (auto& [id, group] : groups_) {
+    if (group.state_life == from) group.state_life = to;
+    for (auto& [index, slot] : group.log)
+      if (slot.life == from) slot.life = to;
+  }
+}
+
 void Replay::fill(LiveIndex& index) const {
   for (const auto& [id, from] : groups_) {
     GroupIndex& to = index.group(id);

@@ -32,6 +32,8 @@ class Replay {
   std::map<PartitionId, RecoveredGroup> groups() const;
   // Fills an empty index with both views as recovered.
   void fill(LiveIndex& index) const;
+  // What was applied as lying in life `from` lies in `to`.
+  void move_life(uint32_t from, uint32_t to);
   uint64_t records() const { return records_; }
 
  private:

@@ -162,6 +162,7 @@ Result<> begin_life(Suspend suspend, SegmentPtr segment, const SegmentHeader& he
 Result<SegmentPtr> open_segment(Suspend suspend, const SegmentPlace& place,
                                 const std::string& name) {
   auto segment = std::make_shared<Segment>();
+  segment->inherited = true;
   OpenOptions how;
   how.write = true;
   how.direct = place.direct;

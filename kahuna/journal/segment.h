@@ -40,6 +40,9 @@ struct Segment {
   uint64_t body_next = kBodyZone;
   uint64_t header_low = 0;
   uint64_t first_batch = 0;  // 0 = none yet
+  // Made by an earlier process. A sync of it may have failed unseen, after which the kernel may
+  // report good syncs that make nothing durable: such a file is read, never written again.
+  bool inherited = false;
 
   uint32_t life() const { return header.id.life; }
   // Whether a body and a header of these sizes fit without sharing a page.

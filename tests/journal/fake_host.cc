@@ -24,12 +24,14 @@ void FakeDisk::crash(RandomStream& random) {
       inode->durable.resize(inode->current.size());
     for (size_t sector : inode->dirty) {
       size_t at = sector * kSector;
-      if (at >= inode->durable.size() || at >= inode->current.size() || random.chance(1, 2))
+      if (at >= inode->durable.size() || at >= inode->current.size() || inode->poisoned ||
+          random.chance(1, 2))
         continue;
       size_t n = std::min({kSector, inode->durable.size() - at, inode->current.size() - at});
       std::memcpy(inode->durable.data() + at, inode->current.data() + at, n);
     }
     inode->dirty.clear();
+    inode->poisoned = false;
     inode->current = inode->durable;
   }
 }
@@ -144,14 +146,17 @@ class FakeFile : public File {
     auto dirty = std::make_shared<std::set<size_t>>(inode_->dirty);
     machine_.start([this, alive = alive_, dirty, done = std::move(done)]() mutable {
       if (!*alive) return;
+      if (inode_->poisoned) dirty->clear();
       if (counts_down(machine_.disk_.syncs_until_error)) {
+        inode_->poisoned = true;
         machine_.post([alive, done = std::move(done)]() mutable {
           if (*alive) done(fail(ErrorCode::kIo, "sync failed"));
         });
         return;
       }
       Inode& inode = *inode_;
-      if (inode.durable.size() < inode.current.size()) inode.durable.resize(inode.current.size());
+      if (inode.durable.size() < inode.current.size() && !inode.poisoned)
+        inode.durable.resize(inode.current.size());
       for (size_t sector : *dirty) {
         size_t at = sector * kSector;
         if (at >= inode.current.size()) continue;

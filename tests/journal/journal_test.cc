@@ -322,7 +322,61 @@ TEST(Journal, SegmentSizeMayChange) {
   }
 }
 
+TEST(Journal, RestartsWithoutWritesDoNotAccumulateFiles) {
+  Harness h(19);
+  open_ready(h);
+  add_and_settle(h, 1, 3);
+  for (int i = 0; i < 12; ++i) {
+    i % 2 ? h.crash() : h.kill();
+    ASSERT_EQ(h.open(), "");
+    h.machine->settle();
+    EXPECT_LE(h.disk.names().size(), 4u);
+  }
+  add_and_settle(h, 1);
+  h.machine->settle();
+  EXPECT_LE(h.disk.names().size(), 3u);
+}
+
+// After a failed sync the kernel may report good ones that mean nothing; a new process cannot know.
+TEST(Journal, RestartAfterAFailedSyncTrustsNoFileOfTheOldProcess) {
+  for (bool settle_first : {false, true}) {
+    Harness h(30);
+    open_ready(h);
+    if (settle_first) add_and_settle(h, 1, 3);
+    h.disk.syncs_until_error = 0;
+    add_and_settle(h, 1, 3);
+    ASSERT_TRUE(h.fatal);
+    h.kill();  // the page cache still shows what was written
+    ASSERT_EQ(h.open(), "");
+    EXPECT_EQ(h.live[1].log.size(), settle_first ? 6u : 3u);
+    h.acked = h.live;  // the replica may now vouch for it
+    add_and_settle(h, 1, 2);
+    h.crash();
+    ASSERT_EQ(h.open(), "");
+    EXPECT_EQ(h.live[1].log.size(), settle_first ? 8u : 5u);
+  }
+}
+
 // --- damage ---
+
+TEST(JournalDamage, ARottenSealIsPassedOverForWhatItReplaced) {
+  for (bool header : {false, true}) {
+    Harness h(31);
+    open_ready(h);
+    add_and_settle(h, 1, 3);
+    for (int i = 0; i < 2; ++i) {
+      h.kill();
+      ASSERT_EQ(h.open(), "");
+      h.machine->settle();
+    }
+    h.kill();
+    Newest seal = newest_batch(h.disk);
+    rot(h.disk, seal.file, seal.body[0] + 60);
+    if (header) rot(h.disk, seal.file, seal.header[0] + 60);
+    ASSERT_EQ(h.open(), "");
+    EXPECT_EQ(h.live[1].log.size(), 3u);
+  }
+}
 
 TEST(JournalDamage, RottenLastBodyIsReportedAsFaultyUntilReplaced) {
   Harness h(20);

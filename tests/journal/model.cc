@@ -183,7 +183,8 @@ void Harness::append(uint64_t id, uint64_t first, size_t count, size_t bytes, bo
     entry.index = Index(first + i);
     entry.term = persist.hard_state.term;
     entry.kind = random.chance(1, 5) ? raft::EntryKind::kNoop : raft::EntryKind::kCommand;
-    std::string text(random.below(bytes + 1), static_cast<char>('a' + random.below(26)));
+    size_t length = random.below(bytes + 1);
+    std::string text(length, static_cast<char>('a' + random.below(26)));
     if (!text.empty()) text[0] = static_cast<char>(random.next());
     entry.payload = Payload(text);
     persist.entries.push_back(entry);
@@ -224,7 +225,7 @@ std::string Harness::execute(const Command& c) {
   uint64_t id = 1 + c.a % 5;
   ModelGroup& group = live[id];
   uint64_t last = group.log.empty() ? group.released : group.log.rbegin()->first;
-  switch (c.kind % 16) {
+  switch (c.kind % 17) {
     case 0: case 1: case 2: case 3: case 4:
       append(id, std::max<uint64_t>(last + 1, 2), 1 + c.b % 4, 40 << (c.b % 6), false);
       break;
@@ -272,11 +273,28 @@ std::string Harness::execute(const Command& c) {
       } else {
         crash();
       }
-      if (std::string error = open(); !error.empty()) return error;
+      if (std::string error = reopen(); !error.empty()) return error;
+      break;
+    case 16:
+      if (disk.syncs_until_error < 0) disk.syncs_until_error = static_cast<int>(c.b % 9);
       break;
   }
-  if (fatal) return "fatal: " + fatal->text;
+  if (fatal) {
+    if (disk.syncs_until_error >= 0) return "fatal: " + fatal->text;
+    c.a % 3 == 0 ? crash() : kill();
+    return reopen();
+  }
   return failure;
+}
+
+// Opens, again if a sync fails meanwhile.
+std::string Harness::reopen() {
+  std::string error = open();
+  while (open_error && open_error->code == ErrorCode::kIo) {
+    random.chance(1, 3) ? crash() : kill();
+    error = open();
+  }
+  return error;
 }
 
 std::string Harness::run(const std::vector<Command>& commands) {
@@ -286,13 +304,13 @@ std::string Harness::run(const std::vector<Command>& commands) {
     if (std::string error = execute(commands[i]); !error.empty())
       return "command " + std::to_string(i) + ": " + error;
   crash();
-  return open();
+  return reopen();
 }
 
 std::vector<Command> random_commands(RandomStream random, size_t count) {
   std::vector<Command> out(count);
   for (Command& command : out)
-    command = {static_cast<uint8_t>(random.below(16)), static_cast<uint32_t>(random.below(1000)),
+    command = {static_cast<uint8_t>(random.below(17)), static_cast<uint32_t>(random.below(1000)),
                static_cast<uint32_t>(random.below(100000))};
   return out;
 }

@@ -47,6 +47,7 @@ class Harness {
 
   // --- pieces, also used by direct tests ---
   std::string open();  // also checks what was recovered against the model
+  std::string reopen();
   bool open_partly(size_t steps);
   void append(uint64_t group, uint64_t first, size_t count, size_t bytes, bool bump_term);
   void vote(uint64_t group);

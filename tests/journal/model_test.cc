@@ -50,7 +50,7 @@ TEST(JournalModel, ManySeedsOfAppendsAndCrashes) {
 RC_GTEST_PROP(JournalModel, RecoversAPrefixOfWhatWasAppended, ()) {
   auto seed = *rc::gen::arbitrary<uint64_t>();
   auto raw = *rc::gen::container<std::vector<std::tuple<uint8_t, uint32_t, uint32_t>>>(
-      rc::gen::tuple(rc::gen::inRange<uint8_t>(0, 16), rc::gen::inRange<uint32_t>(0, 1000),
+      rc::gen::tuple(rc::gen::inRange<uint8_t>(0, 17), rc::gen::inRange<uint32_t>(0, 1000),
                      rc::gen::inRange<uint32_t>(0, 100000)));
   std::vector<Command> commands;
   for (auto [kind, a, b] : raw) commands.push_back({kind, a, b});
