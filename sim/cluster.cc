@@ -19,7 +19,7 @@ ClusterOptions draw_cluster(Spec& spec) {
   ClusterOptions o;
   o.nodes = spec.pick("nodes", {{3, 65}, {5, 22}, {1, 5}, {2, 3}, {4, 3}, {7, 2}});
   o.groups = spec.pick("groups", {{1, 30}, {2, 20}, {3, 25}, {8, 20}, {32, 5}});
-  o.engine = spec.choice("engine", {{"memory", 100}, {"rocks", 0}}) == "rocks" ? EngineKind::kRocks
+  o.engine = spec.choice("engine", {{"memory", 80}, {"rocks", 20}}) == "rocks" ? EngineKind::kRocks
                                                                               : EngineKind::kMemory;
   uint64_t pace = spec.pick("raft-pace-percent", {{100, 60}, {30, 20}, {15, 10}, {200, 10}});
   auto paced = [&](Duration d) { return d * static_cast<int64_t>(pace) / 100; };
@@ -83,7 +83,8 @@ class Cluster::Watcher final : public node::Observer {
 };
 
 Cluster::Cluster(World& world, ClusterOptions options, WorkloadState& workload)
-    : world_(world), options_(options), workload_(workload), random_(world.random("cluster")) {
+    : world_(world), options_(options), workload_(workload), random_(world.random("cluster")),
+      descriptors_(partition::founding_descriptors(options.groups)) {
   slots_.resize(options_.nodes);
   for (size_t i = 0; i < slots_.size(); ++i) {
     slots_[i].name = fmt::format("n{}", i + 1);
@@ -125,8 +126,12 @@ node::Options Cluster::node_options(size_t node) {
   o.flush_bytes = options_.flush_bytes;
   o.flush_interval = options_.flush_interval;
   if (options_.engine == EngineKind::kRocks) {
-    o.open_engine = [](Suspend s, Host& host, Fibers& fibers) {
-      return engine::open_rocks_engine(s, host, fibers, {});
+    engine::RocksOptions rocks;
+    rocks.simulated = slots_[node].files.get();
+    rocks.block_cache_bytes = size_t{1} << 20;
+    rocks.write_buffer_bytes = std::max<size_t>(options_.flush_bytes * 4, 256 * 1024);
+    o.open_engine = [rocks](Suspend s, Host& host, Fibers& fibers) {
+      return engine::open_rocks_engine(s, host, fibers, rocks);
     };
   } else {
     o.open_engine = [](Suspend s, Host& host, Fibers& fibers) {
@@ -159,6 +164,7 @@ void Cluster::restart(size_t node) {
   ++boots_;
   applies_.restarted(node);
   slot.watcher = std::make_unique<Watcher>(*this, node);
+  slot.files = std::make_unique<SimSyncFileSystem>(world_, slot.handle);
   world_.in_turn(slot.handle, [this, node, &host] {
     slots_[node].node = node::Node::start(
         host, node_options(node), [this, node](Error error) { on_fatal(node, error); },
@@ -172,6 +178,7 @@ void Cluster::crash(size_t node, CrashKind kind) {
   if (!world_.running(slot.handle)) return;
   world_.crash(slot.handle, kind, [&] { slot.node.reset(); });
   slot.watcher.reset();
+  slot.files.reset();
 }
 
 void Cluster::freeze(size_t node) {
@@ -261,29 +268,49 @@ bool Cluster::stuck() {
   return false;
 }
 
-std::vector<std::string> Cluster::key_of_each_partition() const {
-  std::vector<partition::Descriptor> descriptors =
-      partition::founding_descriptors(options_.groups);
+PartitionId Cluster::partition_of(std::string_view key) const {
+  return partition::find_descriptor(descriptors_, partition::position_of(key)).id;
+}
+
+std::vector<std::string> Cluster::keys_in(const std::vector<PartitionId>& partitions) const {
   std::map<PartitionId, std::string> keys;
   for (uint64_t i = 0; keys.size() < options_.groups; ++i) {
     CHECK_LT(i, uint64_t{1'000'000});
     std::string key = fmt::format("live{}/k", i);
-    PartitionId id = partition::find_descriptor(descriptors, partition::position_of(key)).id;
-    keys.try_emplace(id, key);
+    keys.try_emplace(partition_of(key), key);
   }
   std::vector<std::string> list;
-  for (auto& [id, key] : keys) list.push_back(std::move(key));
+  for (PartitionId id : partitions) list.push_back(keys[id]);
   return list;
 }
 
-bool Cluster::settled(const std::vector<size_t>& nodes) const {
+bool Cluster::all_booted(const std::vector<size_t>& nodes) const {
+  return std::all_of(nodes.begin(), nodes.end(), [&](size_t node) {
+    return slots_[node].node && slots_[node].node->booted();
+  });
+}
+
+std::vector<PartitionId> Cluster::hosted_by(const std::vector<size_t>& nodes) const {
+  std::vector<PartitionId> hosted;
+  for (const partition::Descriptor& descriptor : descriptors_) {
+    if (descriptor.id.value() == 0) continue;
+    auto count = std::count_if(nodes.begin(), nodes.end(), [&](size_t node) {
+      return slots_[node].node && slots_[node].node->replica(descriptor.id);
+    });
+    if (size_t(count) > slots_.size() / 2) hosted.push_back(descriptor.id);
+  }
+  return hosted;
+}
+
+bool Cluster::settled(const std::vector<size_t>& nodes,
+                      const std::vector<PartitionId>& partitions) const {
   std::map<PartitionId, raft::Status> first;
   for (size_t node : nodes) {
     const Slot& slot = slots_[node];
     if (!slot.node || !slot.node->booted()) return false;
-    for (PartitionId id : slot.node->partitions()) {
+    for (PartitionId id : partitions) {
       const raft::Replica* replica = slot.node->replica(id);
-      if (!replica) return false;
+      if (!replica) continue;
       raft::Status status = replica->status();
       auto [other, is_first] = first.try_emplace(id, status);
       const raft::Status& one = other->second;
@@ -295,17 +322,14 @@ bool Cluster::settled(const std::vector<size_t>& nodes) const {
   return true;
 }
 
-std::optional<std::string> Cluster::differences(const std::vector<size_t>& nodes) {
-  for (const partition::Descriptor& descriptor :
-       partition::founding_descriptors(options_.groups)) {
+std::optional<std::string> Cluster::differences(const std::vector<size_t>& nodes,
+                                                const std::vector<PartitionId>& partitions) {
+  for (const partition::Descriptor& descriptor : descriptors_) {
+    if (std::find(partitions.begin(), partitions.end(), descriptor.id) == partitions.end()) continue;
     std::optional<uint64_t> first;
     for (size_t node : nodes) {
       const raft::Replica* replica = slots_[node].node->replica(descriptor.id);
-      if (!replica) {
-        if (descriptor.id.value() == 0) continue;
-        return fmt::format("partition {} is not hosted by {}", descriptor.id.value(),
-                           slots_[node].name);
-      }
+      if (!replica) continue;
       auto digest = rows_digest(node, descriptor);
       if (!digest)
         return fmt::format("{}: its rows cannot be read: {}", slots_[node].name,

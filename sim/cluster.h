@@ -19,6 +19,7 @@
 #include "kahuna/raft/invariants.h"
 #include "sim/cluster_applies.h"
 #include "sim/fault_plan.h"
+#include "sim/sim_disk_sync.h"
 #include "sim/spec.h"
 #include "sim/workload.h"
 #include "sim/world.h"
@@ -83,12 +84,18 @@ class Cluster final : public FaultTarget {
   // A client of the judge's own, on a machine of its own that no fault touches.
   ClientDriver& judge();
   NodeHandle judge_handle() const;
-  std::vector<std::string> key_of_each_partition() const;
-  // Replicas of those nodes agree: nothing in flight, same applied index, same rows. The text says
-  // what differs.
-  std::optional<std::string> differences(const std::vector<size_t>& nodes);
-  // Whether the nodes have applied everything that any of them knows to be committed.
-  bool settled(const std::vector<size_t>& nodes) const;
+  // A key in each of the partitions.
+  std::vector<std::string> keys_in(const std::vector<PartitionId>& partitions) const;
+  PartitionId partition_of(std::string_view key) const;
+  bool all_booted(const std::vector<size_t>& nodes) const;
+  // User partitions that a majority of all replicas hosts on those nodes, which have booted. A
+  // replica whose log was damaged by a power failure stays stopped and is not hosted.
+  std::vector<PartitionId> hosted_by(const std::vector<size_t>& nodes) const;
+  // Replicas on those nodes hold the same rows. The text says what differs.
+  std::optional<std::string> differences(const std::vector<size_t>& nodes,
+                                         const std::vector<PartitionId>& partitions);
+  // Nothing is in flight in those partitions: logs are equal, committed and applied to their end.
+  bool settled(const std::vector<size_t>& nodes, const std::vector<PartitionId>& partitions) const;
   std::string describe() const;
   uint64_t applied_entries() const { return applies_.applied(); }
   uint64_t boots() const { return boots_; }
@@ -100,6 +107,7 @@ class Cluster final : public FaultTarget {
     NodeHandle handle;
     std::string name;
     std::unique_ptr<Watcher> watcher;
+    std::unique_ptr<SimSyncFileSystem> files;  // for RocksDB
     std::unique_ptr<node::Node> node;
     std::string last_fatal;
     bool frozen = false;
@@ -125,6 +133,7 @@ class Cluster final : public FaultTarget {
   const ClusterOptions options_;
   WorkloadState& workload_;
   RandomStream random_;
+  const std::vector<partition::Descriptor> descriptors_;
   std::vector<Slot> slots_;
   std::vector<ClientSlot> clients_;
   raft::InvariantChecker invariants_;

@@ -63,6 +63,7 @@ class Run {
     cluster_options_ = draw_cluster(spec_);
     time_ = spec_.duration("time", Duration::seconds(5), Duration::seconds(60));
     whole_core_ = spec_.flag("heal-all", 50, 100);
+    early_ = spec_.flag("faults-while-founding", 5, 100);
     ASSIGN_OR_RETURN(faults_, draw_faults(spec_, options_.faults));
     world_options_ = draw_world(spec_, faults_, FaultLimits{});
     fit_to_world(cluster_options_, state_.workload, world_options_);
@@ -95,12 +96,22 @@ class Run {
 
   void safety_phase() {
     cluster_->start();
+    if (!early_) await_founding();
+    if (!going()) return;
     cluster_->run_clients();
     plan_->begin();
     TrueTime end = world_->now() + time_;
     world_->run_until([&] { return cluster_->stuck(); }, end);
     if (going()) world_->run_until(end);
     written_ = state_.history.counts().writes_done;
+  }
+
+  // A cluster that was never founded shows nothing: most runs let it begin in peace.
+  void await_founding() {
+    std::vector<size_t> all(cluster_->nodes());
+    for (size_t i = 0; i < all.size(); ++i) all[i] = i;
+    world_->run_until([&] { return cluster_->stuck() || cluster_->all_booted(all); },
+                      world_->now() + Duration::seconds(30));
   }
 
   void liveness_phase() {
@@ -118,7 +129,8 @@ class Run {
     for (size_t i = 0; i < nodes.size(); ++i) nodes[i] = i;
     for (size_t i = nodes.size(); i-- > 1;) std::swap(nodes[i], nodes[random.below(i + 1)]);
     size_t quorum = nodes.size() / 2 + 1;
-    nodes.resize(whole_core_ ? nodes.size() : random.between(quorum, nodes.size()));
+    bool all = whole_core_ || cluster_->applied_entries() == 0;
+    nodes.resize(all ? nodes.size() : random.between(quorum, nodes.size()));
     std::sort(nodes.begin(), nodes.end());
     return nodes;
   }
@@ -191,6 +203,7 @@ class Run {
   WorldOptions world_options_;
   Duration time_;
   bool whole_core_ = false;
+  bool early_ = false;
   uint64_t written_ = 0;
   std::unique_ptr<World> world_;
   std::unique_ptr<Cluster> cluster_;

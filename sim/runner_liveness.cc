@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <set>
 
 #include "runtime/check.h"
 #include "sim/checker_key.h"
@@ -26,7 +25,14 @@ class Liveness {
     bool quiet = world_.run_until([&] { return cluster_.stuck() || cluster_.open_operations() == 0; }, end);
     if (world_.stopped()) return std::nullopt;
     if (!quiet) return Violation{"client", "an operation outlived its deadline:\n" + oldest_open()};
-    if (!perform(cluster_.key_of_each_partition(), true)) return stalled("write");
+    bool booted = world_.run_until([&] { return cluster_.stuck() || cluster_.all_booted(core_); },
+                                   world_.now() + kPatience);
+    if (world_.stopped()) return std::nullopt;
+    if (!booted)
+      return Violation{"liveness", fmt::format("a healed node did not boot within {}\n{}",
+                                               to_string(kPatience), cluster_.describe())};
+    partitions_ = cluster_.hosted_by(core_);
+    if (!perform(cluster_.keys_in(partitions_), true)) return stalled("write");
     if (!perform(all_keys(), false)) return stalled("read");
     if (world_.stopped()) return std::nullopt;
     return converge();
@@ -35,8 +41,11 @@ class Liveness {
  private:
   std::vector<std::string> all_keys() const {
     std::vector<std::string> keys;
-    for (const KeyHistory& key : split_by_key(workload_.history))
-      keys.push_back(workload_.history.text(key.key));
+    for (const KeyHistory& key : split_by_key(workload_.history)) {
+      const std::string& text = workload_.history.text(key.key);
+      if (std::binary_search(partitions_.begin(), partitions_.end(), cluster_.partition_of(text)))
+        keys.push_back(text);
+    }
     return keys;
   }
 
@@ -98,7 +107,7 @@ class Liveness {
       return Violation{"convergence",
                        fmt::format("the replicas did not settle within {} of virtual time\n{}",
                                    to_string(kPatience), cluster_.describe())};
-    if (auto text = cluster_.differences(core_))
+    if (auto text = cluster_.differences(core_, partitions_))
       return Violation{"convergence", *text + "\n" + cluster_.describe()};
     return std::nullopt;
   }
@@ -107,7 +116,7 @@ class Liveness {
   bool settled_now() {
     if (world_.now() < look_again_) return false;
     look_again_ = world_.now() + Duration::millis(1);
-    return cluster_.settled(core_);
+    return cluster_.settled(core_, partitions_);
   }
 
   std::string oldest_open() const {
@@ -121,6 +130,7 @@ class Liveness {
   Cluster& cluster_;
   WorkloadState& workload_;
   const std::vector<size_t>& core_;
+  std::vector<PartitionId> partitions_;  // that the core can serve, ascending
   std::vector<std::string> waiting_;
   bool writes_ = false;
   size_t unfinished_ = 0;
