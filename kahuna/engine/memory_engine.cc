@@ -14,6 +14,7 @@ namespace {
 
 // A full image replaces the deltas once they are together larger than the state, and than this.
 constexpr size_t kDeltaBytesMin = 256 * 1024;
+constexpr std::string_view kAllRowsEnd = "\xff";  // above every RowKind
 
 // What the flushing fiber shares with the engine: it may outlive the engine, or be cancelled.
 struct FlushJob {
@@ -127,23 +128,24 @@ Result<> MemoryEngine::write(const WriteBatch& batch) {
 
 Result<bool> MemoryEngine::first(std::string_view from, std::string_view to, std::string& row,
                                  std::string& value) {
-  auto at = rows_.map().lower_bound(from);
-  if (at == rows_.map().end() || at->first >= to) return false;
-  row = at->first;
-  value = at->second;
-  return true;
+  bool found = false;
+  rows_.scan(from, to, [&](std::string_view found_row, std::string_view found_value) {
+    row = found_row;
+    value = found_value;
+    found = true;
+    return false;
+  });
+  return found;
 }
 
 Result<bool> MemoryEngine::get(std::string_view row, std::string& value) {
-  auto at = rows_.map().find(row);
-  if (at == rows_.map().end()) return false;
-  value = at->second;
-  return true;
+  const std::string* found = rows_.find(row);
+  if (found) value = *found;
+  return found != nullptr;
 }
 
 Result<> MemoryEngine::scan(std::string_view from, std::string_view to, const RowVisitor& visit) {
-  for (auto at = rows_.map().lower_bound(from); at != rows_.map().end() && at->first < to; ++at)
-    if (!visit(at->first, at->second)) break;
+  rows_.scan(from, to, visit);
   return {};
 }
 
@@ -151,7 +153,10 @@ std::string MemoryEngine::make_image(ImageName name) {
   std::string bytes = begin_image(name, applied_);
   if (name.full) {
     WriteBatch all;
-    for (const auto& [row, value] : rows_.map()) all.put(row, value);
+    rows_.scan("", kAllRowsEnd, [&](std::string_view row, std::string_view value) {
+      all.put(row, value);
+      return true;
+    });
     bytes.append(all.bytes());
   } else {
     bytes.append(pending_);

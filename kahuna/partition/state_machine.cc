@@ -141,7 +141,7 @@ Result<Reply> StateMachine::State::execute(const CommandView& command, const raf
   }
   if (id.birth < floor && !MUTANT(floor_ignored)) {
     SOMETIMES(partition_refuses_too_old);
-    return Reply{.outcome = Outcome::kTooOld};
+    return Reply{.outcome = Outcome::kTooOld, .stamp = last};
   }
   ASSIGN_OR_RETURN(const Head* found, head(position));
   Watermark stamp = std::max({last, id.birth, command.watermark}).next();
@@ -227,7 +227,7 @@ Result<StateMachine> StateMachine::open(engine::Engine& engine, Descriptor descr
 
 Result<Reply> StateMachine::apply(const raft::Entry& entry, WriteBatch& batch) {
   State& state = *state_;
-  if (state.applied) CHECK_EQ(entry.index, state.applied.next());
+  if (state.applied && !MUTANT(apply_out_of_order)) CHECK_EQ(entry.index, state.applied.next());
   if (entry.level > kCurrentSemanticLevel)
     return fail(ErrorCode::kVersion, "an entry needs a newer version of this program");
   Reply reply;

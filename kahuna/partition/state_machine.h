@@ -78,7 +78,8 @@ enum class Outcome : uint8_t {
   kDone = 1,        // set or deleted; `revision` is the new one
   kNotSet = 2,      // a condition did not hold; `revision` is the current one
   kNotFound = 3,    // delete of an absent key, whatever its conditions; `revision` is the current one
-  kTooOld = 4,      // P2; outcome of the original unknown
+  // P2; outcome of the original unknown. `stamp` is the partition's last: what is born there is new.
+  kTooOld = 4,
   kOutOfRange = 5,  // P4; not done
   kRefused = 6,     // not a valid command of this semantic level; not done
 };

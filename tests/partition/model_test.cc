@@ -21,7 +21,7 @@ class Model {
       reply.replayed = true;
       return reply;
     }
-    if (command.operation.birth < floor) return {.outcome = Outcome::kTooOld};
+    if (command.operation.birth < floor) return {.outcome = Outcome::kTooOld, .stamp = last};
     Key& key = keys_[command.key];
     const Conditions& c = command.conditions;
     Reply reply{.revision = key.revision, .stamp = key.stamp};
