@@ -32,6 +32,7 @@ void Replica::become_leader(Time now) {
   votes_requested_ = false;
   noop_index_ = log_.last().index.next();
   round_ = 0;
+  awaited_ = Index();
   progress_.assign(voters_.size(), Progress(noop_index_, now));
   CHECK(reads_.empty());
   timer_ = is_single() ? Time::max() : next_beat(now, options_.heartbeat_interval);
@@ -63,8 +64,24 @@ void Replica::on_heartbeat_timeout(Time now) {
     become_follower(now, hard_state_.term, ReplicaId());
     return;
   }
+  if (disk_holds_up_others(now)) {
+    SOMETIMES(raft_steps_down_for_its_disk);
+    become_follower(now, hard_state_.term, ReplicaId());
+    return;
+  }
   broadcast_heartbeat();
   timer_ = next_beat(now, options_.heartbeat_interval);
+}
+
+// Whether what the others committed has waited for this replica's own disk for an election timeout:
+// nothing is applied here meanwhile, and any of the others would serve better.
+bool Replica::disk_holds_up_others(Time now) {
+  if (durability_.index() >= awaited_) {
+    awaited_ = commit_;
+    awaited_since_ = now;
+  }
+  return durability_.index() < awaited_ &&
+         now - awaited_since_ > options_.election_timeout_max;
 }
 
 void Replica::broadcast_heartbeat() {
@@ -121,10 +138,9 @@ void Replica::handle_append_reply(Time now, const Message& message) {
     Index candidate = message.match.index;
     if (candidate >= log_.base().index)
       candidate = log_.last_with_term_at_most(candidate, message.match.term).index;
-    if (!peer.rejected(anchor, std::min(candidate, anchor.prev()), log_.base().index))
-      return;
+    if (!peer.rejected(anchor, std::min(candidate, anchor.prev()), log_.base().index)) return;
   }
-  appends_due_ = true;
+  if (peer.may_send(log_, options_.inflight_bytes_max)) appends_due_ = true;
 }
 
 void Replica::handle_heartbeat_reply(Time now, const Message& message) {

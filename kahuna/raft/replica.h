@@ -15,7 +15,11 @@
 //   R1 at most one leader per term; R2 a leader never overwrites its own log; R3 log matching;
 //   R4 leader completeness; R5 commit never decreases and is at most the durable prefix of a quorum;
 //   R6 term never decreases; at most one vote per term; R7 nothing <= commit is ever truncated;
-//   R8 only own-term entries are committed by counting.
+//   R8 only own-term entries are committed by counting; R9 a read is granted at or after everything
+//   that was committed when it was asked.
+//
+// A leader steps down by itself when it has heard from no quorum, or when its own disk has held up
+// what the others committed, for election_timeout_max.
 //
 // Deliberately not here (issue "Consensus and storage"): snapshots, membership change, leases,
 // quiescence. The configuration is fixed.
@@ -178,6 +182,7 @@ class Replica {
   // Leading (leader.cc).
   void become_leader(Time now);
   void on_heartbeat_timeout(Time now);
+  bool disk_holds_up_others(Time now);
   void broadcast_heartbeat();
   void send_appends();
   void send_append(size_t slot);
@@ -233,6 +238,8 @@ class Replica {
   uint64_t round_ = 0;
   ReadRounds reads_;
   bool appends_due_ = false;
+  Index awaited_;       // committed, and not durable here when last looked at
+  Time awaited_since_;
 
   // Effects gathered since the last take_ready.
   std::vector<Message> messages_;

@@ -314,6 +314,33 @@ TEST(RaftLeader, StepsDownWithoutAQuorum) {
   EXPECT_EQ(solo->term(), Term(2)) << "its term stays";
 }
 
+TEST(RaftLeader, StepsDownWhenItsDiskHoldsUpWhatTheOthersCommitted) {
+  Solo solo;
+  solo.lead();
+  ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
+  solo.take();  // never synced
+  int beats = 0;
+  for (; solo->role() == Role::kLeader && beats < 30; ++beats) {
+    for (size_t n : {2, 3}) solo.acknowledge(n, solo->status().last);
+    solo.fire();
+  }
+  EXPECT_EQ(solo->role(), Role::kFollower);
+  EXPECT_GE(beats, 10);
+}
+
+TEST(RaftLeader, KeepsLeadingWithADiskThatIsSlowButMoves) {
+  Solo solo;
+  solo.lead();
+  for (int beats = 0; beats < 40; ++beats) {
+    ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
+    if (beats % 5 == 0) solo.sync();
+    solo.take();
+    for (size_t n : {2, 3}) solo.acknowledge(n, solo->status().last);
+    solo.fire();
+  }
+  EXPECT_EQ(solo->role(), Role::kLeader);
+}
+
 TEST(RaftLeader, OfOneCommitsAloneAndHasNoTimer) {
   Solo solo(Solo::fresh(), {}, 1);
   solo.fire();

@@ -10,6 +10,7 @@
 
 #include "runtime/probe.h"
 #include "tests/raft/random_run.h"
+#include "tests/raft/solo.h"
 
 namespace kahuna::raft::testing {
 namespace {
@@ -40,10 +41,10 @@ const Mutant kMutants[] = {
     {"apply_before_durable", 20000},
 };
 
-class RaftMutant : public ::testing::TestWithParam<Mutant> {};
+class RaftMutants : public ::testing::TestWithParam<Mutant> {};
 
 // A CHECK that fires counts as caught, hence the child process. It exits 0 when the mutant survives.
-TEST_P(RaftMutant, IsCaught) {
+TEST_P(RaftMutants, IsCaught) {
   Mutant mutant = GetParam();
   pid_t child = fork();
   ASSERT_GE(child, 0);
@@ -65,8 +66,29 @@ TEST_P(RaftMutant, IsCaught) {
   EXPECT_TRUE(caught) << mutant.name << " survived " << mutant.seeds_max << " seeds";
 }
 
-INSTANTIATE_TEST_SUITE_P(All, RaftMutant, ::testing::ValuesIn(kMutants),
+INSTANTIATE_TEST_SUITE_P(All, RaftMutants, ::testing::ValuesIn(kMutants),
                          [](const auto& info) { return std::string(info.param.name); });
+
+// Not bugs of safety: the unit tests named in raft/README.md would fail with them.
+TEST(RaftMutant, WithoutPreVoteAnIsolatedReplicaRaisesItsTerm) {
+  set_active_mutant("prevote_ignored");
+  Solo solo;
+  for (int i = 0; i < 5; ++i) {
+    solo.fire();
+    solo.drain();
+  }
+  set_active_mutant("");
+  EXPECT_GT(solo->term(), Term(3));
+}
+
+TEST(RaftMutant, WithoutCheckQuorumAnIsolatedLeaderStays) {
+  Solo solo;
+  solo.lead();
+  set_active_mutant("no_check_quorum");
+  for (int i = 0; i < 100; ++i) solo.fire();
+  set_active_mutant("");
+  EXPECT_EQ(solo->role(), Role::kLeader);
+}
 
 }  // namespace
 }  // namespace kahuna::raft::testing
