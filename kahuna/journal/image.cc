@@ -131,6 +131,7 @@ void SegmentImage::judge_body(uint64_t number, uint64_t body_at, uint64_t length
   result.body_good = true;
   result.links = BatchLinks{preamble->synced, preamble->oldest_batch, preamble->oldest_life};
   body.erase(body.begin(), body.begin() + static_cast<ptrdiff_t>(sizeof(Preamble)));
+  if (trusting) body.resize(whole_records(body));
   result.body = std::move(body);
 }
 
@@ -156,6 +157,12 @@ void SegmentImage::judge_header(uint64_t number, uint64_t begin, const SlotHead&
   result.header_good = true;
   if (!result.links) result.links = BatchLinks{like.synced, like.oldest_batch, like.oldest_life};
   result.items = std::move(items);
+}
+
+size_t whole_records(ByteView records) {
+  size_t at = 0;
+  while (auto record = parse_record(records.subspan(at))) at += record->bytes;
+  return at;
 }
 
 bool records_good(ByteView records, const SegmentId& id, uint64_t batch, uint64_t first_offset) {

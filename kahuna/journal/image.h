@@ -65,6 +65,8 @@ class SegmentImage {
   std::vector<std::pair<uint32_t, uint64_t>> foreign_;
 };
 
+// Length of the longest prefix that is whole, well-formed records.
+size_t whole_records(ByteView records);
 // Whether a logical body, without its preamble, is a whole number of well-formed records whose
 // checksums hold at this place.
 bool records_good(ByteView records, const SegmentId& id, uint64_t batch, uint64_t first_offset);

@@ -78,6 +78,6 @@ class Harness {
   static void apply(ModelState& state, const Step& step);
 };
 
-std::vector<Command> random_commands(RandomStream random, size_t count);
+std::vector<Command> random_commands(RandomStream random, size_t count, bool long_lives = false);
 
 }  // namespace kahuna::journal_test

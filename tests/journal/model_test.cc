@@ -31,7 +31,8 @@ TEST(JournalModel, ManySeedsOfAppendsAndCrashes) {
     Harness harness(seed, options);
     harness.expect_faulty = options.distrust_tears;
     harness.disk.short_transfers = seed % 3 == 0;
-    std::string error = harness.run(random_commands(RandomStream(seed, "commands"), 150));
+    std::string error = harness.run(
+        random_commands(RandomStream(seed, "commands"), 150 + seed % 2 * 150, seed % 2 == 1));
     ASSERT_EQ(error, "") << "seed " << seed;
     crashes += harness.crashes;
   }

@@ -18,6 +18,7 @@ std::string run_with_rot(uint64_t seed) {
   for (size_t i = 0; i < commands.size() && error.empty(); ++i)
     error = harness.execute(commands[i]);
   if (!error.empty()) return error;
+  harness.disk.syncs_until_error = -1;
   harness.machine->settle();
   harness.append(1, std::max<uint64_t>(harness.live[1].log.empty()
                                            ? harness.live[1].released + 1
@@ -48,6 +49,7 @@ int seeds_to_kill(const char* mutant) {
   for (int seed = 1; seed <= 300 && killed == 0; ++seed) {
     auto s = static_cast<uint64_t>(seed);
     if (!Harness(s).run(random_commands(RandomStream(s, "commands"), 150)).empty() ||
+        !Harness(s).run(random_commands(RandomStream(s, "commands"), 400, true)).empty() ||
         !run_with_rot(s).empty())
       killed = seed;
   }
