@@ -1,6 +1,6 @@
-// What consensus itself costs: three replicas in one loop, writes that complete at once, no network.
-// "op" is one committed and applied entry on the leader, replicated to and acknowledged by both
-// followers, who apply it too.
+// What consensus itself costs: three replicas in one loop, writes that complete at once, no
+// network. "op" is one committed and applied entry on the leader, replicated to and acknowledged by
+// both followers, who apply it too.
 #include <benchmark/benchmark.h>
 
 #include <memory>

@@ -2,9 +2,9 @@
 // its own driver. Two of the three members are the input itself.
 //
 // What is checked: no CHECK fires and no memory is misused, whatever arrives; and what does not
-// depend on the honesty of others holds all the same: the term never decreases, a vote never changes
-// within a term, commit never decreases, committed entries come in order, each once and unchanged,
-// and nothing is acknowledged or applied that is not durable here.
+// depend on the honesty of others holds all the same: the term never decreases, a vote never
+// changes within a term, commit never decreases, committed entries come in order, each once and
+// unchanged, and nothing is acknowledged or applied that is not durable here.
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -37,7 +37,9 @@ class Input {
   size_t at_ = 0;
 };
 
-ReplicaId id(uint64_t n) { return {NodeId(n), 0}; }
+ReplicaId id(uint64_t n) {
+  return {NodeId(n), 0};
+}
 
 class Driver {
  public:
@@ -83,7 +85,9 @@ class Driver {
     switch (what % 16) {
       case 0: replica_.on_timer(now_ = std::max(now_, replica_.deadline())); break;
       case 1: now_ = now_ + Duration::millis(input_.byte()); break;
-      case 2: (void)replica_.propose(now_, EntryKind::kCommand, Payload(std::string_view("p"))); break;
+      case 2:
+        (void)replica_.propose(now_, EntryKind::kCommand, Payload(std::string_view("p")));
+        break;
       case 3: (void)replica_.read(now_, ++token_); break;
       case 4: replica_.peer_disconnected(now_, id(input_.byte() % 4)); break;
       case 5: replica_.release(Index(input_.about(replica_.status().applied.value()))); break;
@@ -136,7 +140,8 @@ class Driver {
       uint8_t shape = input_.byte();
       at.index = shape < 250 ? at.index.next() : Index(input_.about(at.index.value()));
       if (shape % 4 == 0) at.term = Term(input_.about(m.term.value()));
-      m.entries.push_back({at.index, at.term, static_cast<EntryKind>(shape == 9 ? 7 : 1 + shape % 2),
+      m.entries.push_back({at.index, at.term,
+                           static_cast<EntryKind>(shape == 9 ? 7 : 1 + shape % 2),
                            kCurrentSemanticLevel, Payload(std::string_view("m"))});
     }
     return m;

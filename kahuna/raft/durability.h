@@ -2,7 +2,8 @@
 // stands in memory* that is durable.
 //
 // Writes complete in the order of their ids. A write whose entries have been overwritten in memory
-// since counts only up to where the overwriting began (trap 20): equal indexes are not equal entries.
+// since counts only up to where the overwriting began (trap 20): equal indexes are not equal
+// entries.
 #pragma once
 
 #include <cstdint>

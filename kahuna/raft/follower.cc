@@ -30,7 +30,8 @@ void Replica::handle_append(Time now, Message& message) {
   if (prev.index < base.index) {
     // The part up to the base is committed; every leader has the same there.
     SOMETIMES(raft_append_reaches_below_base);
-    size_t known = std::min<size_t>(base.index.value() - prev.index.value(), message.entries.size());
+    size_t known =
+        std::min<size_t>(base.index.value() - prev.index.value(), message.entries.size());
     if (end >= base.index && message.entries[known - 1].term != base.term) return;
     message.entries.erase(message.entries.begin(),
                           message.entries.begin() + static_cast<ptrdiff_t>(known));
@@ -60,9 +61,9 @@ void Replica::handle_heartbeat(Time now, const Message& message) {
 // which no correct leader sends: nothing is changed then.
 bool Replica::store_entries(std::vector<Entry>& entries) {
   size_t known = 0;
-  while (known < entries.size() && entries[known].index <= log_.last().index &&
-         (log_.holds({entries[known].index, entries[known].term}) ||
-          MUTANT(no_truncate_on_conflict)))
+  while (
+      known < entries.size() && entries[known].index <= log_.last().index &&
+      (log_.holds({entries[known].index, entries[known].term}) || MUTANT(no_truncate_on_conflict)))
     ++known;
   if (known == entries.size()) return true;
   Index first = entries[known].index;
@@ -104,8 +105,8 @@ bool Replica::append_reply_ready() const {
   if (MUTANT(ack_before_sync)) return reply_owed_ || matched_ > acknowledged_;
   // The term must be durable too: otherwise a crash could take this replica back to an earlier
   // leader, which would cut what was promised to this one.
-  return reply_owed_ && (durability_.hard_state().term == hard_state_.term ||
-                         MUTANT(ack_ignores_unsynced_term));
+  return reply_owed_ &&
+         (durability_.hard_state().term == hard_state_.term || MUTANT(ack_ignores_unsynced_term));
 }
 
 void Replica::send_append_reply() {

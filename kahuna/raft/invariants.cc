@@ -7,12 +7,18 @@
 namespace kahuna::raft {
 namespace {
 
-std::string text(Index index) { return std::to_string(index.value()); }
-std::string text(Term term) { return std::to_string(term.value()); }
+std::string text(Index index) {
+  return std::to_string(index.value());
+}
+std::string text(Term term) {
+  return std::to_string(term.value());
+}
 std::string text(ReplicaId id) {
   return id ? std::to_string(id.node.value()) + "/" + std::to_string(id.incarnation) : "nobody";
 }
-std::string text(LogPosition position) { return text(position.index) + "@" + text(position.term); }
+std::string text(LogPosition position) {
+  return text(position.index) + "@" + text(position.term);
+}
 
 std::string violation(const char* rule, const Status& status, std::string what) {
   return std::string(rule) + " violated in group " + std::to_string(status.group.value()) +
@@ -70,8 +76,8 @@ InvariantChecker::Violation InvariantChecker::check(const Replica& replica, Grou
     if (restarted) {
       if (auto bad = check_survived(shadow, replica)) return bad;
     } else if (now.commit < shadow.status.commit) {
-      return violation("R5", now, "commit fell to " + text(now.commit) + " from " +
-                                      text(shadow.status.commit));
+      return violation(
+          "R5", now, "commit fell to " + text(now.commit) + " from " + text(shadow.status.commit));
     }
   }
   Index commit_before = first_look || restarted ? now.base.index : shadow.status.commit;
@@ -99,13 +105,14 @@ InvariantChecker::Violation InvariantChecker::check_hard_state(const Shadow& sha
     if (now.hard_state.term < before.term)
       return violation("R6", now, "term fell from " + text(before.term));
     if (now.hard_state.term == before.term && before.vote && now.hard_state.vote != before.vote)
-      return violation("R6", now, "vote changed from " + text(before.vote) + " to " +
-                                      text(now.hard_state.vote));
+      return violation(
+          "R6", now, "vote changed from " + text(before.vote) + " to " + text(now.hard_state.vote));
     return std::nullopt;
   }
   if (now.hard_state.term < shadow.term_told)
-    return violation("R6", now, "after a restart it forgot term " + text(shadow.term_told) +
-                                    ", in which it had voted or acknowledged");
+    return violation("R6", now,
+                     "after a restart it forgot term " + text(shadow.term_told) +
+                         ", in which it had voted or acknowledged");
   auto vote = shadow.votes_told.find(now.hard_state.term);
   if (vote != shadow.votes_told.end() && now.hard_state.vote != vote->second)
     return violation("R6", now, "after a restart it forgot its vote for " + text(vote->second));
@@ -123,8 +130,9 @@ InvariantChecker::Violation InvariantChecker::check_survived(const Shadow& shado
   // Something newer may have replaced it in a write whose completion was never seen.
   if (found && *found >= term) return std::nullopt;
   if (!found && now.last.term > term) return std::nullopt;
-  return violation("R6", now, "after a restart its log ends at " + text(now.last) +
-                                  " though " + text(LogPosition{durable, term}) + " was durable");
+  return violation("R6", now,
+                   "after a restart its log ends at " + text(now.last) + " though " +
+                       text(LogPosition{durable, term}) + " was durable");
 }
 
 InvariantChecker::Violation InvariantChecker::check_log(const Replica& replica, Group& group,
@@ -168,8 +176,9 @@ InvariantChecker::Violation InvariantChecker::check_log(const Replica& replica, 
     if (known == column.end()) {
       column.push_back(seen);
     } else if (known->previous_term != seen.previous_term || known->content != seen.content) {
-      return violation("R3", now, "its entry " + text(LogPosition{i, seen.term}) +
-                                      " differs from another replica's, or follows another entry");
+      return violation("R3", now,
+                       "its entry " + text(LogPosition{i, seen.term}) +
+                           " differs from another replica's, or follows another entry");
     }
   }
   return std::nullopt;
@@ -185,8 +194,8 @@ InvariantChecker::Violation InvariantChecker::check_new_leader(const Replica& re
     Index index(group.first.value() + at);
     if (index <= now.base.index) break;
     if (committed.by < now.hard_state.term && committed.term != replica.term_at(index))
-      return violation("R4", now, "leads without committed entry " +
-                                      text(LogPosition{index, committed.term}));
+      return violation("R4", now,
+                       "leads without committed entry " + text(LogPosition{index, committed.term}));
   }
   return std::nullopt;
 }
@@ -211,9 +220,10 @@ InvariantChecker::Violation InvariantChecker::check_committed(const Replica& rep
     if (at < group.committed.size()) {
       const Committed& committed = group.committed[at];
       if (entry && (committed.term != entry->term || committed.content != content_of(*entry)))
-        return violation("R5", now, "committed " + text(LogPosition{i, entry->term}) +
-                                        " where " + text(LogPosition{i, committed.term}) +
-                                        " is committed, or the same with other content");
+        return violation("R5", now,
+                         "committed " + text(LogPosition{i, entry->term}) + " where " +
+                             text(LogPosition{i, committed.term}) +
+                             " is committed, or the same with other content");
       continue;
     }
     if (!entry) return violation("R5", now, "released " + text(i) + " before it was committed");
@@ -228,9 +238,9 @@ InvariantChecker::Violation InvariantChecker::check_counting(const Replica& repl
   LogPosition position{now.commit, *replica.term_at(now.commit)};
   size_t copies = durable_copies(group, position);
   if (copies < group.voters / 2 + 1)
-    return violation("R5", now, "committed " + text(position) + ", durable on " +
-                                    std::to_string(copies) + " of " +
-                                    std::to_string(group.voters) + " replicas");
+    return violation("R5", now,
+                     "committed " + text(position) + ", durable on " + std::to_string(copies) +
+                         " of " + std::to_string(group.voters) + " replicas");
   if (now.role == Role::kLeader && position.term != now.hard_state.term)
     return violation("R8", now, "committed " + text(position) + " of an earlier term by counting");
   prune(group);
@@ -267,8 +277,9 @@ InvariantChecker::Violation InvariantChecker::sent(const Message& message) {
   ReplicaId candidate = vote ? message.to : message.from;
   auto [told, is_new] = shadow.votes_told.emplace(message.term, candidate);
   if (!is_new && told->second != candidate)
-    return violation("R6", shadow.status, "voted in term " + text(message.term) + " for " +
-                                              text(told->second) + " and for " + text(candidate));
+    return violation("R6", shadow.status,
+                     "voted in term " + text(message.term) + " for " + text(told->second) +
+                         " and for " + text(candidate));
   return std::nullopt;
 }
 
@@ -287,8 +298,9 @@ InvariantChecker::Violation InvariantChecker::read_granted(const Replica& replic
   Index needed = read->second;
   reads.erase(read);
   if (grant.index < needed)
-    return violation("R9", now, "granted a read at " + text(grant.index) + " though " +
-                                    text(needed) + " was committed when it was asked");
+    return violation("R9", now,
+                     "granted a read at " + text(grant.index) + " though " + text(needed) +
+                         " was committed when it was asked");
   return std::nullopt;
 }
 

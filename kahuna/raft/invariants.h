@@ -5,11 +5,14 @@
 // sent() for each message of the Ready that follows, restarted() instead of observe() for the first
 // look at a replica after a crash. It keeps what each replica showed and promised before its crash.
 //
-//   R1 at most one leader per term            R2 a leader never changes what its log holds
-//   R3 log matching                           R4 a leader holds everything committed in earlier terms
+//   R1 at most one leader per term
+//   R2 a leader never changes what its log holds
+//   R3 log matching
+//   R4 a leader holds everything committed in earlier terms
 //   R5 commit never decreases; it is durable on a quorum when first reached; equal everywhere
 //   R6 term never decreases; at most one vote per term; what was told survives a crash
-//   R7 nothing committed is truncated         R8 a leader commits by counting own-term entries only
+//   R7 nothing committed is truncated
+//   R8 a leader commits by counting own-term entries only
 //   R9 a read is granted at or after everything committed when it was asked
 //
 // Cheap when nothing changed; otherwise proportional to the entries that did.

@@ -80,8 +80,7 @@ bool Replica::disk_holds_up_others(Time now) {
     awaited_ = commit_;
     awaited_since_ = now;
   }
-  return durability_.index() < awaited_ &&
-         now - awaited_since_ > options_.election_timeout_max;
+  return durability_.index() < awaited_ && now - awaited_since_ > options_.election_timeout_max;
 }
 
 void Replica::broadcast_heartbeat() {

@@ -19,7 +19,9 @@ namespace kahuna::raft {
 // What an entry costs against the byte limits of Options: its payload and a fixed part, so that
 // entries without payload are not free.
 inline constexpr size_t kEntryOverheadBytes = 64;
-inline size_t cost_of(const Entry& entry) { return entry.payload.size() + kEntryOverheadBytes; }
+inline size_t cost_of(const Entry& entry) {
+  return entry.payload.size() + kEntryOverheadBytes;
+}
 
 class Log {
  public:

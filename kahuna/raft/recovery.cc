@@ -27,8 +27,7 @@ Result<Recovered> recover(HardState hard_state, std::vector<Entry> stored, Index
   result.hard_state = hard_state;
   result.applied = applied.index;
 
-  bool follows_founding =
-      !stored.empty() && stored.front().index == kFoundingBase.index.next();
+  bool follows_founding = !stored.empty() && stored.front().index == kFoundingBase.index.next();
   const Entry* at_applied = find(stored, applied.index);
   if (follows_founding && applied == kFoundingBase) {
     result.base = kFoundingBase;

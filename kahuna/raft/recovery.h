@@ -10,10 +10,10 @@ namespace kahuna::raft {
 // `stored` is what the journal returned: contiguous, of any start, possibly empty. `commit` is the
 // highest commit index it noted. `applied` is the engine's position (kFoundingBase for an engine
 //
-// The result is well formed (Replica's constructor CHECKs it). The base is the oldest position whose
-// term is known, so that as much as possible can still be sent to a replica that lags; when the
-// engine is ahead of the journal, or the journal contradicts it at the applied index, the base is
-// the engine's position and nothing follows (trap 26).
+// The result is well formed (Replica's constructor CHECKs it). The base is the oldest position
+// whose term is known, so that as much as possible can still be sent to a replica that lags; when
+// the engine is ahead of the journal, or the journal contradicts it at the applied index, the base
+// is the engine's position and nothing follows (trap 26).
 //
 // kDamaged when entries between the engine's position and the journal's first entry are missing:
 // what was acknowledged is not all there, and this replica must not start as if it were.

@@ -257,8 +257,8 @@ Message& Replica::send(MessageKind kind, ReplicaId to) {
   return message;
 }
 
-// An engine that ran ahead of its journal would, after a crash, make a leader whose log starts above
-// what others still need (trap 26).
+// An engine that ran ahead of its journal would, after a crash, make a leader whose log starts
+// above what others still need (trap 26).
 Index Replica::applicable() const {
   return MUTANT(apply_before_durable) ? commit_ : std::min(commit_, durability_.index());
 }
@@ -301,7 +301,9 @@ Ready Replica::take_ready() {
   return ready;
 }
 
-Time Replica::deadline() const { return timer_; }
+Time Replica::deadline() const {
+  return timer_;
+}
 
 // --- observers ---
 
@@ -320,12 +322,24 @@ Status Replica::status() const {
   return status;
 }
 
-Role Replica::role() const { return role_; }
-Term Replica::term() const { return hard_state_.term; }
-ReplicaId Replica::leader() const { return leader_; }
-bool Replica::can_serve() const { return role_ == Role::kLeader && commit_ >= noop_index_; }
-const Entry* Replica::entry(Index index) const { return log_.at(index); }
-std::optional<Term> Replica::term_at(Index index) const { return log_.term_at(index); }
+Role Replica::role() const {
+  return role_;
+}
+Term Replica::term() const {
+  return hard_state_.term;
+}
+ReplicaId Replica::leader() const {
+  return leader_;
+}
+bool Replica::can_serve() const {
+  return role_ == Role::kLeader && commit_ >= noop_index_;
+}
+const Entry* Replica::entry(Index index) const {
+  return log_.at(index);
+}
+std::optional<Term> Replica::term_at(Index index) const {
+  return log_.term_at(index);
+}
 
 size_t Replica::slot_of(ReplicaId replica) const {
   size_t slot = 0;
@@ -333,6 +347,8 @@ size_t Replica::slot_of(ReplicaId replica) const {
   return slot;
 }
 
-size_t Replica::quorum() const { return voters_.size() / 2 + 1; }
+size_t Replica::quorum() const {
+  return voters_.size() / 2 + 1;
+}
 
 }  // namespace kahuna::raft

@@ -1,7 +1,8 @@
 // One replica of one Raft group, as a value: inputs in, effects out. No I/O, no fiber, no clock.
 //
 // Source: Ongaro & Ousterhout 2014 (figure 2) and Ongaro's thesis (§3.8 persistence order, §6.4
-// read-index, §9.6 pre-vote, §10.2.1 parallel leader write); reference/protocol-traps.md 20, 26, 35.
+// read-index, §9.6 pre-vote, §10.2.1 parallel leader write); reference/protocol-traps.md 20,
+// 26, 35.
 //
 // The driver (node/) calls inputs in any order, then take_ready() once a turn, then carries out the
 // effects. Duties of the driver, all of them:
@@ -12,11 +13,15 @@
 //   D4 on_timer is called at or soon after deadline(); now never decreases.
 //
 // Invariants (checked by raft/invariants.h after every step in the simulator):
-//   R1 at most one leader per term; R2 a leader never overwrites its own log; R3 log matching;
-//   R4 leader completeness; R5 commit never decreases and is at most the durable prefix of a quorum;
-//   R6 term never decreases; at most one vote per term; R7 nothing <= commit is ever truncated;
-//   R8 only own-term entries are committed by counting; R9 a read is granted at or after everything
-//   that was committed when it was asked.
+//   R1 at most one leader per term;
+//   R2 a leader never overwrites its own log;
+//   R3 log matching;
+//   R4 leader completeness;
+//   R5 commit never decreases and is at most the durable prefix of a quorum;
+//   R6 term never decreases; at most one vote per term;
+//   R7 nothing <= commit is ever truncated;
+//   R8 only own-term entries are committed by counting;
+//   R9 a read is granted at or after everything that was committed when it was asked.
 //
 // A leader steps down by itself when it has heard from no quorum, or when its own disk has held up
 // what the others committed, for election_timeout_max.
@@ -61,7 +66,8 @@ enum class Role : uint8_t { kFollower, kPreCandidate, kCandidate, kLeader };
 // Everything the replica knows after recovery. The driver keeps the record of the base itself (it
 // releases the journal one entry short), because the term of the base must be known. When the
 // engine is ahead of the journal, or the journal's entry at the applied index has another term, the
-// base is the engine's applied position and no entries follow it (trap 26; raft/recovery.h does it).
+// base is the engine's applied position and no entries follow it (trap 26; raft/recovery.h does
+// it).
 struct Recovered {
   HardState hard_state;
   LogPosition base = kFoundingBase;  // the log starts after this; state up to it is in the engine
@@ -71,20 +77,20 @@ struct Recovered {
 };
 
 struct Persist {
-  WriteId id = 0;                   // counts from 1 in each process life
-  HardState hard_state;             // always complete, changed or not
+  WriteId id = 0;        // counts from 1 in each process life
+  HardState hard_state;  // always complete, changed or not
   bool hard_state_changed = false;
   // When entries is not empty: the stored log is cut to entries[0].index - 1 and these follow.
   std::vector<Entry> entries;
-  Index commit;                     // to be noted beside; loses nothing when lost
+  Index commit;  // to be noted beside; loses nothing when lost
 };
 
 struct Ready {
   std::optional<Persist> persist;
   std::vector<Message> messages;
-  std::vector<Entry> committed;           // apply these, in order; durable here, too
+  std::vector<Entry> committed;  // apply these, in order; durable here, too
   std::vector<ReadGrant> granted_reads;
-  std::vector<ReadToken> refused_reads;   // leadership lost; nothing was answered
+  std::vector<ReadToken> refused_reads;  // leadership lost; nothing was answered
   // Own proposals (index, term) that can no longer commit as proposed or whose fate is unknown
   // because leadership was lost: the driver answers "unknown" for those not already applied.
   bool lost_leadership = false;
@@ -221,11 +227,11 @@ class Replica {
   Time timer_ = Time::max();
   Time election_deadline_;
   Duration election_timeout_;
-  Time leader_contact_;            // when the leader was last heard from
+  Time leader_contact_;                // when the leader was last heard from
   bool leader_contact_valid_ = false;  // false: never, or its connection broke since
-  uint32_t votes_ = 0;             // by slot, in the present campaign
-  bool votes_requested_ = false;   // kCandidate: own vote is durable and requests are out
-  bool vote_owed_ = false;         // the vote in hard_state_ is to be told once durable
+  uint32_t votes_ = 0;                 // by slot, in the present campaign
+  bool votes_requested_ = false;       // kCandidate: own vote is durable and requests are out
+  bool vote_owed_ = false;             // the vote in hard_state_ is to be told once durable
 
   // Following.
   Index matched_;       // the log up to here equals the leader's, in this term
@@ -238,7 +244,7 @@ class Replica {
   uint64_t round_ = 0;
   ReadRounds reads_;
   bool appends_due_ = false;
-  Index awaited_;       // committed, and not durable here when last looked at
+  Index awaited_;  // committed, and not durable here when last looked at
   Time awaited_since_;
 
   // Effects gathered since the last take_ready.

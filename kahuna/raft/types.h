@@ -67,13 +67,14 @@ struct Message {
   Index commit;
   // kAppend, kHeartbeat: every replica holds the log up to here durably; it may be released.
   Index trim;
-  // kHeartbeat: number of the read round it confirms; echoed by the reply. Counts up per leader term.
+  // kHeartbeat: number of the read round it confirms; echoed by the reply. Counts up per leader
+  // term.
   uint64_t round = 0;
   // kAppendReply, kHeartbeatReply, accepted: durable, matching prefix of the follower's log in this
   // term.
   // kAppendReply, rejected: the highest position worth trying next (hint), with its term.
   LogPosition match;
-  bool rejected = false;  // in every reply
+  bool rejected = false;       // in every reply
   std::vector<Entry> entries;  // kAppend; contiguous from prev.index + 1; may be empty (a probe)
 };
 

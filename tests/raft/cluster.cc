@@ -8,8 +8,12 @@
 namespace kahuna::raft::testing {
 namespace {
 
-std::string number(uint64_t value) { return std::to_string(value); }
-std::string number(ReplicaId id) { return id ? number(id.node.value()) : "nobody"; }
+std::string number(uint64_t value) {
+  return std::to_string(value);
+}
+std::string number(ReplicaId id) {
+  return id ? number(id.node.value()) : "nobody";
+}
 
 std::string entries_text(const std::vector<Entry>& entries) {
   std::string text = "[";
@@ -30,7 +34,8 @@ std::string to_text(LogPosition position) {
 }
 
 std::string to_text(const Message& m) {
-  std::string text = number(m.from) + "->" + number(m.to) + " term " + number(m.term.value()) + ": ";
+  std::string text =
+      number(m.from) + "->" + number(m.to) + " term " + number(m.term.value()) + ": ";
   std::string refused = m.rejected ? " refused" : "";
   std::string commit = " commit " + number(m.commit.value());
   switch (m.kind) {
@@ -38,9 +43,9 @@ std::string to_text(const Message& m) {
       return text + "append after " + to_text(m.prev) + " " + entries_text(m.entries) + commit;
     case MessageKind::kAppendReply:
       return text + "append" +
-             (m.rejected ? " after " + number(m.prev.index.value()) + " refused, try " +
-                               to_text(m.match)
-                         : " durable to " + to_text(m.match));
+             (m.rejected
+                  ? " after " + number(m.prev.index.value()) + " refused, try " + to_text(m.match)
+                  : " durable to " + to_text(m.match));
     case MessageKind::kHeartbeat: return text + "heartbeat " + number(m.round) + commit;
     case MessageKind::kHeartbeatReply:
       return text + "heartbeat " + number(m.round) +

@@ -17,7 +17,9 @@
 namespace kahuna::raft::testing {
 
 inline constexpr PartitionId kGroup{7};
-inline ReplicaId replica_id(size_t n) { return {NodeId(n), 0}; }  // nodes count from 1
+inline ReplicaId replica_id(size_t n) {
+  return {NodeId(n), 0};
+}  // nodes count from 1
 
 std::string to_text(LogPosition position);
 std::string to_text(const Message& message);
@@ -79,7 +81,7 @@ class Cluster {
 
   // Network: messages in flight in the order of sending.
   std::deque<Message> network;
-  void deliver(size_t at);  // removes it
+  void deliver(size_t at);        // removes it
   void receive(Message message);  // as if it had arrived; unknown to the network
   // Delivers everything, and syncs everywhere, until nothing is left to do.
   void settle(size_t rounds_max = 1000);

@@ -8,8 +8,8 @@
 //   (an empty line)
 //
 // Commands: cluster N [LEADER] | wait MS | timer N | propose N TEXT | read N TOKEN | flush N
-//   sync N|all [WRITES] | crash N [WRITES_KEPT] | restart N | disconnect N PEER | settle | status | log N
-//   deliver A->B|all [last] | drop A->B|all | duplicate A->B
+//   sync N|all [WRITES] | crash N [WRITES_KEPT] | restart N | disconnect N PEER | settle | status |
+//   log N deliver A->B|all [last] | drop A->B|all | duplicate A->B
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -107,7 +107,8 @@ class Script {
     std::deque<Message> taken, left;
     for (Message& message : cluster_->network) {
       bool matches = link == "all" || std::to_string(message.from.node.value()) + "->" +
-                                              std::to_string(message.to.node.value()) == link;
+                                              std::to_string(message.to.node.value()) ==
+                                          link;
       (matches ? taken : left).push_back(std::move(message));
     }
     if (taken.empty()) output_ += "error: nothing in flight\n";
@@ -146,8 +147,8 @@ class Script {
       std::ostringstream text;
       text << " " << kRoles[static_cast<int>(s.role)] << " term " << s.hard_state.term.value()
            << " last " << to_text(s.last) << " durable " << s.durable.value() << " commit "
-           << s.commit.value() << " applied " << s.applied.value() << " base " << s.base.index.value()
-           << "\n";
+           << s.commit.value() << " applied " << s.applied.value() << " base "
+           << s.base.index.value() << "\n";
       output_ += text.str();
     }
     for (const Message& message : cluster_->network)

@@ -7,7 +7,9 @@ namespace {
 
 using Kind = MessageKind;
 
-Payload bytes(size_t n) { return Payload(std::string(n, 'x')); }
+Payload bytes(size_t n) {
+  return Payload(std::string(n, 'x'));
+}
 
 TEST(RaftLeader, BeginsWithAnEntryOfItsTerm) {
   Solo solo(Solo::with_log({2, 2}));
@@ -59,8 +61,7 @@ TEST(RaftLeader, CommitsThroughFollowersWhileItsDiskIsBusy) {
 TEST(RaftLeader, SendsTheProposalsOfATurnTogether) {
   Solo solo;
   solo.lead();
-  for (int i = 0; i < 5; ++i)
-    ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
   solo.take();
   ASSERT_EQ(solo.sent(Kind::kAppend, 2).size(), 1u);
   EXPECT_EQ(solo.sent(Kind::kAppend, 2)[0].entries.size(), 5u);
@@ -228,8 +229,7 @@ TEST(RaftLeader, StopsSendingToAPeerWhoseConnectionBroke) {
 TEST(RaftLeader, AcceptsThatAFollowerForgotItsPromise) {
   Solo solo;
   solo.lead();
-  for (int i = 0; i < 3; ++i)
-    ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
   solo.drain();
   solo.acknowledge(2, Solo::at(5, 2));
   ASSERT_EQ(solo->status().commit, Index(5));

@@ -43,7 +43,8 @@ const Mutant kMutants[] = {
 
 class RaftMutants : public ::testing::TestWithParam<Mutant> {};
 
-// A CHECK that fires counts as caught, hence the child process. It exits 0 when the mutant survives.
+// A CHECK that fires counts as caught, hence the child process. It exits 0 when the mutant
+// survives.
 TEST_P(RaftMutants, IsCaught) {
   Mutant mutant = GetParam();
   pid_t child = fork();
@@ -53,8 +54,7 @@ TEST_P(RaftMutants, IsCaught) {
     for (uint64_t seed = 1; seed <= mutant.seeds_max; ++seed) {
       RunResult result = run_seed(seed);
       if (result.violation.empty() && !result.stalled) continue;
-      std::printf("  seed %lu: %s\n", seed,
-                  result.stalled ? "stalled" : result.violation.c_str());
+      std::printf("  seed %lu: %s\n", seed, result.stalled ? "stalled" : result.violation.c_str());
       std::fflush(stdout);
       _exit(1);
     }

@@ -1,6 +1,5 @@
 // The values a replica is made of: log, durability, read rounds, recovery.
 #include <gtest/gtest.h>
-
 #include <rapidcheck/gtest.h>
 
 #include "kahuna/raft/recovery.h"

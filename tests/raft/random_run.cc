@@ -94,12 +94,13 @@ class Run {
       uint64_t weight;
       void (Run::*action)();
     };
-    const Choice choices[] = {
-        {plan_.deliver, &Run::deliver}, {plan_.pump, &Run::pump},       {plan_.sync, &Run::sync},
-        {plan_.time, &Run::time},       {plan_.propose, &Run::propose}, {plan_.read, &Run::read},
-        {plan_.crash, &Run::crash},     {plan_.restart, &Run::restart}, {plan_.flush, &Run::flush},
-        {plan_.cut, &Run::cut},         {plan_.heal, &Run::heal},
-        {plan_.disconnect, &Run::disconnect}, {plan_.depose, &Run::depose}};
+    const Choice choices[] = {{plan_.deliver, &Run::deliver}, {plan_.pump, &Run::pump},
+                              {plan_.sync, &Run::sync},       {plan_.time, &Run::time},
+                              {plan_.propose, &Run::propose}, {plan_.read, &Run::read},
+                              {plan_.crash, &Run::crash},     {plan_.restart, &Run::restart},
+                              {plan_.flush, &Run::flush},     {plan_.cut, &Run::cut},
+                              {plan_.heal, &Run::heal},       {plan_.disconnect, &Run::disconnect},
+                              {plan_.depose, &Run::depose}};
     uint64_t total = 0;
     for (const Choice& choice : choices) total += choice.weight;
     uint64_t pick = random_.below(total);
@@ -115,9 +116,11 @@ class Run {
     size_t at = random_.below(network.size());
     if (!plan_.reorder) {  // the oldest of that pair
       Message& picked = network[at];
-      at = static_cast<size_t>(std::find_if(network.begin(), network.end(), [&](const Message& m) {
-                                 return m.from == picked.from && m.to == picked.to;
-                               }) - network.begin());
+      at = static_cast<size_t>(std::find_if(network.begin(), network.end(),
+                                            [&](const Message& m) {
+                                              return m.from == picked.from && m.to == picked.to;
+                                            }) -
+                               network.begin());
     }
     if (is_cut(network[at]) || random_.chance(plan_.lose_percent, 100)) {
       network.erase(network.begin() + static_cast<ptrdiff_t>(at));
@@ -311,6 +314,8 @@ class Run {
 
 }  // namespace
 
-RunResult run_seed(uint64_t seed) { return Run(seed).result(); }
+RunResult run_seed(uint64_t seed) {
+  return Run(seed).result();
+}
 
 }  // namespace kahuna::raft::testing

@@ -32,8 +32,8 @@ TEST(RaftRandom, KeepsItsInvariantsAndRecovers) {
     empty += result.elections == 0;
   }
   RecordProperty("committed", std::to_string(committed));
-  std::printf("seeds %lu steps %lu committed %lu elections %lu reads %lu without-leader %lu\n", count,
-              steps, committed, elections, reads, empty);
+  std::printf("seeds %lu steps %lu committed %lu elections %lu reads %lu without-leader %lu\n",
+              count, steps, committed, elections, reads, empty);
   if (count >= 100) {  // a run in which nothing happened proves nothing
     EXPECT_GT(committed, count * 20);
     EXPECT_GT(elections, count / 2);
