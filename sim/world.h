@@ -23,6 +23,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -165,7 +166,7 @@ class World final : private Kernel {
   const Machine& machine(NodeHandle node) const;
 
   WorldOptions options_;
-  std::vector<Machine> machines_;
+  std::deque<Machine> machines_;  // processes hold pointers into them
   SimNetwork network_;
   std::vector<std::unique_ptr<Process>> graveyard_;
   std::vector<Callback<void()>> tasks_;
