@@ -40,6 +40,7 @@ struct FileOp {
   int64_t result = 0;  // bytes, or a negative errno value
   IoDone done;         // of kRead and kWrite
   Done synced;         // of kSync
+  size_t place = 0;    // of the back end
 
   void run();     // performs it, blocking; any thread; touches `result` only
   void finish();  // updates the size and calls the completion

@@ -29,6 +29,13 @@ int pending_error(int fd) {
   return number;
 }
 
+// Targets travel through the kernel as pointers to their common base.
+void* raw(PollTarget& target) { return &target; }
+template <class T>
+T* from_raw(void* target) {
+  return static_cast<T*>(static_cast<PollTarget*>(target));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<UringPoller>> UringPoller::create(int wake_fd) {
@@ -80,32 +87,39 @@ Result<> UringPoller::set_up_buffers() {
 }
 
 UringPoller::~UringPoller() {
-  if (enabled_) {
-    // The kernel may still write into memory of operations in flight: wait for those of files, which
-    // always end, and give sockets, which were shut down, a moment.
-    for (int rounds = 0; files_in_flight_ > 0 || (!registry_.empty() && rounds < 100); ++rounds) {
-      __kernel_timespec limit = {0, 10'000'000};
-      io_uring_cqe* first = nullptr;
-      io_uring_submit_and_wait_timeout(&ring_, &first, 1, &limit, nullptr);
-      take_completions();
-      for (const Arrival& arrival : arrivals_) {
-        const bool more = arrival.flags & IORING_CQE_F_MORE;
-        if (arrival.tag == Tag::kFile) {
-          delete static_cast<FileOp*>(arrival.target);
-          --files_in_flight_;
-        } else if (arrival.tag == Tag::kAccept) {
-          if (arrival.result >= 0) ::close(arrival.result);
-          if (!more) drop(*static_cast<Acceptor*>(arrival.target));
-        } else if (!more) {
-          drop(*static_cast<Connection*>(arrival.target));
-        }
-      }
-      arrivals_.clear();
-    }
-  }
+  if (enabled_ && pthread_equal(owner_, pthread_self())) wait_for_operations();
   if (has_ring_) io_uring_queue_exit(&ring_);
+  for (FileOp* operation : files_) delete operation;
   if (buffer_ring_) munmap(buffer_ring_, kBuffers * sizeof(io_uring_buf));
   if (spare_ >= 0) ::close(spare_);
+}
+
+// The kernel may still write into memory of operations in flight: waits for those of files, which
+// always end, and gives sockets, which were shut down, a moment.
+void UringPoller::wait_for_operations() {
+  constexpr int kRoundsMax = 100;
+  for (int round = 0; !files_.empty() || (!registry_.empty() && round < kRoundsMax); ++round) {
+    __kernel_timespec limit = {0, 10'000'000};
+    io_uring_cqe* first = nullptr;
+    io_uring_submit_and_wait_timeout(&ring_, &first, 1, &limit, nullptr);
+    take_completions();
+    for (const Arrival& arrival : arrivals_) {
+      if (arrival.tag == Tag::kFile) {
+        take(static_cast<FileOp*>(arrival.target));
+        continue;
+      }
+      if (arrival.tag == Tag::kAccept && arrival.result >= 0) ::close(arrival.result);
+      if (!(arrival.flags & IORING_CQE_F_MORE)) drop(*from_raw<PollTarget>(arrival.target));
+    }
+    arrivals_.clear();
+  }
+}
+
+std::unique_ptr<FileOp> UringPoller::take(FileOp* operation) {
+  files_[operation->place] = files_.back();
+  files_[operation->place]->place = operation->place;
+  files_.pop_back();
+  return std::unique_ptr<FileOp>(operation);
 }
 
 void UringPoller::return_buffer(unsigned id) {
@@ -128,7 +142,11 @@ void UringPoller::mark(io_uring_sqe* sqe, Tag tag, void* target) {
 }
 
 void UringPoller::enable() {
-  if (std::exchange(enabled_, true)) return;
+  if (std::exchange(enabled_, true)) {
+    CHECK(pthread_equal(owner_, pthread_self()));  // a loop stays on one thread
+    return;
+  }
+  owner_ = pthread_self();
   // The library's io_uring_enable_rings() is declared and, in some versions, not exported.
   CHECK_EQ(syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0), 0);
 }
@@ -211,7 +229,8 @@ bool UringPoller::start(FileOp& operation) {
       break;
   }
   mark(sqe, Tag::kFile, &operation);
-  ++files_in_flight_;
+  operation.place = files_.size();
+  files_.push_back(&operation);
   return true;
 }
 
@@ -241,7 +260,7 @@ void UringPoller::flush() {
 void UringPoller::arm(Acceptor& acceptor) {
   io_uring_sqe* sqe = submission();
   io_uring_prep_multishot_accept(sqe, acceptor.fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-  mark(sqe, Tag::kAccept, &acceptor);
+  mark(sqe, Tag::kAccept, raw(acceptor));
   hold(acceptor);
 }
 
@@ -250,7 +269,7 @@ void UringPoller::arm(Connection& connection) {
   const auto poll = [&](unsigned events, Tag tag) {
     io_uring_sqe* sqe = submission();
     io_uring_prep_poll_add(sqe, connection.fd, events);
-    mark(sqe, tag, &connection);
+    mark(sqe, tag, raw(connection));
     hold(connection);
   };
   const bool connecting = connection.state == Connection::State::kConnecting;
@@ -263,7 +282,7 @@ void UringPoller::arm(Connection& connection) {
     io_uring_prep_recv_multishot(sqe, connection.fd, nullptr, 0, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = kBufferGroup;
-    mark(sqe, Tag::kReceive, &connection);
+    mark(sqe, Tag::kReceive, raw(connection));
     hold(connection);
   }
   if (!connection.paused) return;
@@ -271,7 +290,7 @@ void UringPoller::arm(Connection& connection) {
   if (state.receiving && !std::exchange(state.cancelling, true)) {
     io_uring_sqe* sqe = submission();
     io_uring_prep_cancel64(
-        sqe, reinterpret_cast<uint64_t>(&connection) | static_cast<uint64_t>(Tag::kReceive), 0);
+        sqe, reinterpret_cast<uint64_t>(raw(connection)) | static_cast<uint64_t>(Tag::kReceive), 0);
     mark(sqe, Tag::kIgnored, nullptr);
   }
   if (!std::exchange(state.watching, true)) poll(0, Tag::kWatch);
@@ -283,7 +302,7 @@ void UringPoller::send(Connection& connection) {
   io_uring_prep_send(sqe, connection.fd, connection.out.data(), connection.out.size(),
                      MSG_NOSIGNAL | MSG_DONTWAIT | MSG_WAITALL);
   sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-  mark(sqe, Tag::kSend, &connection);
+  mark(sqe, Tag::kSend, raw(connection));
   connection.back_end.sending = true;
   sending_.emplace_back(&connection);
 }
@@ -320,7 +339,7 @@ void UringPoller::take_completions() {
       const Tag tag = static_cast<Tag>(cqe->user_data & kTagMask);
       void* target = reinterpret_cast<void*>(cqe->user_data & ~kTagMask);
       if (tag == Tag::kSend) {
-        send_failed(*static_cast<Connection*>(target), cqe->res);
+        send_failed(*from_raw<Connection>(target), cqe->res);
       } else if (tag == Tag::kWake) {
         if (!(cqe->flags & IORING_CQE_F_MORE)) wake_watched_ = false;
       } else if (tag != Tag::kIgnored) {
@@ -362,8 +381,7 @@ void UringPoller::dispatch() {
         dispatch_poll(arrival);
         break;
       case Tag::kFile: {
-        std::unique_ptr<FileOp> operation(static_cast<FileOp*>(arrival.target));
-        --files_in_flight_;
+        const std::unique_ptr<FileOp> operation = take(static_cast<FileOp*>(arrival.target));
         operation->result = arrival.result;
         operation->finish();
         break;
@@ -378,7 +396,7 @@ void UringPoller::dispatch() {
 }
 
 void UringPoller::dispatch_accept(const Arrival& arrival) {
-  const CountedPtr<Acceptor> acceptor(static_cast<Acceptor*>(arrival.target));
+  const CountedPtr<Acceptor> acceptor(from_raw<Acceptor>(arrival.target));
   if (!(arrival.flags & IORING_CQE_F_MORE)) {
     drop(*acceptor);
     if (acceptor->fd >= 0) arming_acceptors_.push_back(acceptor);
@@ -403,7 +421,7 @@ void UringPoller::dispatch_accept(const Arrival& arrival) {
 }
 
 void UringPoller::dispatch_receive(const Arrival& arrival) {
-  const CountedPtr<Connection> connection(static_cast<Connection*>(arrival.target));
+  const CountedPtr<Connection> connection(from_raw<Connection>(arrival.target));
   if (!(arrival.flags & IORING_CQE_F_MORE)) {
     connection->back_end.receiving = false;
     connection->back_end.cancelling = false;
@@ -428,7 +446,7 @@ void UringPoller::dispatch_receive(const Arrival& arrival) {
 }
 
 void UringPoller::dispatch_poll(const Arrival& arrival) {
-  const CountedPtr<Connection> connection(static_cast<Connection*>(arrival.target));
+  const CountedPtr<Connection> connection(from_raw<Connection>(arrival.target));
   drop(*connection);
   auto& state = connection->back_end;
   const bool broken = arrival.result < 0 || (arrival.result & (POLLERR | POLLHUP | POLLNVAL));

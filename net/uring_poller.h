@@ -11,10 +11,12 @@
 //    its bytes were delivered.
 // 4. The kernel refers to a Connection or an Acceptor while it has operations in flight;
 //    `registry_` keeps it alive so long.
-// 5. The ring is bound to the thread of the first collect().
+// 5. The ring is bound to the thread of the first collect(). Destroy the poller on that thread, or
+//    after it ended: the kernel ends a thread's operations with it.
 #pragma once
 
 #include <liburing.h>
+#include <pthread.h>
 
 #include <memory>
 #include <vector>
@@ -79,6 +81,8 @@ class UringPoller final : public Poller {
   void send(Connection& connection);
 
   void take_completions();
+  void wait_for_operations();
+  std::unique_ptr<FileOp> take(FileOp* operation);
   void send_failed(Connection& connection, int32_t result);
   void dispatch_accept(const Arrival& arrival);
   void dispatch_receive(const Arrival& arrival);
@@ -89,10 +93,11 @@ class UringPoller final : public Poller {
   io_uring ring_ = {};
   bool has_ring_ = false;
   bool enabled_ = false;
+  pthread_t owner_ = {};  // the thread that enabled the ring
   bool wake_watched_ = false;
   io_uring_buf_ring* buffer_ring_ = nullptr;
   std::unique_ptr<std::byte[]> buffers_;
-  size_t files_in_flight_ = 0;
+  std::vector<FileOp*> files_;  // in flight; owned
   std::vector<Arrival> arrivals_;
   std::vector<CountedPtr<Acceptor>> arming_acceptors_;
   std::vector<CountedPtr<Connection>> arming_;

@@ -1,0 +1,1 @@
+set(deps kahuna_net kahuna_runtime)
