@@ -40,6 +40,9 @@ std::string RunReport::last_line(uint64_t seed) const {
 
 namespace {
 
+constexpr Duration kPeaceMax = Duration::seconds(60);
+constexpr uint64_t kPeaceWrites = 3;
+
 class Run {
  public:
   explicit Run(const RunOptions& options) : options_(options), spec_(options.seed) {}
@@ -96,9 +99,9 @@ class Run {
 
   void safety_phase() {
     cluster_->start();
-    if (!early_) await_founding();
+    if (early_) cluster_->run_clients();
+    else begin_in_peace();
     if (!going()) return;
-    cluster_->run_clients();
     plan_->begin();
     TrueTime end = world_->now() + time_;
     world_->run_until([&] { return cluster_->stuck(); }, end);
@@ -106,12 +109,19 @@ class Run {
     written_ = state_.history.counts().writes_done;
   }
 
-  // A cluster that was never founded shows nothing: most runs let it begin in peace.
-  void await_founding() {
+  // A cluster that was never founded shows nothing: most runs let it begin in peace, until clients
+  // have written a little. What goes wrong all the time (lost frames, slow disks) does so then, too.
+  void begin_in_peace() {
     std::vector<size_t> all(cluster_->nodes());
     for (size_t i = 0; i < all.size(); ++i) all[i] = i;
-    world_->run_until([&] { return cluster_->stuck() || cluster_->all_booted(all); },
-                      world_->now() + Duration::seconds(30));
+    TrueTime end = world_->now() + kPeaceMax;
+    world_->run_until([&] { return cluster_->stuck() || cluster_->all_booted(all); }, end);
+    if (!going()) return;
+    cluster_->run_clients();
+    if (state_.workload.rate == 0) return;
+    world_->run_until(
+        [&] { return cluster_->stuck() || state_.history.counts().writes_done >= kPeaceWrites; },
+        end);
   }
 
   void liveness_phase() {
