@@ -60,8 +60,8 @@ class NativeDisk final : public Disk {
   void rename(std::string, std::string, Done) override {}
   void remove(std::string, Done) override {}
   void list(std::string, Callback<void(Result<std::vector<std::string>>)>) override {}
-  void make_dir(std::string, Done) override {}
-  void sync_dir(std::string, Done) override {}
+  void make_dir(std::string, Done done) override { done({}); }
+  void sync_dir(std::string, Done done) override { done({}); }
   std::string native_path(std::string_view path) const override { return std::string(path); }
 };
 

@@ -56,6 +56,8 @@ class RocksEngine final : public Engine {
 
   Scheduler& scheduler_;
   Offload& offload_;
+  Disk& disk_;
+  std::string dir_;
   bool simulated_;
   std::shared_ptr<RocksDatabase> database_;
   rocksdb::WriteBatch batch_;  // scratch
@@ -70,7 +72,11 @@ class RocksEngine final : public Engine {
 };
 
 RocksEngine::RocksEngine(Host& host, RocksOptions options)
-    : scheduler_(*host.scheduler), offload_(*host.offload), simulated_(options.simulated) {
+    : scheduler_(*host.scheduler),
+      offload_(*host.offload),
+      disk_(*host.disk),
+      dir_(options.dir),
+      simulated_(options.simulated) {
   std::string path = simulated_ ? options.dir : host.disk->native_path(options.dir);
   if (!simulated_) seed_unscoped(host.random("rocksdb").next());
   database_ = std::make_shared<RocksDatabase>(std::move(options), std::move(path),
@@ -80,6 +86,10 @@ RocksEngine::RocksEngine(Host& host, RocksOptions options)
 }
 
 Result<> RocksEngine::open(Suspend suspend) {
+  // RocksDB would create its directory and never make the name durable.
+  std::string parent = dir_.substr(0, dir_.rfind('/') == std::string::npos ? 0 : dir_.rfind('/'));
+  RETURN_IF_ERROR(make_dir(suspend, disk_, dir_));
+  RETURN_IF_ERROR(sync_dir(suspend, disk_, parent));
   if (simulated_) {
     RETURN_IF_ERROR(database_->open());
   } else {
