@@ -182,8 +182,25 @@ void Cluster::crash(size_t node, CrashKind kind) {
 }
 
 void Cluster::freeze(size_t node) {
-  slots_[node].frozen = true;
-  world_.cancel(std::exchange(slots_[node].restart, 0));
+  Slot& slot = slots_[node];
+  slot.frozen = true;
+  world_.cancel(std::exchange(slot.restart, 0));
+  if (!up(node)) return;
+  switch (random_.below(4)) {
+    case 0:
+      world_.pause(slot.handle);
+      break;
+    case 1:
+      for (uint32_t other = 0; other < world_.nodes(); ++other) {
+        if (other == slot.handle.index) continue;
+        world_.block(slot.handle, {other});
+        world_.block({other}, slot.handle);
+      }
+      break;
+    default:
+      crash(node, CrashKind::kPower);
+      break;
+  }
 }
 
 void Cluster::on_fatal(size_t node, const Error& error) {

@@ -71,7 +71,7 @@ class Cluster final : public FaultTarget {
   void crash(size_t node, CrashKind kind) override;
   // Does nothing when it runs, or is frozen.
   void restart(size_t node) override;
-  // Frozen: not started again, whatever happens.
+  // Frozen for good: dead, stopped, or cut off from everybody (drawn).
   void freeze(size_t node);
   // Damage that is our doing excuses a node that stops because of it.
   void excuse_damage(size_t node) { slots_[node].damaged = true; }

@@ -129,7 +129,9 @@ class Run {
     for (size_t i = 0; i < cluster_->nodes(); ++i)
       if (!std::binary_search(core.begin(), core.end(), i)) cluster_->freeze(i);
     plan_->begin_liveness(core);
-    if (auto violation = run_liveness(*world_, *cluster_, state_, core); violation && going())
+    if (auto violation = run_liveness(*world_, *cluster_, state_, core,
+                                      world_options_.network.give_up_max);
+        violation && going())
       cluster_->report(violation->kind, violation->text);
   }
 

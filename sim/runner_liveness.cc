@@ -10,14 +10,16 @@
 namespace kahuna::sim {
 namespace {
 
-constexpr Duration kPatience = Duration::seconds(60);
+constexpr Duration kMinute = Duration::seconds(60);
 constexpr Duration kRetry = Duration::millis(200);
 constexpr size_t kParallel = 8;
 
 class Liveness {
  public:
-  Liveness(World& world, Cluster& cluster, WorkloadState& workload, const std::vector<size_t>& core)
-      : world_(world), cluster_(cluster), workload_(workload), core_(core) {}
+  Liveness(World& world, Cluster& cluster, WorkloadState& workload, const std::vector<size_t>& core,
+           Duration give_up_max)
+      : world_(world), cluster_(cluster), workload_(workload), core_(core),
+        patience_(kMinute + give_up_max) {}
 
   std::optional<Violation> run() {
     cluster_.stop_clients();
@@ -26,11 +28,11 @@ class Liveness {
     if (world_.stopped()) return std::nullopt;
     if (!quiet) return Violation{"client", "an operation outlived its deadline:\n" + oldest_open()};
     bool booted = world_.run_until([&] { return cluster_.stuck() || cluster_.all_booted(core_); },
-                                   world_.now() + kPatience);
+                                   world_.now() + patience_);
     if (world_.stopped()) return std::nullopt;
     if (!booted)
       return Violation{"liveness", fmt::format("a healed node did not boot within {}\n{}",
-                                               to_string(kPatience), cluster_.describe())};
+                                               to_string(patience_), cluster_.describe())};
     partitions_ = cluster_.hosted_by(core_);
     if (!perform(cluster_.keys_in(partitions_), true)) return stalled("write");
     if (!perform(all_keys(), false)) return stalled("read");
@@ -59,7 +61,7 @@ class Liveness {
       for (size_t i = 0; i < kParallel && !waiting_.empty(); ++i) next();
     });
     while (unfinished_ > 0) {
-      TrueTime end = progress_ + kPatience;
+      TrueTime end = progress_ + patience_;
       size_t before = unfinished_;
       bool moved = world_.run_until([&] { return cluster_.stuck() || unfinished_ < before; }, end);
       if (world_.stopped()) return true;
@@ -95,18 +97,18 @@ class Liveness {
   std::optional<Violation> stalled(const char* what) {
     return Violation{"liveness",
                      fmt::format("no {} completed within {} of virtual time in a healed cluster of "
-                                 "{} nodes (last error: {})\n{}", what, to_string(kPatience),
+                                 "{} nodes (last error: {})\n{}", what, to_string(patience_),
                                  core_.size(), last_error_, cluster_.describe())};
   }
 
   std::optional<Violation> converge() {
     bool settled = world_.run_until([&] { return cluster_.stuck() || settled_now(); },
-                                    world_.now() + kPatience);
+                                    world_.now() + patience_);
     if (world_.stopped()) return std::nullopt;
     if (!settled)
       return Violation{"convergence",
                        fmt::format("the replicas did not settle within {} of virtual time\n{}",
-                                   to_string(kPatience), cluster_.describe())};
+                                   to_string(patience_), cluster_.describe())};
     if (auto text = cluster_.differences(core_, partitions_))
       return Violation{"convergence", *text + "\n" + cluster_.describe()};
     return std::nullopt;
@@ -130,6 +132,7 @@ class Liveness {
   Cluster& cluster_;
   WorkloadState& workload_;
   const std::vector<size_t>& core_;
+  const Duration patience_;
   std::vector<PartitionId> partitions_;  // that the core can serve, ascending
   std::vector<std::string> waiting_;
   bool writes_ = false;
@@ -141,8 +144,8 @@ class Liveness {
 }  // namespace
 
 std::optional<Violation> run_liveness(World& world, Cluster& cluster, WorkloadState& workload,
-                                      const std::vector<size_t>& core) {
-  return Liveness(world, cluster, workload, core).run();
+                                      const std::vector<size_t>& core, Duration give_up_max) {
+  return Liveness(world, cluster, workload, core, give_up_max).run();
 }
 
 }  // namespace kahuna::sim
