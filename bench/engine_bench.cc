@@ -99,8 +99,12 @@ class Bench {
   NoClock clock_;
   InlineOffload offload_{scheduler_};
   NativeDisk disk_;
-  Host host_{.clock = &clock_, .scheduler = &scheduler_, .disk = &disk_, .network = nullptr,
-             .offload = &offload_, .random_seed = 1};
+  Host host_{.clock = &clock_,
+             .scheduler = &scheduler_,
+             .disk = &disk_,
+             .network = nullptr,
+             .offload = &offload_,
+             .random_seed = 1};
   Fibers fibers_{clock_, scheduler_};
   std::string dir_;
   std::unique_ptr<engine::Engine> engine_;
@@ -109,7 +113,9 @@ class Bench {
 constexpr size_t kRows = 100'000;
 constexpr size_t kValueBytes = 128;
 
-std::string row_of(uint64_t i) { return "\x20row/" + std::to_string(1'000'000 + i); }
+std::string row_of(uint64_t i) {
+  return "\x20row/" + std::to_string(1'000'000 + i);
+}
 
 void fill(Bench& bench) {
   engine::WriteBatch batch;
@@ -158,22 +164,24 @@ void engine_scan_100(benchmark::State& state, bool rocks) {
   RandomStream random(1, "bench");
   for (auto _ : state) {
     size_t rows = 0;
-    auto scanned = bench.engine().scan(row_of(random.below(kRows - 100)), "\x21",
-                                       [&](std::string_view, std::string_view) {
-                                         return ++rows < 100;
-                                       });
+    auto scanned =
+        bench.engine().scan(row_of(random.below(kRows - 100)), "\x21",
+                            [&](std::string_view, std::string_view) { return ++rows < 100; });
     CHECK(scanned.has_value());
   }
 }
 BENCHMARK_CAPTURE(engine_scan_100, memory, false);
 BENCHMARK_CAPTURE(engine_scan_100, rocks, true);
 
-std::string key_of_user(uint64_t i) { return "bench/" + std::to_string(1'000'000 + i); }
+std::string key_of_user(uint64_t i) {
+  return "bench/" + std::to_string(1'000'000 + i);
+}
 
 // Arguments: keys in use, entries per batch. Few keys stay in the cache of heads; many do not.
 void apply_set(benchmark::State& state, bool rocks) {
   Bench bench(rocks);
-  auto machine = partition::StateMachine::open(bench.engine(), partition::founding_descriptors(1)[1]);
+  auto machine =
+      partition::StateMachine::open(bench.engine(), partition::founding_descriptors(1)[1]);
   CHECK(machine.has_value());
   RandomStream random(1, "bench");
   uint64_t keys = uint64_t(state.range(0)), sequence = 0;
@@ -185,16 +193,18 @@ void apply_set(benchmark::State& state, bool rocks) {
     payloads.clear();
     for (int64_t i = 0; i < state.range(1); ++i) {
       ++sequence;
-      payloads.push_back(partition::encode({.operation = {.client = 1, .sequence = sequence,
-                                                          .birth = machine->last_stamp()},
-                                            .key = key_of_user(random.below(keys)),
-                                            .value = std::string(kValueBytes, 'v')}));
+      payloads.push_back(partition::encode(
+          {.operation = {.client = 1, .sequence = sequence, .birth = machine->last_stamp()},
+           .key = key_of_user(random.below(keys)),
+           .value = std::string(kValueBytes, 'v')}));
     }
     state.ResumeTiming();
     for (Payload& payload : payloads) {
       index = index.next();
-      auto reply = machine->apply({.index = index, .term = Term(1),
-                                   .kind = raft::EntryKind::kCommand, .payload = std::move(payload)},
+      auto reply = machine->apply({.index = index,
+                                   .term = Term(1),
+                                   .kind = raft::EntryKind::kCommand,
+                                   .payload = std::move(payload)},
                                   batch);
       CHECK(reply->outcome == partition::Outcome::kDone);
     }
@@ -210,16 +220,19 @@ BENCHMARK_CAPTURE(apply_set, rocks, true)->Args({1000, 256})->Args({1'000'000, 2
 // Argument: keys in use.
 void get(benchmark::State& state, bool rocks) {
   Bench bench(rocks);
-  auto machine = partition::StateMachine::open(bench.engine(), partition::founding_descriptors(1)[1]);
+  auto machine =
+      partition::StateMachine::open(bench.engine(), partition::founding_descriptors(1)[1]);
   uint64_t keys = uint64_t(state.range(0));
   engine::WriteBatch batch;
   for (uint64_t i = 0; i < keys; ++i) {
     auto reply = machine->apply(
-        {.index = Index(i + 1), .term = Term(1), .kind = raft::EntryKind::kCommand,
-         .payload = partition::encode({.operation = {.client = 1, .sequence = i + 1,
-                                                     .birth = machine->last_stamp()},
-                                       .key = key_of_user(i),
-                                       .value = std::string(kValueBytes, 'v')})},
+        {.index = Index(i + 1),
+         .term = Term(1),
+         .kind = raft::EntryKind::kCommand,
+         .payload = partition::encode(
+             {.operation = {.client = 1, .sequence = i + 1, .birth = machine->last_stamp()},
+              .key = key_of_user(i),
+              .value = std::string(kValueBytes, 'v')})},
         batch);
     CHECK(reply.has_value());
     if (i % 256 != 255 && i + 1 != keys) continue;

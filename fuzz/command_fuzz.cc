@@ -60,8 +60,8 @@ void run(std::string_view input) {
     auto command = partition::decode(payload.view());
     if (command) check_decoded(*command);
     index = index.next();
-    raft::Entry entry{.index = index, .term = Term(1), .kind = raft::EntryKind::kCommand,
-                      .payload = payload};
+    raft::Entry entry{
+        .index = index, .term = Term(1), .kind = raft::EntryKind::kCommand, .payload = payload};
     auto a = one.machine.apply(entry, one.batch);
     auto b = other.machine.apply(entry, other.batch);
     one.write();  // the other writes everything in one batch

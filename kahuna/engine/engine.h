@@ -28,9 +28,10 @@ namespace kahuna::engine {
 
 // First byte of every row key. Rows of one kind lie together, ordered by position inside.
 enum class RowKind : uint8_t {
-  kMark = 0x01,       // per group: (applied index, term); 0x01 · partition id (8 bytes, big endian)
-  kRecord = 0x10,     // versions of keys; 0x10 · position · suffix (kVersionSuffixBytes, newest first).
-                      // A record row is superseded when another with the same position sorts before it.
+  kMark = 0x01,  // per group: (applied index, term); 0x01 · partition id (8 bytes, big endian)
+  // versions of keys; 0x10 · position · suffix (kVersionSuffixBytes, newest first). A record row is
+  // superseded when another with the same position sorts before it.
+  kRecord = 0x10,
   kOperation = 0x20,  // exactly-once records; 0x20 · position · client · sequence
   kState = 0x30,      // a partition's own state (floor, last stamp, log time); 0x30 · partition id
 };
@@ -137,7 +138,8 @@ class Engine {
   // keeps the batch). kNoSpace, kIo, kDamaged: the engine is failing; stop the replica.
   virtual Result<> write(const WriteBatch& batch) = 0;
 
-  // The first row >= `from` and < `to`, with its value; false when there is none. May read the disk.
+  // The first row >= `from` and < `to`, with its value; false when there is none. May
+  // read the disk.
   virtual Result<bool> first(std::string_view from, std::string_view to, std::string& row,
                              std::string& value) = 0;
   // Exact row; false when absent.
@@ -153,8 +155,8 @@ class Engine {
 
   // Bytes written since the last flush began: the node flushes when it is large or old.
   virtual size_t unflushed_bytes() const = 0;
-  // Starts a flush of everything written so far; `done` runs on the loop when flushed() covers it or
-  // it failed. One at a time (kOverloaded otherwise).
+  // Starts a flush of everything written so far; `done` runs on the loop when flushed() covers it
+  // or it failed. One at a time (kOverloaded otherwise).
   virtual void flush(Callback<void(Result<>)> done) = 0;
 };
 

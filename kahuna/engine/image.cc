@@ -25,8 +25,8 @@ struct Header {
 static_assert(sizeof(Header) == 48 && offsetof(Header, header_checksum) == 44);
 
 uint32_t checksum_of(const Header& header) {
-  return crc32c(ByteView(reinterpret_cast<const std::byte*>(&header),
-                         offsetof(Header, header_checksum)));
+  return crc32c(
+      ByteView(reinterpret_cast<const std::byte*>(&header), offsetof(Header, header_checksum)));
 }
 
 template <class T>
@@ -34,7 +34,9 @@ void append(std::string& out, const T& v) {
   out.append(reinterpret_cast<const char*>(&v), sizeof v);
 }
 
-bool zero_filled(std::string_view name) { return name.find_first_not_of("0123456789") == kDigits; }
+bool zero_filled(std::string_view name) {
+  return name.find_first_not_of("0123456789") == kDigits;
+}
 
 }  // namespace
 
@@ -54,7 +56,8 @@ std::optional<ImageName> parse_image_name(std::string_view name) {
 }
 
 std::string begin_image(ImageName image, const Marks& marks) {
-  Header header{.format = kFormat, .number = image.number, .full = image.full, .marks = marks.size()};
+  Header header{
+      .format = kFormat, .number = image.number, .full = image.full, .marks = marks.size()};
   kMagic.copy(header.magic, kMagic.size());
   std::string bytes;
   append(bytes, header);

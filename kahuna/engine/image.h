@@ -25,10 +25,10 @@ struct ImageName {
   uint64_t number = 0;
   bool full = false;
 };
-std::string name_of(ImageName image);                          // "00000000000000000007.delta"
+std::string name_of(ImageName image);  // "00000000000000000007.delta"
 std::optional<ImageName> parse_image_name(std::string_view name);
 
-// Appends header and marks to be followed by operations; seal_image() fills in what depends on them.
+// A header and marks, to be followed by operations; seal_image() fills in what depends on them.
 std::string begin_image(ImageName image, const Marks& marks);
 void seal_image(std::string& bytes);
 

@@ -58,8 +58,8 @@ class MemoryEngine final : public Engine {
   std::string pending_;         // operations since the last image's cut, as in WriteBatch
   bool marks_pending_ = false;  // a mark changed since then
   size_t unflushed_bytes_ = 0;
-  size_t delta_bytes_ = 0;      // of the deltas above the last full image
-  uint64_t last_image_ = 0;     // number of the newest image
+  size_t delta_bytes_ = 0;   // of the deltas above the last full image
+  uint64_t last_image_ = 0;  // number of the newest image
   bool has_full_ = false;
 
   std::shared_ptr<FlushJob> job_;  // while a flush is under way
@@ -101,8 +101,8 @@ Result<> MemoryEngine::load(Suspend suspend) {
   last_image_ = full;
   for (ImageName name : chain) {
     if (!name.full && name.number != last_image_ + 1)
-      return fail(ErrorCode::kDamaged, "engine image " + dir_ + "/" +
-                                           name_of({last_image_ + 1, false}) + " is missing");
+      return fail(ErrorCode::kDamaged,
+                  "engine image " + dir_ + "/" + name_of({last_image_ + 1, false}) + " is missing");
     ASSIGN_OR_RETURN(Image image, read_image(suspend, *disk_, dir_, name));
     replay(image.operations);
     for (const auto& [group, mark] : image.marks) applied_[group] = mark;
@@ -167,9 +167,10 @@ std::string MemoryEngine::make_image(ImageName name) {
 
 void MemoryEngine::flush(Callback<void(Result<>)> done) {
   auto later = [&](Result<> result) {
-    scheduler_.post([alive = std::weak_ptr<bool>(alive_), done = std::move(done), result]() mutable {
-      if (!alive.expired()) done(std::move(result));
-    });
+    scheduler_.post(
+        [alive = std::weak_ptr<bool>(alive_), done = std::move(done), result]() mutable {
+          if (!alive.expired()) done(std::move(result));
+        });
   };
   if (broken_) return later(fail(*broken_));
   if (done_) return later(fail(ErrorCode::kOverloaded, "a flush is already under way"));

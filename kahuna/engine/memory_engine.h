@@ -2,9 +2,9 @@
 // images on the host's disk. It serves most simulator seeds, so that flush and recovery are judged
 // under the same crashes as the product's.
 //
-// On disk (`dir`): NUMBER.full holds every row, NUMBER.delta what changed since NUMBER - 1. A file is
-// written as NUMBER.tmp, synced, renamed, and its directory synced; so a file under its final name is
-// whole, or damaged. State = the highest .full and every .delta above it.
+// On disk (`dir`): NUMBER.full holds every row, NUMBER.delta what changed since NUMBER - 1. A file
+// is written as NUMBER.tmp, synced, renamed, and its directory synced; so a file under its final
+// name is whole, or damaged. State = the highest .full and every .delta above it.
 //
 //   M1 superseded record rows (RowKind::kRecord) are dropped at once;
 //   M2 a flush takes its cut when it is called; writes meanwhile belong to the next one;
@@ -22,8 +22,8 @@
 
 namespace kahuna::engine {
 
-// Opens or creates the images in `dir` and loads them. Suspends. kDamaged: a file fails its checksum
-// or one is missing in the row; kVersion: written by a newer version; kIo.
+// Opens or creates the images in `dir` and loads them. Suspends. kDamaged: a file fails its
+// checksum or one is missing in the row; kVersion: written by a newer version; kIo.
 Result<std::unique_ptr<Engine>> open_memory_engine(Suspend suspend, Host& host, Fibers& fibers,
                                                    std::string dir = "engine");
 

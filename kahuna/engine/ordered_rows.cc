@@ -12,7 +12,9 @@ constexpr char kAfterOperationByte = char(uint8_t(RowKind::kOperation) + 1);
 constexpr std::string_view kOperationsTo(&kAfterOperationByte, 1);
 constexpr size_t kSpareMax = 1024;
 
-bool is_operation(std::string_view row) { return !row.empty() && row[0] == kOperationByte; }
+bool is_operation(std::string_view row) {
+  return !row.empty() && row[0] == kOperationByte;
+}
 
 }  // namespace
 

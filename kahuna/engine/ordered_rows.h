@@ -1,4 +1,4 @@
-// The rows under the in-memory engine: ordered, superseded record rows dropped as newer ones arrive.
+// The rows under the in-memory engine. Superseded record rows are dropped as newer ones arrive.
 //
 // Operation rows are many, come and go with every command, and are read in order only when a
 // partition opens: they live in a hash table that a scan sorts. All others live in a sorted map.

@@ -66,7 +66,7 @@ class RocksEngine final : public Engine {
   bool unflushed_ = false;  // something was written since the last flush's cut
   Callback<void(Result<>)> done_;
   bool pump_posted_ = false;
-  bool pump_finishes_ = false;  // the flush under way ends when its jobs have run
+  bool pump_finishes_ = false;   // the flush under way ends when its jobs have run
   std::optional<Error> broken_;  // a flush failed
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
@@ -79,10 +79,10 @@ RocksEngine::RocksEngine(Host& host, RocksOptions options)
       simulated_(options.simulated) {
   std::string path = simulated_ ? options.dir : host.disk->native_path(options.dir);
   if (!simulated_) seed_unscoped(host.random("rocksdb").next());
-  database_ = std::make_shared<RocksDatabase>(std::move(options), std::move(path),
-                                              host.random("rocksdb"), [this, alive = Alive(alive_)] {
-                                                if (!alive.expired()) post_pump();
-                                              });
+  database_ = std::make_shared<RocksDatabase>(
+      std::move(options), std::move(path), host.random("rocksdb"), [this, alive = Alive(alive_)] {
+        if (!alive.expired()) post_pump();
+      });
 }
 
 Result<> RocksEngine::open(Suspend suspend) {

@@ -25,8 +25,8 @@
 namespace kahuna::engine {
 
 struct RocksOptions {
-  std::string dir = "engine";                  // inside the node's data directory
-  SyncFileSystem* simulated = nullptr;         // null = production; outlives the engine
+  std::string dir = "engine";           // inside the node's data directory
+  SyncFileSystem* simulated = nullptr;  // null = production; outlives the engine
   size_t block_cache_bytes = size_t{64} << 20;
   size_t write_buffer_bytes = size_t{32} << 20;  // one memtable; RocksDB flushes it when full
 };

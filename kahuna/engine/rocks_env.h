@@ -6,13 +6,13 @@
 // engine leaves RocksDB on its own file system.
 //
 // 1. Everything runs on the loop's thread, returns at once and never suspends.
-// 2. Durability is the Disk's: file contents after SyncFile::sync(), names after sync_dir() of their
-//    directory. A crash may keep any subset of what was not synced.
+// 2. Durability is the Disk's: file contents after SyncFile::sync(), names after sync_dir() of
+//    their directory. A crash may keep any subset of what was not synced.
 // 3. Any call may fail (kIo, kNoSpace, kDamaged). A failed append may have written a prefix; a
 //    failed sync is final for that file. A read may also return damaged bytes: RocksDB's checksums
 //    are expected to notice.
-// 4. When the process that owns it crashes, every later call must fail (kIo) and change nothing: the
-//    database is still destroyed in an orderly way, and must not repair what the crash broke.
+// 4. When the process that owns it crashes, every later call must fail (kIo) and change nothing:
+//    the database is still destroyed in an orderly way, and must not repair what the crash broke.
 // 5. Paths are relative to the node's data directory, '/'-separated, as in Disk.
 #pragma once
 

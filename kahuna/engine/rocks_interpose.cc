@@ -15,7 +15,9 @@ namespace {
 
 constexpr uint32_t kCoinModulus = 0x7fffffff;  // 2^31 - 1; states 0 and it are fixed points
 
-uint32_t coin_seed(uint64_t draw) { return uint32_t(1 + draw % (kCoinModulus - 1)); }
+uint32_t coin_seed(uint64_t draw) {
+  return uint32_t(1 + draw % (kCoinModulus - 1));
+}
 
 struct Unscoped {
   std::mutex mutex;
@@ -38,8 +40,12 @@ thread_local RocksEntropy* current = nullptr;
 RocksEntropy::RocksEntropy(RandomStream stream)
     : ids(stream.split("ids")), coin_state(coin_seed(stream.split("coins").next())) {}
 
-RocksScope::RocksScope(RocksEntropy* entropy) : before_(current) { current = entropy; }
-RocksScope::~RocksScope() { current = before_; }
+RocksScope::RocksScope(RocksEntropy* entropy) : before_(current) {
+  current = entropy;
+}
+RocksScope::~RocksScope() {
+  current = before_;
+}
 
 void seed_unscoped(uint64_t seed) {
   std::lock_guard lock(unscoped().mutex);
@@ -72,7 +78,9 @@ Status PeriodicTaskScheduler::Register(PeriodicTaskType, const std::function<voi
 }
 
 void GenerateRawUniqueId(uint64_t* a, uint64_t* b, bool exclude_env_unique_id);
-void GenerateRawUniqueId(uint64_t* a, uint64_t* b, bool) { kahuna::engine::draw_id(a, b); }
+void GenerateRawUniqueId(uint64_t* a, uint64_t* b, bool) {
+  kahuna::engine::draw_id(a, b);
+}
 
 class SemiStructuredUniqueIdGen {
  public:
@@ -119,8 +127,10 @@ bool rocks_interposed() {
               address_of(&rocksdb::SemiStructuredUniqueIdGen::GenerateNext)) &&
          ours("_ZN7rocksdb25SemiStructuredUniqueIdGen5ResetEv",
               address_of(&rocksdb::SemiStructuredUniqueIdGen::Reset)) &&
-         ours("_ZN7rocksdb21PeriodicTaskScheduler8RegisterENS_16PeriodicTaskTypeERKSt8functionIFvvEE",
-              address_of(&rocksdb::PeriodicTaskScheduler::Register));
+         ours(
+             "_ZN7rocksdb21PeriodicTaskScheduler8RegisterENS_"
+             "16PeriodicTaskTypeERKSt8functionIFvvEE",
+             address_of(&rocksdb::PeriodicTaskScheduler::Register));
 }
 
 }  // namespace kahuna::engine

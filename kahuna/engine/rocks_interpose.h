@@ -4,7 +4,8 @@
 // first, so RocksDB calls ours:
 //   PeriodicTaskScheduler::Register  starts no timer thread (nothing we use needs one);
 //   GenerateRawUniqueId              draws from the innermost RocksScope's source;
-//   SemiStructuredUniqueIdGen::GenerateNext, Reset   likewise (session ids, else a process-wide count);
+//   SemiStructuredUniqueIdGen::GenerateNext, Reset: likewise (session ids, else a process-wide
+//                                    count);
 //   Random::GetTLSInstance           likewise (skip-list heights, sampling).
 // On a thread without a scope (RocksDB's own threads in production) they draw from a process-wide
 // source seeded by seed_unscoped(), behind a mutex.
@@ -23,7 +24,8 @@ struct RocksEntropy {
   uint32_t coin_state;  // of RocksDB's own generator: 1 .. 2^31 - 2
 };
 
-// While it lives, RocksDB calls on this thread draw from `entropy`. Nests. Must not span a suspension.
+// While it lives, RocksDB calls on this thread draw from `entropy`. Nests. Must not
+// span a suspension.
 class RocksScope {
  public:
   explicit RocksScope(RocksEntropy* entropy);  // null: the process-wide source

@@ -67,16 +67,24 @@ Status RocksSimEnv::NewDirectory(const std::string& name,
                                  std::unique_ptr<rocksdb::Directory>* result) {
   return legacy_->NewDirectory(name, result);
 }
-Status RocksSimEnv::FileExists(const std::string& name) { return legacy_->FileExists(name); }
+Status RocksSimEnv::FileExists(const std::string& name) {
+  return legacy_->FileExists(name);
+}
 Status RocksSimEnv::GetChildren(const std::string& dir, std::vector<std::string>* result) {
   return legacy_->GetChildren(dir, result);
 }
-Status RocksSimEnv::DeleteFile(const std::string& name) { return legacy_->DeleteFile(name); }
-Status RocksSimEnv::CreateDir(const std::string& name) { return legacy_->CreateDir(name); }
+Status RocksSimEnv::DeleteFile(const std::string& name) {
+  return legacy_->DeleteFile(name);
+}
+Status RocksSimEnv::CreateDir(const std::string& name) {
+  return legacy_->CreateDir(name);
+}
 Status RocksSimEnv::CreateDirIfMissing(const std::string& name) {
   return legacy_->CreateDirIfMissing(name);
 }
-Status RocksSimEnv::DeleteDir(const std::string& name) { return legacy_->DeleteDir(name); }
+Status RocksSimEnv::DeleteDir(const std::string& name) {
+  return legacy_->DeleteDir(name);
+}
 Status RocksSimEnv::GetFileSize(const std::string& name, uint64_t* size) {
   return legacy_->GetFileSize(name, size);
 }
@@ -89,7 +97,9 @@ Status RocksSimEnv::RenameFile(const std::string& from, const std::string& to) {
 Status RocksSimEnv::LockFile(const std::string& name, rocksdb::FileLock** lock) {
   return legacy_->LockFile(name, lock);
 }
-Status RocksSimEnv::UnlockFile(rocksdb::FileLock* lock) { return legacy_->UnlockFile(lock); }
+Status RocksSimEnv::UnlockFile(rocksdb::FileLock* lock) {
+  return legacy_->UnlockFile(lock);
+}
 Status RocksSimEnv::GetAbsolutePath(const std::string& path, std::string* result) {
   *result = path;
   return Status::OK();
@@ -108,8 +118,14 @@ Status RocksSimEnv::GetCurrentTime(int64_t* seconds) {
   *seconds = int64_t(files_.now_micros() / 1'000'000);
   return Status::OK();
 }
-Status RocksSimEnv::GetThreadList(std::vector<rocksdb::ThreadStatus>*) { return Status::OK(); }
-std::string RocksSimEnv::GenerateUniqueId() { return "kahuna-sim"; }
-std::string RocksSimEnv::TimeToString(uint64_t time) { return std::to_string(time); }
+Status RocksSimEnv::GetThreadList(std::vector<rocksdb::ThreadStatus>*) {
+  return Status::OK();
+}
+std::string RocksSimEnv::GenerateUniqueId() {
+  return "kahuna-sim";
+}
+std::string RocksSimEnv::TimeToString(uint64_t time) {
+  return std::to_string(time);
+}
 
 }  // namespace kahuna::engine

@@ -1,9 +1,11 @@
-// The exactly-once records of a partition, all in memory, oldest first; their rows are in the engine.
+// The exactly-once records of a partition, all in memory, oldest first. Their rows are in
+// the engine.
 //
-// Why a bounded table is enough (trap 40). An operation executes with stamp > birth, and stamps only
-// grow, so records are evicted in stamp order and the floor is the highest stamp evicted:
+// Why a bounded table is enough (trap 40). An operation executes with stamp > birth, and stamps
+// only grow, so records are evicted in stamp order and the floor is the highest stamp evicted:
 //   - executed and evicted: birth < stamp <= floor, so a retry is refused as too old;
-//   - birth >= floor and no record: had it executed, its stamp > birth >= floor would still be here;
+//   - birth >= floor and no record: had it executed, its record, with stamp > birth >= floor,
+//     would still be here;
 //     so it never executed, and may.
 // A first attempt born below the floor is refused too: its client hears a newer watermark and sends
 // the operation under a new id.
@@ -31,7 +33,8 @@ class OperationTable {
   void evict_oldest();
 
  private:
-  // Rows are numbered by arrival over [0, kNumbers), wrapping, so that no number is FlatIndex::kNone.
+  // Rows are numbered by arrival over [0, kNumbers), wrapping, so that no number
+  // is FlatIndex::kNone.
   static constexpr uint32_t kNumbers = uint32_t{1} << 31;
 
   static uint64_t hash(uint64_t client, uint64_t sequence);

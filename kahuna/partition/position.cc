@@ -15,15 +15,20 @@ constexpr size_t kPrefixBytes = 1 + 1 + kHashBytes;
 
 std::string hash_prefix(uint64_t hash) {
   std::string prefix{kTenant, kHashMode};
-  for (size_t i = 0; i < kHashBytes; ++i) prefix.push_back(char(hash >> (8 * (kHashBytes - 1 - i))));
+  for (size_t i = 0; i < kHashBytes; ++i)
+    prefix.push_back(char(hash >> (8 * (kHashBytes - 1 - i))));
   return prefix;
 }
 
-uint64_t hash_of_space(std::string_view space) { return hash64(as_bytes(space)); }
+uint64_t hash_of_space(std::string_view space) {
+  return hash64(as_bytes(space));
+}
 
 }  // namespace
 
-std::string_view space_of(std::string_view key) { return key.substr(0, key.rfind('/')); }
+std::string_view space_of(std::string_view key) {
+  return key.substr(0, key.rfind('/'));
+}
 
 std::string position_of(std::string_view key) {
   std::string position = hash_prefix(hash_of_space(space_of(key)));

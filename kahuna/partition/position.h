@@ -4,10 +4,11 @@
 //   range-routed:          tenant · 02 · key            (not used yet)
 //   meta:                  tenant · 00 · name
 //
-// tenant is a varint, 0 today (one zero byte). A key's space is its text before the last '/', or the
-// whole key when there is none; so a bucket is contiguous.
-// The key part is escaped so that positions order as keys do and no position is a prefix of another:
-// byte 00 becomes 00 FF, and the position ends with 00 01.
+// tenant is a varint, 0 today (one zero byte). A key's space is its text before the last '/', or
+// the whole key when there is none; so a bucket is contiguous.
+//
+// The key part is escaped so that positions order as keys do and no position is a prefix of
+// another: byte 00 becomes 00 FF, and the position ends with 00 01.
 #pragma once
 
 #include <string>

@@ -34,7 +34,9 @@ uint64_t read_little(std::string_view bytes, size_t at) {
   for (size_t i = 8; i > 0; --i) v = (v << 8) | uint8_t(bytes[at + i - 1]);
   return v;
 }
-char kind_byte(RowKind kind) { return char(kind); }
+char kind_byte(RowKind kind) {
+  return char(kind);
+}
 
 }  // namespace
 

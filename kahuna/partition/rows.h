@@ -4,7 +4,8 @@
 //   record     10 · position · ~stamp 8 · ~log index 8 · ~ordinal 4
 //              -> format u8 (1) · flags u8 (bit 0: tombstone) · revision i64 · value bytes
 //   operation  20 · position · client 8 · sequence 8
-//              -> format u8 (1) · outcome u8 · operation's stamp u64 · reply's stamp u64 · revision i64
+//              -> format u8 (1) · outcome u8 · operation's stamp u64 · reply's stamp u64
+//                 · revision i64
 //   state      30 · partition id 8
 //              -> format u8 (1) · last stamp u64 · floor u64
 //
@@ -49,7 +50,8 @@ std::string rows_until(engine::RowKind kind, std::string_view end);
 // Append into `row` / `value`, which are cleared first.
 void make_record_row(std::string_view position, Watermark stamp, Index index, uint32_t ordinal,
                      std::string& row);
-void make_record_value(bool tombstone, Revision revision, std::string_view bytes, std::string& value);
+void make_record_value(bool tombstone, Revision revision, std::string_view bytes,
+                       std::string& value);
 void make_operation_row(std::string_view position, uint64_t client, uint64_t sequence,
                         std::string& row);
 void make_operation_value(Watermark stamp, const Reply& reply, std::string& value);

@@ -30,8 +30,8 @@ class PageBuilder {
     ++looked_at_;
     last_key_ = key_of(position);
     // Nested buckets share the prefix only when their hashes collide.
-    bool inside = last_key_.starts_with(prefix_) &&
-                  last_key_.find('/', prefix_.size()) == std::string::npos;
+    bool inside =
+        last_key_.starts_with(prefix_) && last_key_.find('/', prefix_.size()) == std::string::npos;
     if (!inside || !alive) return true;
     bytes_ += last_key_.size() + value.size();
     page_.items.push_back({last_key_, {std::string(value), revision, stamp}});
@@ -99,27 +99,27 @@ Result<ScanPage> scan_bucket(engine::Engine& engine, const HeadCache& heads,
   auto next = overlay.cbegin();
   std::string previous;  // position of the row before
   bool full = false, malformed = false;
-  RETURN_IF_ERROR(engine.scan(
-      rows_from(RowKind::kRecord, range.start), rows_from(RowKind::kRecord, range.end),
-      [&](std::string_view row, std::string_view value) {
-        std::string_view position = position_in_record_row(row);
-        if (position == previous) return true;  // superseded
-        previous = position;
-        for (; next != overlay.cend() && next->first < position; ++next) {
-          full = !offer_head(next);
-          if (full) return false;
-        }
-        if (next != overlay.cend() && next->first == position) {
-          full = !offer_head(next++);
-          return !full;
-        }
-        auto record = read_record_row(row, value);
-        malformed = !record;
-        if (malformed) return false;
-        full = !page.offer(position, !record->tombstone, record->revision, record->stamp,
-                           record->value);
-        return !full;
-      }));
+  RETURN_IF_ERROR(engine.scan(rows_from(RowKind::kRecord, range.start),
+                              rows_from(RowKind::kRecord, range.end),
+                              [&](std::string_view row, std::string_view value) {
+                                std::string_view position = position_in_record_row(row);
+                                if (position == previous) return true;  // superseded
+                                previous = position;
+                                for (; next != overlay.cend() && next->first < position; ++next) {
+                                  full = !offer_head(next);
+                                  if (full) return false;
+                                }
+                                if (next != overlay.cend() && next->first == position) {
+                                  full = !offer_head(next++);
+                                  return !full;
+                                }
+                                auto record = read_record_row(row, value);
+                                malformed = !record;
+                                if (malformed) return false;
+                                full = !page.offer(position, !record->tombstone, record->revision,
+                                                   record->stamp, record->value);
+                                return !full;
+                              }));
   if (malformed) return fail(ErrorCode::kDamaged, "a bucket holds a malformed record row");
   for (; next != overlay.cend() && !full; ++next) full = !offer_head(next);
   return page.take();

@@ -27,9 +27,10 @@ struct StateMachine::State {
   std::string state_row;
   HeadCache heads{HeadCache::Limits()};
   OperationTable operations;
-  Watermark last, floor;  // highest stamp drawn; highest stamp whose record was evicted; floor <= last
-  Index applied;          // 0 = the engine has no mark of this group
-  std::string row, value; // scratch, to spare allocations
+  Watermark last,
+      floor;      // highest stamp drawn; highest stamp whose record was evicted; floor <= last
+  Index applied;  // 0 = the engine has no mark of this group
+  std::string row, value;  // scratch, to spare allocations
 
   Result<> load();
   Result<> load_operations();
@@ -246,7 +247,9 @@ Result<Reply> StateMachine::apply(const raft::Entry& entry, WriteBatch& batch) {
   return reply;
 }
 
-void StateMachine::written() { state_->heads.unpin_all(); }
+void StateMachine::written() {
+  state_->heads.unpin_all();
+}
 
 Result<std::optional<Record>> StateMachine::get(std::string_view key) {
   std::string position = position_of(key);
@@ -254,16 +257,26 @@ Result<std::optional<Record>> StateMachine::get(std::string_view key) {
     return fail(ErrorCode::kWrongPartition, "the key belongs to another partition");
   ASSIGN_OR_RETURN(const Head* head, state_->head(position));
   if (!head->alive) return std::optional<Record>();
-  return Record{.value = std::string(head->value), .revision = head->revision, .stamp = head->stamp};
+  return Record{
+      .value = std::string(head->value), .revision = head->revision, .stamp = head->stamp};
 }
 
-Result<ScanPage> StateMachine::scan(std::string_view bucket, std::string_view cursor, size_t limit) {
+Result<ScanPage> StateMachine::scan(std::string_view bucket, std::string_view cursor,
+                                    size_t limit) {
   return scan_bucket(state_->engine, state_->heads, state_->descriptor, {bucket, cursor, limit});
 }
 
-const Descriptor& StateMachine::descriptor() const { return state_->descriptor; }
-Watermark StateMachine::last_stamp() const { return state_->last; }
-Watermark StateMachine::floor() const { return state_->floor; }
-size_t StateMachine::operation_records() const { return state_->operations.size(); }
+const Descriptor& StateMachine::descriptor() const {
+  return state_->descriptor;
+}
+Watermark StateMachine::last_stamp() const {
+  return state_->last;
+}
+Watermark StateMachine::floor() const {
+  return state_->floor;
+}
+size_t StateMachine::operation_records() const {
+  return state_->operations.size();
+}
 
 }  // namespace kahuna::partition

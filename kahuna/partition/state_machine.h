@@ -4,14 +4,16 @@
 //   P1 conditions (NX, XX, CMP, CMPREV) are evaluated here, at apply, never at propose;
 //   P2 exactly-once: an operation id that was applied above the floor is answered from its record
 //      and changes nothing; one whose birth is below the floor is refused with kTooOld (trap 40);
-//   P3 versions of one key never decrease in log order (trap 2): stamp = max(last, birth, watermark) + 1,
+//   P3 versions of one key never decrease in log order (trap 2):
+//      stamp = max(last, birth, watermark) + 1,
 //      where last is the highest stamp applied in this partition;
 //   P4 a key outside the partition's range at this log position is refused (trap 34);
 //   P5 reads judge by applied state only;
 //   P6 the result does not depend on how entries are grouped into batches, nor on what is cached.
 //
-// P2 needs only a bounded table because stamps are Lamport's: an operation's stamp exceeds its birth,
-// so one that was executed and whose record is gone was born below the floor (operation_table.h).
+// P2 needs only a bounded table because stamps are Lamport's: an operation's stamp exceeds its
+// birth, so one that was executed and whose record is gone was born below the floor
+// (operation_table.h).
 //
 // Owned by node/; touched by its loop only. Never suspends; engine reads may touch the disk.
 // Row shapes: rows.h. Deliberately not here: expiry, locks, sequences, intents, old versions.
@@ -45,10 +47,11 @@ enum class CommandKind : uint8_t { kSet = 1, kDelete = 2 };
 
 // Flags are ANDed (reference/kahuna-api.md §3.2).
 struct Conditions {
-  bool if_exists = false;                        // XX
-  bool if_absent = false;                        // NX: absent or deleted
-  std::optional<std::string> if_value;           // CMP: bytes equal; present but empty also matches a missing key
-  std::optional<Revision> if_revision;           // CMPREV: includes a tombstone's revision and -1
+  bool if_exists = false;  // XX
+  bool if_absent = false;  // NX: absent or deleted
+  // CMP: bytes equal; present but empty also matches a missing key.
+  std::optional<std::string> if_value;
+  std::optional<Revision> if_revision;  // CMPREV: includes a tombstone's revision and -1
 };
 
 struct Command {
@@ -56,7 +59,7 @@ struct Command {
   OperationId operation;
   Watermark watermark;  // highest heard of by the proposing leader
   std::string key;
-  std::string value;    // kSet
+  std::string value;  // kSet
   Conditions conditions;
 };
 
@@ -66,7 +69,8 @@ inline constexpr size_t kValueBytesMax = 1024 * 1024;
 // Exactly-once records kept per partition; beyond it the floor rises past the oldest.
 inline constexpr size_t kOperationRecordsMax = 65'536;
 
-// kInvalid / kTooLarge, with a text that says the limit. Called by the gateway and again by clients.
+// kInvalid / kTooLarge, with a text that says the limit. Called by the gateway and by
+// clients.
 Result<> validate(const Command& command);
 Result<> validate_key(std::string_view key);
 
@@ -75,10 +79,10 @@ Payload encode(const Command& command);
 Result<Command> decode(ByteView payload);
 
 enum class Outcome : uint8_t {
-  kDone = 1,        // set or deleted; `revision` is the new one
-  kNotSet = 2,      // a condition did not hold; `revision` is the current one
-  kNotFound = 3,    // delete of an absent key, whatever its conditions; `revision` is the current one
-  // P2; outcome of the original unknown. `stamp` is the partition's last: what is born there is new.
+  kDone = 1,      // set or deleted; `revision` is the new one
+  kNotSet = 2,    // a condition did not hold; `revision` is the current one
+  kNotFound = 3,  // delete of an absent key, whatever its conditions; `revision` is the current one
+  // P2; outcome of the original unknown. `stamp` is the partition's last: born there is new enough.
   kTooOld = 4,
   kOutOfRange = 5,  // P4; not done
   kRefused = 6,     // not a valid command of this semantic level; not done
@@ -87,7 +91,7 @@ enum class Outcome : uint8_t {
 struct Reply {
   Outcome outcome = Outcome::kDone;
   Revision revision;
-  Watermark stamp;  // version of what was written, or of what was found; 0 = nothing
+  Watermark stamp;        // version of what was written, or of what was found; 0 = nothing
   bool replayed = false;  // answered from an exactly-once record
 };
 
@@ -118,20 +122,20 @@ inline constexpr size_t kScanRowsMax = 10'000;
 
 class StateMachine {
  public:
-  // Loads last stamp, floor and operation queue from the engine (reads the partition's kOperation rows).
-  // The engine outlives it. kDamaged: a row is malformed; kVersion: of a newer format.
+  // Loads last stamp, floor and operation queue from the engine (reads the partition's kOperation
+  // rows). The engine outlives it. kDamaged: a row is malformed; kVersion: of a newer format.
   static Result<StateMachine> open(engine::Engine& engine, Descriptor descriptor,
                                    Limits limits = Limits());
   StateMachine(StateMachine&&) noexcept;
   StateMachine& operator=(StateMachine&&) noexcept;
   ~StateMachine();
 
-  // Evaluates one committed entry, adding its rows and the applied mark to `batch`. The caller writes
-  // the batch before the next call that reads, or passes the same batch on: state changed by entries
-  // still in an unwritten batch is visible to later applies and reads (kept in an overlay until
-  // written()). Entries come in log order, without gaps (CHECKed).
-  // Errors are the engine's, and kVersion for an entry of a newer semantic level: stop the replica.
-  // After an error neither this object nor the batch may be used further.
+  // Evaluates one committed entry, adding its rows and the applied mark to `batch`. The caller
+  // writes the batch before the next call that reads, or passes the same batch on: state changed by
+  // entries still in an unwritten batch is visible to later applies and reads (kept in an overlay
+  // until written()). Entries come in log order, without gaps (CHECKed). Errors are the engine's,
+  // and kVersion for an entry of a newer semantic level: stop the replica. After an error neither
+  // this object nor the batch may be used further.
   Result<Reply> apply(const raft::Entry& entry, engine::WriteBatch& batch);
   // The batch that apply() filled has been written to the engine: drops the overlay.
   void written();

@@ -32,10 +32,13 @@ Rows normal(const Rows& rows) {
 // All but the marks, which an engine may keep as rows.
 Rows rows_of(Engine& engine) {
   Rows rows;
-  CHECK(engine.scan("\x02", "\xff", [&](std::string_view row, std::string_view value) {
-    rows[std::string(row)] = std::string(value);
-    return true;
-  }).has_value());
+  CHECK(engine
+            .scan("\x02", "\xff",
+                  [&](std::string_view row, std::string_view value) {
+                    rows[std::string(row)] = std::string(value);
+                    return true;
+                  })
+            .has_value());
   return normal(rows);
 }
 
@@ -53,40 +56,103 @@ class EngineContract : public testing::TestWithParam<Kind> {
 
 TEST_P(EngineContract, WritesAreVisibleAtOnceAndLaterOperationsWin) {
   WriteBatch batch;
-  batch.put("\x30" "a", "1");
-  batch.put("\x30" "b", "1");
-  batch.put("\x30" "a", "2");
-  batch.remove("\x30" "b");
-  batch.remove("\x30" "never");
+  batch.put(
+      "\x30"
+      "a",
+      "1");
+  batch.put(
+      "\x30"
+      "b",
+      "1");
+  batch.put(
+      "\x30"
+      "a",
+      "2");
+  batch.remove(
+      "\x30"
+      "b");
+  batch.remove(
+      "\x30"
+      "never");
   ASSERT_TRUE(engine().write(batch).has_value());
-  EXPECT_EQ(rows_of(engine()), (Rows{{"\x30" "a", "2"}}));
+  EXPECT_EQ(rows_of(engine()), (Rows{{"\x30"
+                                      "a",
+                                      "2"}}));
   std::string value;
-  EXPECT_TRUE(*engine().get("\x30" "a", value));
+  EXPECT_TRUE(
+      *engine().get("\x30"
+                    "a",
+                    value));
   EXPECT_EQ(value, "2");
-  EXPECT_FALSE(*engine().get("\x30" "b", value));
+  EXPECT_FALSE(
+      *engine().get("\x30"
+                    "b",
+                    value));
 }
 
 TEST_P(EngineContract, PutStateKeepsTheLastValueOfABatch) {
   WriteBatch batch;
-  batch.put_state(PartitionId(1), "\x30" "one", "1");
-  batch.put_state(PartitionId(2), "\x30" "two", "2");
-  batch.put_state(PartitionId(1), "\x30" "one", "3");
+  batch.put_state(PartitionId(1),
+                  "\x30"
+                  "one",
+                  "1");
+  batch.put_state(PartitionId(2),
+                  "\x30"
+                  "two",
+                  "2");
+  batch.put_state(PartitionId(1),
+                  "\x30"
+                  "one",
+                  "3");
   EXPECT_EQ(batch.operations().size(), 2u);
   ASSERT_TRUE(engine().write(batch).has_value());
-  EXPECT_EQ(rows_of(engine()), (Rows{{"\x30" "one", "3"}, {"\x30" "two", "2"}}));
+  EXPECT_EQ(rows_of(engine()), (Rows{{"\x30"
+                                      "one",
+                                      "3"},
+                                     {"\x30"
+                                      "two",
+                                      "2"}}));
 }
 
 TEST_P(EngineContract, FirstFindsTheFirstRowOfARange) {
-  put("\x20" "b", "1");
-  put("\x20" "d", "2");
+  put("\x20"
+      "b",
+      "1");
+  put("\x20"
+      "d",
+      "2");
   std::string row, value;
-  EXPECT_TRUE(*engine().first("\x20" "a", "\x20" "z", row, value));
-  EXPECT_EQ(row, "\x20" "b");
+  EXPECT_TRUE(
+      *engine().first("\x20"
+                      "a",
+                      "\x20"
+                      "z",
+                      row, value));
+  EXPECT_EQ(row,
+            "\x20"
+            "b");
   EXPECT_EQ(value, "1");
-  EXPECT_TRUE(*engine().first("\x20" "b", "\x20" "c", row, value));
-  EXPECT_EQ(row, "\x20" "b");
-  EXPECT_FALSE(*engine().first("\x20" "c", "\x20" "d", row, value));
-  EXPECT_FALSE(*engine().first("\x20" "e", "\x20" "z", row, value));
+  EXPECT_TRUE(
+      *engine().first("\x20"
+                      "b",
+                      "\x20"
+                      "c",
+                      row, value));
+  EXPECT_EQ(row,
+            "\x20"
+            "b");
+  EXPECT_FALSE(
+      *engine().first("\x20"
+                      "c",
+                      "\x20"
+                      "d",
+                      row, value));
+  EXPECT_FALSE(
+      *engine().first("\x20"
+                      "e",
+                      "\x20"
+                      "z",
+                      row, value));
 }
 
 TEST_P(EngineContract, ScanStopsWhenToldAndAtTheEnd) {
@@ -98,10 +164,22 @@ TEST_P(EngineContract, ScanStopsWhenToldAndAtTheEnd) {
       return seen.size() < limit;
     };
   };
-  ASSERT_TRUE(engine().scan("\x20" "b", "\x20" "e", collect(100)).has_value());
+  ASSERT_TRUE(engine()
+                  .scan("\x20"
+                        "b",
+                        "\x20"
+                        "e",
+                        collect(100))
+                  .has_value());
   EXPECT_EQ(seen, "bcd");
   seen.clear();
-  ASSERT_TRUE(engine().scan("\x20" "b", "\x20" "e", collect(2)).has_value());
+  ASSERT_TRUE(engine()
+                  .scan("\x20"
+                        "b",
+                        "\x20"
+                        "e",
+                        collect(2))
+                  .has_value());
   EXPECT_EQ(seen, "bc");
 }
 
@@ -109,7 +187,12 @@ TEST_P(EngineContract, NewestVersionSortsFirstAndScansMaySkipTheRest) {
   for (uint8_t age = 1; age <= 100; ++age) put(version_row("k1", age), std::to_string(age));
   put(version_row("k2", 1), "x");
   std::string row, value;
-  EXPECT_TRUE(*engine().first("\x10" "k1", "\x10" "k2", row, value));
+  EXPECT_TRUE(
+      *engine().first("\x10"
+                      "k1",
+                      "\x10"
+                      "k2",
+                      row, value));
   EXPECT_EQ(value, "100");
   Rows rows = rows_of(engine());
   EXPECT_EQ(rows.size(), 2u);
@@ -119,7 +202,10 @@ TEST_P(EngineContract, NewestVersionSortsFirstAndScansMaySkipTheRest) {
 
 TEST_P(EngineContract, MarksFollowWritesAndFlushes) {
   WriteBatch batch;
-  batch.put("\x30" "a", "1");
+  batch.put(
+      "\x30"
+      "a",
+      "1");
   batch.set_applied({PartitionId(3), {Index(7), Term(2)}});
   ASSERT_TRUE(engine().write(batch).has_value());
   raft::LogPosition mark{Index(7), Term(2)};
@@ -147,7 +233,9 @@ TEST_P(EngineContract, AMarkAloneIsFlushed) {
 
 TEST_P(EngineContract, OneFlushAtATimeAndEmptyOnesComplete) {
   ASSERT_TRUE(machine_.flush().has_value());
-  put("\x30" "a", "1");
+  put("\x30"
+      "a",
+      "1");
   int completed = 0;
   std::optional<Result<>> second;
   engine().flush([&](Result<> result) { completed += result.has_value(); });
@@ -176,7 +264,9 @@ TEST_P(EngineContract, WritesDuringAFlushBelongToTheNextOne) {
 }
 
 TEST_P(EngineContract, ADestroyedEngineForgetsItsFlush) {
-  put("\x30" "a", "1");
+  put("\x30"
+      "a",
+      "1");
   bool called = false;
   engine().flush([&](Result<>) { called = true; });
   machine_.close();
@@ -199,7 +289,8 @@ void check_history(Kind kind, bool crashes) {
         WriteBatch batch;
         for (size_t i = *rc::gen::inRange<size_t>(0, 8); i > 0; --i) {
           std::string key(1, *rc::gen::inRange<char>('a', 'f'));
-          std::string value = std::string(*rc::gen::inRange<size_t>(0, 3000), 'v') + std::to_string(i);
+          std::string value =
+              std::string(*rc::gen::inRange<size_t>(0, 3000), 'v') + std::to_string(i);
           switch (*rc::gen::inRange(0, 4)) {
             case 0: {
               std::string row = version_row(key, *rc::gen::inRange<uint8_t>(0, 200));
@@ -219,9 +310,7 @@ void check_history(Kind kind, bool crashes) {
               batch.put("\x20" + key, value);
               rows["\x20" + key] = value;
               break;
-            default:
-              batch.remove("\x20" + key);
-              rows.erase("\x20" + key);
+            default: batch.remove("\x20" + key); rows.erase("\x20" + key);
           }
         }
         batch.set_applied({PartitionId(1), {Index(states.size()), Term(1)}});
@@ -298,14 +387,22 @@ TEST_P(EngineCrash, LosesWhatWasNotFlushedAndKeepsWhatWas) {
   machine.crash();
   machine.open();
   EXPECT_EQ(machine.engine().applied().at(PartitionId(1)).index, Index(2));
-  EXPECT_EQ(rows_of(machine.engine()), (Rows{{"\x20" "1", "v"}, {"\x20" "2", "v"}}));
+  EXPECT_EQ(rows_of(machine.engine()), (Rows{{"\x20"
+                                              "1",
+                                              "v"},
+                                             {"\x20"
+                                              "2",
+                                              "v"}}));
 }
 
 TEST_P(EngineCrash, AFailedSyncBreaksTheEngine) {
   Machine machine(GetParam());
   machine.open();
   WriteBatch batch;
-  batch.put("\x20" "a", "v");
+  batch.put(
+      "\x20"
+      "a",
+      "v");
   ASSERT_TRUE(machine.engine().write(batch).has_value());
   machine.disk().fail_syncs = 1;
   EXPECT_EQ(machine.flush().error().code, ErrorCode::kIo);
@@ -318,7 +415,10 @@ TEST_P(EngineCrash, DamageIsFoundAtOpenOrAtRead) {
   Machine machine(GetParam());
   machine.open();
   WriteBatch batch;
-  batch.put("\x20" "a", std::string(10'000, 'v'));
+  batch.put(
+      "\x20"
+      "a",
+      std::string(10'000, 'v'));
   ASSERT_TRUE(machine.engine().write(batch).has_value());
   ASSERT_TRUE(machine.flush().has_value());
   machine.close();
@@ -330,10 +430,17 @@ TEST_P(EngineCrash, DamageIsFoundAtOpenOrAtRead) {
     return;
   }
   std::string value;
-  EXPECT_EQ(machine.engine().get("\x20" "a", value).error().code, ErrorCode::kDamaged);
+  EXPECT_EQ(machine.engine()
+                .get("\x20"
+                     "a",
+                     value)
+                .error()
+                .code,
+            ErrorCode::kDamaged);
 }
 
-INSTANTIATE_TEST_SUITE_P(Engines, EngineCrash, testing::Values(Kind::kMemory, Kind::kRocksSimulated),
+INSTANTIATE_TEST_SUITE_P(Engines, EngineCrash,
+                         testing::Values(Kind::kMemory, Kind::kRocksSimulated),
                          [](const auto& info) {
                            return info.param == Kind::kMemory ? "Memory" : "RocksSimulated";
                          });

@@ -32,14 +32,17 @@ class InlineOffload final : public Offload {
 
 enum class Kind { kMemory, kRocksSimulated, kRocksReal };
 inline void PrintTo(Kind kind, std::ostream* out) {
-  *out << (kind == Kind::kMemory ? "memory" : kind == Kind::kRocksReal ? "rocks" : "rocks simulated");
+  *out << (kind == Kind::kMemory      ? "memory"
+           : kind == Kind::kRocksReal ? "rocks"
+                                      : "rocks simulated");
 }
 
 class Machine {
  public:
   explicit Machine(Kind kind, uint64_t seed = 1) : kind_(kind), seed_(seed) {
     if (kind == Kind::kRocksReal) {
-      std::string pattern = (std::filesystem::temp_directory_path() / "kahuna-engine-XXXXXX").string();
+      std::string pattern =
+          (std::filesystem::temp_directory_path() / "kahuna-engine-XXXXXX").string();
       CHECK(mkdtemp(pattern.data()) != nullptr);
       options_.dir = pattern;
     }
@@ -109,8 +112,12 @@ class Machine {
   ManualLoop loop_;
   ModelDisk disk_{loop_};
   InlineOffload offload_{loop_};
-  Host host_{.clock = &loop_, .scheduler = &loop_, .disk = &disk_, .network = nullptr,
-             .offload = &offload_, .random_seed = seed_};
+  Host host_{.clock = &loop_,
+             .scheduler = &loop_,
+             .disk = &disk_,
+             .network = nullptr,
+             .offload = &offload_,
+             .random_seed = seed_};
   std::unique_ptr<Fibers> fibers_;
   std::unique_ptr<Engine> engine_;
 };

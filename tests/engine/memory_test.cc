@@ -29,55 +29,89 @@ class MemoryEngineFiles : public testing::Test {
 };
 
 TEST_F(MemoryEngineFiles, AreAFullImageAndThenDeltas) {
-  write("\x30" "a", "1");
+  write(
+      "\x30"
+      "a",
+      "1");
   ASSERT_TRUE(machine_.flush().has_value());
-  write("\x30" "b", "2");
+  write(
+      "\x30"
+      "b",
+      "2");
   ASSERT_TRUE(machine_.flush().has_value());
   EXPECT_EQ(files(), (std::vector<std::string>{"engine/00000000000000000001.full",
                                                "engine/00000000000000000002.delta"}));
   machine_.crash();
   machine_.open();
-  EXPECT_EQ(read("\x30" "a"), "1");
-  EXPECT_EQ(read("\x30" "b"), "2");
+  EXPECT_EQ(read("\x30"
+                 "a"),
+            "1");
+  EXPECT_EQ(read("\x30"
+                 "b"),
+            "2");
 }
 
 TEST_F(MemoryEngineFiles, AreReplacedOnceDeltasOutgrowTheState) {
   for (int round = 0; round < 40; ++round) {
-    write("\x30" "a", std::string(50'000, char('a' + round % 26)));
+    write(
+        "\x30"
+        "a",
+        std::string(50'000, char('a' + round % 26)));
     ASSERT_TRUE(machine_.flush().has_value());
     EXPECT_LE(files().size(), 9u);
   }
   machine_.crash();
   machine_.open();
-  EXPECT_EQ(read("\x30" "a"), std::string(50'000, char('a' + 39 % 26)));
+  EXPECT_EQ(read("\x30"
+                 "a"),
+            std::string(50'000, char('a' + 39 % 26)));
 }
 
 TEST_F(MemoryEngineFiles, AFullDiskIsTriedAgain) {
-  write("\x30" "a", "1");
+  write(
+      "\x30"
+      "a",
+      "1");
   machine_.disk().fail_appends = 1;
   EXPECT_EQ(machine_.flush().error().code, ErrorCode::kNoSpace);
   EXPECT_TRUE(machine_.engine().flushed().empty());
   EXPECT_GT(machine_.engine().unflushed_bytes(), 0u);
-  write("\x30" "b", "2");
+  write(
+      "\x30"
+      "b",
+      "2");
   ASSERT_TRUE(machine_.flush().has_value());
   machine_.crash();
   machine_.open();
-  EXPECT_EQ(read("\x30" "a"), "1");
-  EXPECT_EQ(read("\x30" "b"), "2");
+  EXPECT_EQ(read("\x30"
+                 "a"),
+            "1");
+  EXPECT_EQ(read("\x30"
+                 "b"),
+            "2");
 }
 
 TEST_F(MemoryEngineFiles, AMissingDeltaIsDamage) {
-  for (const char* row : {"\x30" "a", "\x30" "b", "\x30" "c"}) {
+  for (const char* row : {"\x30"
+                          "a",
+                          "\x30"
+                          "b",
+                          "\x30"
+                          "c"}) {
     write(row, "1");
     ASSERT_TRUE(machine_.flush().has_value());
   }
   machine_.close();
-  ASSERT_TRUE(machine_.disk().remove(std::string_view("engine/00000000000000000002.delta")).has_value());
+  ASSERT_TRUE(
+      machine_.disk().remove(std::string_view("engine/00000000000000000002.delta")).has_value());
   EXPECT_EQ(machine_.try_open().error().code, ErrorCode::kDamaged);
 }
 
 TEST_F(MemoryEngineFiles, AnyFlippedByteIsDamage) {
-  write("\x30" "a", "12345678");
+  write(
+      "\x30"
+      "a",
+      "12345678");
   ASSERT_TRUE(machine_.flush().has_value());
   machine_.close();
   std::string name = files()[0];

@@ -16,7 +16,8 @@ std::unexpected<Error> missing(std::string_view path) {
 
 class ModelSyncFile final : public SyncFile {
  public:
-  ModelSyncFile(ModelDisk& disk, ModelDisk::InodeRef inode) : disk_(disk), inode_(std::move(inode)) {}
+  ModelSyncFile(ModelDisk& disk, ModelDisk::InodeRef inode)
+      : disk_(disk), inode_(std::move(inode)) {}
   Result<size_t> read_at(uint64_t offset, MutableByteView bytes) override {
     RETURN_IF_ERROR(disk_.usable());
     if (offset >= inode_->bytes.size()) return 0;
@@ -224,9 +225,8 @@ void ModelDisk::open(std::string path, OpenOptions options,
     if (at == names_.end()) at = names_.emplace(path, std::make_shared<Inode>()).first;
     return std::make_unique<ModelFile>(*this, scheduler_, at->second);
   }();
-  scheduler_.post([result = std::move(result), done = std::move(done)]() mutable {
-    done(std::move(result));
-  });
+  scheduler_.post(
+      [result = std::move(result), done = std::move(done)]() mutable { done(std::move(result)); });
 }
 void ModelDisk::rename(std::string from, std::string to, Done done) {
   scheduler_.post([result = rename(std::string_view(from), std::string_view(to)),

@@ -25,9 +25,9 @@ class ModelDisk final : public Disk, public SyncFileSystem {
   // What survived a loss of power. `random` null: nothing that was not synced.
   void revive(RandomStream* random);
 
-  int fail_syncs = 0;     // so many syncs fail, from now
-  int fail_appends = 0;   // so many appends or writes fail with kNoSpace
-  Hash128 trace;          // of every change
+  int fail_syncs = 0;    // so many syncs fail, from now
+  int fail_appends = 0;  // so many appends or writes fail with kNoSpace
+  Hash128 trace;         // of every change
   std::map<std::string, std::string> contents() const;
   void damage(const std::string& path, size_t offset);
 

@@ -43,7 +43,9 @@ Hash128 run_world(uint64_t seed) {
   return machine.disk().trace;
 }
 
-TEST(RocksSimulated, HasItsThreadAndEntropyReplaced) { EXPECT_TRUE(rocks_interposed()); }
+TEST(RocksSimulated, HasItsThreadAndEntropyReplaced) {
+  EXPECT_TRUE(rocks_interposed());
+}
 
 TEST(RocksSimulated, RunsOnOneThreadAndRepeatsByteForByte) {
   size_t before = threads();
@@ -60,7 +62,10 @@ TEST(RocksSimulated, DatabasesSideBySideDoNotShiftEachOther) {
   Machine other(Kind::kRocksSimulated, 99);
   other.open();
   WriteBatch batch;
-  batch.put("\x20" "a", "b");
+  batch.put(
+      "\x20"
+      "a",
+      "b");
   ASSERT_TRUE(other.engine().write(batch).has_value());
   EXPECT_TRUE(run_world(7) == alone);
 }
@@ -71,7 +76,9 @@ TEST(RocksSimulated, CompactionDropsSupersededRecords) {
   std::string suffix(kVersionSuffixBytes - 2, '\0');
   for (int age = 0; age < 2000; ++age) {
     WriteBatch batch;
-    std::string row = "\x10" "position";
+    std::string row =
+        "\x10"
+        "position";
     row.push_back(char(0xff - age / 256));
     row.push_back(char(0xff - age % 256));
     batch.put(row + suffix, std::string(500, 'v'));
@@ -92,7 +99,10 @@ TEST(RocksSimulated, ABackgroundErrorFailsTheFlushAndStartsNoThread) {
   Machine machine(Kind::kRocksSimulated);
   machine.open();
   WriteBatch batch;
-  batch.put("\x20" "a", "b");
+  batch.put(
+      "\x20"
+      "a",
+      "b");
   ASSERT_TRUE(machine.engine().write(batch).has_value());
   machine.disk().fail_appends = 1;
   EXPECT_EQ(machine.flush().error().code, ErrorCode::kNoSpace);

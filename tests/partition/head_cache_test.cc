@@ -8,7 +8,9 @@
 namespace kahuna::partition {
 namespace {
 
-Head head_at(uint64_t stamp) { return {.alive = true, .stamp = Watermark(stamp)}; }
+Head head_at(uint64_t stamp) {
+  return {.alive = true, .stamp = Watermark(stamp)};
+}
 
 TEST(HeadCache, EvictsTheLeastRecentlyUsed) {
   HeadCache cache({.entries = 2});

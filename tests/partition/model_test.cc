@@ -68,7 +68,8 @@ class Model {
 // Few keys, clients and sequences, so that retries, conflicts and floors are common.
 Command any_command(Watermark known) {
   Command command;
-  command.kind = *rc::gen::weightedElement<CommandKind>({{3, CommandKind::kSet}, {1, CommandKind::kDelete}});
+  command.kind =
+      *rc::gen::weightedElement<CommandKind>({{3, CommandKind::kSet}, {1, CommandKind::kDelete}});
   command.operation = {.client = *rc::gen::inRange<uint64_t>(1, 4),
                        .sequence = *rc::gen::inRange<uint64_t>(1, 40)};
   uint64_t back = *rc::gen::inRange<uint64_t>(0, 20);
@@ -136,9 +137,14 @@ TEST(StateMachineModel, AgreesOnRepliesReadsStampsAndFloors) {
       RC_ASSERT(replica.machine().floor() == model.floor);
       RC_ASSERT(replica.machine().operation_records() <= records_max);
       switch (*rc::gen::inRange(0, 8)) {
-        case 0: replica.write(); replica.reopen(); [[fallthrough]];
+        case 0:
+          replica.write();
+          replica.reopen();
+          [[fallthrough]];
         case 1: expect_reads_match(replica, model); break;
-        case 2: case 3: case 4: replica.write(); break;
+        case 2:
+        case 3:
+        case 4: replica.write(); break;
         default: break;
       }
     }

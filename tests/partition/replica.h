@@ -44,7 +44,9 @@ inline Command delete_command(std::string key, uint64_t sequence, Conditions con
           .conditions = std::move(conditions)};
 }
 
-inline Descriptor whole_space() { return founding_descriptors(1)[1]; }
+inline Descriptor whole_space() {
+  return founding_descriptors(1)[1];
+}
 
 class TestReplica {
  public:
@@ -64,7 +66,9 @@ class TestReplica {
   // Applies without writing.
   Reply stage(const Command& command) { return stage_payload(encode(command)); }
   Reply stage_payload(Payload payload) {
-    raft::Entry entry{.index = next_, .term = Term(1), .kind = raft::EntryKind::kCommand,
+    raft::Entry entry{.index = next_,
+                      .term = Term(1),
+                      .kind = raft::EntryKind::kCommand,
                       .payload = std::move(payload)};
     next_ = next_.next();
     auto reply = machine_->apply(entry, batch_);
@@ -94,10 +98,13 @@ class TestReplica {
   // Every row of the engine, for comparing replicas.
   std::vector<std::pair<std::string, std::string>> rows() {
     std::vector<std::pair<std::string, std::string>> all;
-    CHECK(engine_->scan("", "\xff", [&](std::string_view row, std::string_view value) {
-      all.emplace_back(row, value);
-      return true;
-    }).has_value());
+    CHECK(engine_
+              ->scan("", "\xff",
+                     [&](std::string_view row, std::string_view value) {
+                       all.emplace_back(row, value);
+                       return true;
+                     })
+              .has_value());
     return all;
   }
   StateMachine& machine() { return *machine_; }

@@ -174,8 +174,8 @@ TEST(StateMachineEntries, OnlyMoveTheMarkWhenTheyAreNoCommand) {
 TEST(StateMachineEntries, OfANewerLevelStopTheReplica) {
   TestReplica replica;
   engine::WriteBatch batch;
-  raft::Entry entry{.index = replica.next_index(), .term = Term(1),
-                    .level = kCurrentSemanticLevel.next()};
+  raft::Entry entry{
+      .index = replica.next_index(), .term = Term(1), .level = kCurrentSemanticLevel.next()};
   EXPECT_EQ(replica.machine().apply(entry, batch).error().code, ErrorCode::kVersion);
 }
 
@@ -188,7 +188,8 @@ std::vector<std::string> keys_of(const ScanPage& page) {
 TEST(StateMachineScan, ReturnsExactlyTheBucket) {
   TestReplica replica;
   uint64_t sequence = 0;
-  for (const char* key : {"svc", "svc/b", "svc/a", "svc/", "svc-old/x", "svcfoo", "svc/sub/k", "sv/c"})
+  for (const char* key :
+       {"svc", "svc/b", "svc/a", "svc/", "svc-old/x", "svcfoo", "svc/sub/k", "sv/c"})
     replica.apply(set_command(key, key, ++sequence));
   replica.apply(set_command("svc/gone", "", ++sequence));
   replica.apply(delete_command("svc/gone", ++sequence));
@@ -200,7 +201,8 @@ TEST(StateMachineScan, ReturnsExactlyTheBucket) {
 
 TEST(StateMachineScan, PagesByCursor) {
   TestReplica replica;
-  for (uint64_t i = 0; i < 10; ++i) replica.apply(set_command("b/" + std::to_string(i), "v", i + 1));
+  for (uint64_t i = 0; i < 10; ++i)
+    replica.apply(set_command("b/" + std::to_string(i), "v", i + 1));
   std::vector<std::string> all;
   std::string cursor;
   size_t pages = 0;
@@ -241,7 +243,8 @@ TEST(StateMachineOverlay, ShowsUnwrittenEntriesToAppliesAndReads) {
   replica.stage(set_command("b/1", "x", 3));
   replica.stage(set_command("b/3", "y", 4));
   replica.stage(delete_command("b/3", 5));
-  EXPECT_EQ(replica.stage(set_command("b/1", "z", 6, {.if_absent = true})).outcome, Outcome::kNotSet);
+  EXPECT_EQ(replica.stage(set_command("b/1", "z", 6, {.if_absent = true})).outcome,
+            Outcome::kNotSet);
   EXPECT_EQ(replica.get("b/2")->value, "new");
   EXPECT_FALSE(replica.get("b/3").has_value());
   ScanPage page = replica.scan("b");
