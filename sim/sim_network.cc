@@ -258,6 +258,8 @@ void SimNetwork::on_segment(const Event& event) {
     if (is_blocked) {
       ++counters_.half_open;
       free_segment(segment);
+      // What it answered stays unacknowledged, and nobody answers again.
+      if (receiver.unread > 0) arm_give_up(other(event.a));
     } else {
       arrive(event.a, segment);
     }

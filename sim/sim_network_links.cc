@@ -237,8 +237,10 @@ void SimNetwork::unblock(uint32_t from, uint32_t to) {
         kernel_.schedule(kernel_.now + latency(from, to, 0), {EventKind::kSynAck, to, other(end), 0});
       if (!c.sides[side].held.empty())
         kernel_.schedule(kernel_.now + latency(from, to, 0), {EventKind::kSegment, to, end, 0});
-      if (!blocked(to, from))
-        for (Side& s : c.sides) disarm_give_up(s);
+      if (blocked(to, from)) continue;
+      // A sender whose peer's process is gone waits for an answer that never comes.
+      for (int i = 0; i < 2; ++i)
+        if (!c.sides[1 - i].gone) disarm_give_up(c.sides[i]);
     }
   }
 }
@@ -269,10 +271,13 @@ void SimNetwork::settle(uint32_t node, uint64_t incarnation, bool told) {
       if (i == 0) c.done.reset();
       if (peer.gone || !peer.established || peer.closed) continue;
       bool silent = !told || happens(links_[node][peer.node].random, profile_.silent_crash);
-      if (silent)
-        ++counters_.half_open;
-      else
+      if (!silent) {
         send_reset(other(end), node);
+        continue;
+      }
+      ++counters_.half_open;
+      // What the process had not read stays unacknowledged, and may fill the window for good.
+      if (peer.unread > 0) arm_give_up(other(end));
     }
     if (c.sides[0].gone) maybe_free(end_of(c, slot, 0));
   }
