@@ -234,8 +234,10 @@ void Groups::persist(Group& group, raft::Persist persist) {
   PartitionId partition = group.id;
   // append() takes its argument by value: keep a copy for the rare refusal.
   raft::Persist copy = persist;
-  auto queued = journal_.append(partition, std::move(persist),
-                                guarded([this, partition, id] { on_persisted(partition, id); }));
+  auto queued = FAULT_POINT(journal_refuses_an_append)
+                    ? Result<>(fail(ErrorCode::kOverloaded, "fault point"))
+                    : journal_.append(partition, std::move(persist),
+                                      guarded([this, partition, id] { on_persisted(partition, id); }));
   if (queued) return;
   SOMETIMES(journal_refused_an_append);
   if (queued.error().code != ErrorCode::kOverloaded && queued.error().code != ErrorCode::kNoSpace) {
@@ -313,7 +315,8 @@ void Groups::apply(Group& group, std::vector<raft::Entry> entries) {
 
 void Groups::write_applied() {
   if (write_stalled_ || applied_.empty()) return;
-  auto written = engine_.write(batch_);
+  auto written = FAULT_POINT(engine_refuses_a_write) ? Result<>(fail(ErrorCode::kOverloaded, "fault point"))
+                                                     : engine_.write(batch_);
   if (!written) {
     if (written.error().code == ErrorCode::kOverloaded) {
       SOMETIMES(engine_refused_a_write);
@@ -454,7 +457,7 @@ void Groups::on_timer() {
 void Groups::consider_flush() {
   if (flushing_) return;
   size_t unflushed = engine_.unflushed_bytes();
-  if (unflushed >= options_.flush_bytes) {
+  if (unflushed >= options_.flush_bytes || (unflushed > 0 && FAULT_POINT(engine_flushes_early))) {
     start_flush();
   } else if (unflushed > 0 && !flush_timer_) {
     flush_timer_ = host_.clock->call_at(host_.clock->now() + options_.flush_interval, guarded([this] {

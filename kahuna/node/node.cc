@@ -99,7 +99,7 @@ class NodeImpl final : public Node,
   // --- Groups::Hooks ---
   void send(const raft::Message& message) override {
     Dialer* dialer = dialer_of(message.to.node);
-    if (!dialer || !dialer->up()) return;
+    if (!dialer || !dialer->up() || FAULT_POINT(peer_message_is_lost)) return;
     dialer->outbox.add(message);
     if (dialer->outbox.bytes() >= kBatchBytesMax) flush(*dialer);
   }
@@ -120,7 +120,8 @@ class NodeImpl final : public Node,
   }
   Result<> forward(NodeId to, ByteView request) override {
     Dialer* dialer = dialer_of(to);
-    if (!dialer) return fail(ErrorCode::kUnavailable, "the leader is not a known node");
+    if (!dialer || FAULT_POINT(forwarding_is_refused))
+      return fail(ErrorCode::kUnavailable, "the leader is not a known node");
     return dialer->send(codec::FrameKind::kRequest, request);
   }
   std::string address_of(NodeId node) const override;
