@@ -37,9 +37,8 @@ void BM_FrameRead(benchmark::State& state) {
   FrameReader reader;
   size_t bytes = 0;
   for (auto _ : state) {
-    const Result<> sound =
-        reader.feed(ByteView(memory.get() + skew, out.size()),
-                    [&](FrameKind, ByteView body) { bytes += body.size(); });
+    const Result<> sound = reader.feed(ByteView(memory.get() + skew, out.size()),
+                                       [&](FrameKind, ByteView body) { bytes += body.size(); });
     CHECK(sound.has_value());
   }
   benchmark::DoNotOptimize(bytes);

@@ -1,10 +1,10 @@
 // The production host on loopback and on a real directory, for both back ends.
 //
 // Argument 0: 0 = epoll, 1 = io_uring. Directory: KAHUNA_BENCH_DIR, default /tmp.
-// Echo: one server loop and one client loop, each on its own thread; each connection has one request
-// of 128 bytes in flight. "cpu_us_per_op" is the processor time of both loops together.
-// Durable: the server writes 4 KiB to a file and syncs it before it answers; writes that arrive while
-// a sync is in flight share the next one.
+// Echo: one server loop and one client loop, each on its own thread; each connection has one
+// request of 128 bytes in flight. "cpu_us_per_op" is the processor time of both loops together.
+// Durable: the server writes 4 KiB to a file and syncs it before it answers; writes that arrive
+// while a sync is in flight share the next one.
 #include <benchmark/benchmark.h>
 #include <sys/resource.h>
 
@@ -101,8 +101,8 @@ class Server {
  public:
   Server(IoBackend io, const std::string& dir, bool durable) : loop_(make_loop(io, dir)) {
     if (durable) open_log();
-    auto listener = loop_->host().network->listen(
-        {"127.0.0.1", 0}, [this](std::unique_ptr<Stream> stream) {
+    auto listener =
+        loop_->host().network->listen({"127.0.0.1", 0}, [this](std::unique_ptr<Stream> stream) {
           ends_.push_back(std::make_unique<ServerEnd>(std::move(stream), log_.get()));
         });
     CHECK(listener.has_value());
@@ -175,12 +175,11 @@ void run_echo(benchmark::State& state, bool durable) {
     size_t answers = 0;
     std::vector<std::unique_ptr<ClientEnd>> ends;
     for (size_t i = 0; i < connections; ++i) {
-      loop->host().network->connect(server.address(), Duration::seconds(5),
-                                    [&](Result<std::unique_ptr<Stream>> stream) {
-                                      CHECK(stream.has_value());
-                                      ends.push_back(std::make_unique<ClientEnd>(
-                                          std::move(*stream), answers));
-                                    });
+      loop->host().network->connect(
+          server.address(), Duration::seconds(5), [&](Result<std::unique_ptr<Stream>> stream) {
+            CHECK(stream.has_value());
+            ends.push_back(std::make_unique<ClientEnd>(std::move(*stream), answers));
+          });
     }
     while (ends.size() < connections) loop->turn(Duration::millis(10));
     for (auto& end : ends) end->ask();
@@ -199,10 +198,17 @@ void run_echo(benchmark::State& state, bool durable) {
   std::filesystem::remove_all(dir);
 }
 
-void BM_Echo(benchmark::State& state) { run_echo(state, false); }
-BENCHMARK(BM_Echo)->ArgNames({"uring", "connections"})->ArgsProduct({{0, 1}, {1, 64}})->UseRealTime();
+void BM_Echo(benchmark::State& state) {
+  run_echo(state, false);
+}
+BENCHMARK(BM_Echo)
+    ->ArgNames({"uring", "connections"})
+    ->ArgsProduct({{0, 1}, {1, 64}})
+    ->UseRealTime();
 
-void BM_DurableEcho(benchmark::State& state) { run_echo(state, true); }
+void BM_DurableEcho(benchmark::State& state) {
+  run_echo(state, true);
+}
 BENCHMARK(BM_DurableEcho)
     ->ArgNames({"uring", "connections"})
     ->ArgsProduct({{0, 1}, {1, 64}})
@@ -246,7 +252,10 @@ void BM_WriteSync(benchmark::State& state) {
   }
   std::filesystem::remove_all(dir);
 }
-BENCHMARK(BM_WriteSync)->ArgNames({"uring", "direct"})->ArgsProduct({{0, 1}, {0, 1}})->UseRealTime();
+BENCHMARK(BM_WriteSync)
+    ->ArgNames({"uring", "direct"})
+    ->ArgsProduct({{0, 1}, {0, 1}})
+    ->UseRealTime();
 
 }  // namespace
 }  // namespace kahuna::net

@@ -83,7 +83,8 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max
   size_t at = 1;
   kahuna::RandomStream cuts(seed, "fuzz.mutator");
   while (at < size && framed.size() + 32 < max_size) {
-    const size_t length = std::min<size_t>({size - at, cuts.below(64), max_size - framed.size() - 32});
+    const size_t length =
+        std::min<size_t>({size - at, cuts.below(64), max_size - framed.size() - 32});
     kahuna::codec::append_frame(
         framed, static_cast<kahuna::codec::FrameKind>(cuts.below(6)),
         kahuna::ByteView(reinterpret_cast<const std::byte*>(data) + at, length));

@@ -104,7 +104,8 @@ void Connection::offer_room() {
 
 size_t Connection::write(ByteView bytes) {
   if (state != State::kOpen) return bytes.size();
-  const size_t taken = std::min(bytes.size(), kUnsentBytesMax - std::min(out.size(), kUnsentBytesMax));
+  const size_t taken =
+      std::min(bytes.size(), kUnsentBytesMax - std::min(out.size(), kUnsentBytesMax));
   if (taken < bytes.size()) starved_ = true;
   if (taken == 0) return 0;
   out.append(as_text(bytes.first(taken)));
@@ -129,7 +130,8 @@ void Connection::deliver_held() {
     const std::string bytes = std::exchange(held_, {});
     handler_->on_data(as_bytes(bytes));
   }
-  if (held_close_ && !paused && state == State::kOpen) deliver_close(*std::exchange(held_close_, {}));
+  if (held_close_ && !paused && state == State::kOpen)
+    deliver_close(*std::exchange(held_close_, {}));
 }
 
 void Connection::release() {

@@ -1,12 +1,12 @@
 // Connection: one TCP socket of a loop, whatever back end waits for it, and the Stream over it.
 //
-// Shared (counted) by its Stream, by the back end while system calls are in flight, and by events of
-// the current turn. The loop's thread only.
+// Shared (counted) by its Stream, by the back end while system calls are in flight, and by events
+// of the current turn. The loop's thread only.
 //
-// 1. The Stream's owner hears nothing after the Stream is destroyed: `handler` is null from then on.
-// 2. While reading is paused, bytes that had been collected already are held and delivered, in order,
-//    after resume_reading(), before anything newer.
-// 3. `out` holds what the kernel has not taken; the back end sends from it at the end of a turn.
+// 1. The Stream's owner hears nothing once the Stream is destroyed.
+// 2. While reading is paused, bytes that had been collected already are held and delivered, in
+//    order, after resume_reading(), before anything newer.
+// 3. `out` holds what the kernel has not taken; the back end sends from it, in flush().
 // 4. A reset closes a paused connection at once; an orderly end of the peer's data does not, it is
 //    noticed after resume_reading().
 #pragma once
@@ -56,7 +56,7 @@ class Connection final : public PollTarget {
   // A Stream over this connection, once it is open; called once.
   std::unique_ptr<Stream> make_stream();
 
-  // For the back end, while it dispatches. These run the owner's code, which may destroy the Stream.
+  // For the back end, while it dispatches. The owner's code runs, and may destroy the Stream.
   void deliver(ByteView bytes);
   // `number` is an errno value; 0 = the peer finished its data.
   void deliver_close(int number);
@@ -96,10 +96,10 @@ class Connection final : public PollTarget {
   Turn& turn_;
   StreamHandler* handler_ = nullptr;
   Address peer_;
-  bool starved_ = false;       // write() took less than asked: on_writable is owed
-  bool room_posted_ = false;   // a task that offers room waits
-  bool held_posted_ = false;   // a task that delivers `held_` waits
-  std::string held_;           // collected while paused
+  bool starved_ = false;      // write() took less than asked: on_writable is owed
+  bool room_posted_ = false;  // a task that offers room waits
+  bool held_posted_ = false;  // a task that delivers `held_` waits
+  std::string held_;          // collected while paused
   std::optional<int> held_close_;
 };
 

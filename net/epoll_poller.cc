@@ -24,7 +24,9 @@ int pending_error(int fd) {
   return number;
 }
 
-int open_spare() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
+int open_spare() {
+  return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
 
 }  // namespace
 
@@ -57,7 +59,9 @@ void EpollPoller::add(PollTarget& target, uint32_t events) {
   CHECK_EQ(epoll_ctl(epoll_, EPOLL_CTL_ADD, target.fd, &event), 0);
 }
 
-void EpollPoller::watch(Acceptor& acceptor) { add(acceptor, EPOLLIN); }
+void EpollPoller::watch(Acceptor& acceptor) {
+  add(acceptor, EPOLLIN);
+}
 
 void EpollPoller::unwatch(Acceptor& acceptor) {
   ::close(acceptor.fd);
@@ -65,7 +69,9 @@ void EpollPoller::unwatch(Acceptor& acceptor) {
   acceptor.on_accept.reset();
 }
 
-void EpollPoller::watch(Connection& connection) { add(connection, kConnectionEvents); }
+void EpollPoller::watch(Connection& connection) {
+  add(connection, kConnectionEvents);
+}
 
 void EpollPoller::update(Connection& connection) {
   if (!connection.paused && connection.back_end.readable) list_readable(connection);
@@ -84,8 +90,8 @@ void EpollPoller::request_flush(Connection& connection) {
 void EpollPoller::close(Connection& connection) {
   if (connection.fd < 0) return;
   if (connection.state == Connection::State::kOpen && !connection.out.empty()) {
-    [[maybe_unused]] const ssize_t sent = ::send(connection.fd, connection.out.data(),
-                                                 connection.out.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    [[maybe_unused]] const ssize_t sent = ::send(
+        connection.fd, connection.out.data(), connection.out.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   }
   connection.state = Connection::State::kClosed;
   std::string().swap(connection.out);
@@ -230,20 +236,15 @@ void EpollPoller::dispatch() {
     }
     auto& connection = static_cast<Connection&>(*arrival.target);
     switch (arrival.kind) {
-      case Arrival::Kind::kBytes:
-        connection.deliver(arrival.bytes);
-        break;
-      case Arrival::Kind::kClosed:
-        connection.deliver_close(arrival.number);
-        break;
+      case Arrival::Kind::kBytes: connection.deliver(arrival.bytes); break;
+      case Arrival::Kind::kClosed: connection.deliver_close(arrival.number); break;
       case Arrival::Kind::kConnected:
         if (connection.on_connected) {
           Callback<void(int)> callback = std::move(connection.on_connected);
           callback(arrival.number);
         }
         break;
-      case Arrival::Kind::kAccepted:
-        break;
+      case Arrival::Kind::kAccepted: break;
     }
   }
   arrivals_.clear();

@@ -10,11 +10,9 @@ ErrorCode code_of(int number) {
   switch (number) {
     case ENOSPC:
     case EDQUOT:
-    case EFBIG:
-      return ErrorCode::kNoSpace;
+    case EFBIG: return ErrorCode::kNoSpace;
     case ENOENT:
-    case ENOTDIR:
-      return ErrorCode::kNotFound;
+    case ENOTDIR: return ErrorCode::kNotFound;
     case EEXIST:
     case EADDRINUSE:
     case EWOULDBLOCK:  // a lock that another process holds
@@ -25,19 +23,14 @@ ErrorCode code_of(int number) {
     case EHOSTDOWN:
     case ENETUNREACH:
     case ENETDOWN:
-    case EADDRNOTAVAIL:
-      return ErrorCode::kUnavailable;
-    case ETIMEDOUT:
-      return ErrorCode::kTimeout;
+    case EADDRNOTAVAIL: return ErrorCode::kUnavailable;
+    case ETIMEDOUT: return ErrorCode::kTimeout;
     case ECONNRESET:
-    case EPIPE:
-      return ErrorCode::kClosed;
+    case EPIPE: return ErrorCode::kClosed;
     case EINVAL:
     case ENAMETOOLONG:
-    case EAFNOSUPPORT:
-      return ErrorCode::kInvalid;
-    default:
-      return ErrorCode::kIo;
+    case EAFNOSUPPORT: return ErrorCode::kInvalid;
+    default: return ErrorCode::kIo;
   }
 }
 

@@ -26,7 +26,8 @@ std::string in_dir(const std::string& path) {
 }
 
 Error file_error(int number, const char* verb, const std::string& path) {
-  return error_from_errno(number, std::string(verb) + " " + (path.empty() ? "data directory" : path));
+  return error_from_errno(number,
+                          std::string(verb) + " " + (path.empty() ? "data directory" : path));
 }
 
 class PosixFile final : public File {
@@ -82,8 +83,9 @@ Result<Opened> open_blocking(int dir_fd, const std::string& dir, const std::stri
   };
   if (options.lock && flock(opened.fd, LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return refuse(file_error(errno, "lock", path));
-    return refuse(Error(ErrorCode::kInUse, "another process uses the directory " + dir + " (" + path +
-                                               " is locked); stop it, or choose another directory"));
+    return refuse(
+        Error(ErrorCode::kInUse, "another process uses the directory " + dir + " (" + path +
+                                     " is locked); stop it, or choose another directory"));
   }
   struct stat facts;
   if (fstat(opened.fd, &facts) != 0) return refuse(file_error(errno, "inspect", path));
@@ -136,15 +138,9 @@ OpenFile::~OpenFile() {
 void FileOp::run() {
   do {
     switch (kind) {
-      case Kind::kRead:
-        result = pread(file->fd, bytes, size, static_cast<off_t>(offset));
-        break;
-      case Kind::kWrite:
-        result = pwrite(file->fd, bytes, size, static_cast<off_t>(offset));
-        break;
-      case Kind::kSync:
-        result = fdatasync(file->fd);
-        break;
+      case Kind::kRead: result = pread(file->fd, bytes, size, static_cast<off_t>(offset)); break;
+      case Kind::kWrite: result = pwrite(file->fd, bytes, size, static_cast<off_t>(offset)); break;
+      case Kind::kSync: result = fdatasync(file->fd); break;
     }
   } while (result < 0 && errno == EINTR);
   if (result < 0) result = -errno;
@@ -229,18 +225,16 @@ void Files::start(std::unique_ptr<FileOp> operation) {
 
 void Files::open(std::string path, OpenOptions options,
                  Callback<void(Result<std::unique_ptr<File>>)> done) {
-  run<Opened>(
-      [this, path = std::move(path), options] {
-        return open_blocking(dir_fd_, options_.dir, path, options);
-      },
-      [this, done = std::move(done)](Result<Opened> opened) mutable {
-        if (!opened) return done(fail(std::move(opened.error())));
-        auto file = make_counted<OpenFile>();
-        file->fd = opened->fd;
-        file->size = opened->size;
-        file->direct = opened->direct;
-        done(std::make_unique<PosixFile>(*this, std::move(file)));
-      });
+  run<Opened>([this, path = std::move(path),
+               options] { return open_blocking(dir_fd_, options_.dir, path, options); },
+              [this, done = std::move(done)](Result<Opened> opened) mutable {
+                if (!opened) return done(fail(std::move(opened.error())));
+                auto file = make_counted<OpenFile>();
+                file->fd = opened->fd;
+                file->size = opened->size;
+                file->direct = opened->direct;
+                done(std::make_unique<PosixFile>(*this, std::move(file)));
+              });
 }
 
 void Files::rename(std::string from, std::string to, Done done) {
@@ -256,7 +250,8 @@ void Files::remove(std::string path, Done done) {
   run<void>(
       [this, path = std::move(path)]() -> Result<> {
         if (unlinkat(dir_fd_, in_dir(path).c_str(), 0) == 0) return {};
-        if (errno == EISDIR && unlinkat(dir_fd_, in_dir(path).c_str(), AT_REMOVEDIR) == 0) return {};
+        if (errno == EISDIR && unlinkat(dir_fd_, in_dir(path).c_str(), AT_REMOVEDIR) == 0)
+          return {};
         return fail(file_error(errno, "remove", path));
       },
       std::move(done));

@@ -24,7 +24,7 @@ namespace kahuna::net {
 struct OpenFile : Counted {
   ~OpenFile() override;
   int fd = -1;
-  uint64_t size = 0;     // as of the last completed operation
+  uint64_t size = 0;  // as of the last completed operation
   bool direct = false;
   bool observed = true;  // the File lives
 };

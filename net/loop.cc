@@ -64,7 +64,8 @@ Result<std::unique_ptr<Loop>> Loop::create(LoopOptions options) {
       state->poller = std::move(*uring);
       state->backend = IoBackend::kUring;
     } else {
-      state->fallback_reason = "using epoll, because io_uring is not available: " + uring.error().text;
+      state->fallback_reason =
+          "using epoll, because io_uring is not available: " + uring.error().text;
     }
   }
   if (!state->poller) {
@@ -73,11 +74,10 @@ Result<std::unique_ptr<Loop>> Loop::create(LoopOptions options) {
   state->offload =
       std::make_unique<Workers>(*state->mailbox, options.offload_threads, "kahuna-offload");
   state->sockets = std::make_unique<Sockets>(*state->poller, state->turn, *state->offload);
-  ASSIGN_OR_RETURN(state->files,
-                   Files::create({options.data_dir, options.inline_write_bytes_max}, *state->poller,
-                                 state->turn, *state->mailbox));
+  ASSIGN_OR_RETURN(state->files, Files::create({options.data_dir, options.inline_write_bytes_max},
+                                               *state->poller, state->turn, *state->mailbox));
   ASSIGN_OR_RETURN(const uint64_t seed, kernel_random());
-  state->host = Host{&state->turn,         &state->turn,          state->files.get(),
+  state->host = Host{&state->turn,         &state->turn,         state->files.get(),
                      state->sockets.get(), state->offload.get(), seed};
   return std::unique_ptr<Loop>(new Loop(std::move(state)));
 }
@@ -91,9 +91,15 @@ Loop::~Loop() {
   state_->remote.clear();
 }
 
-Host& Loop::host() { return state_->host; }
-IoBackend Loop::backend() const { return state_->backend; }
-const std::string& Loop::fallback_reason() const { return state_->fallback_reason; }
+Host& Loop::host() {
+  return state_->host;
+}
+IoBackend Loop::backend() const {
+  return state_->backend;
+}
+const std::string& Loop::fallback_reason() const {
+  return state_->fallback_reason;
+}
 
 void Loop::run() {
   while (!state_->stop.load(std::memory_order_relaxed)) state_->run_turn(kWaitMax);
@@ -101,14 +107,18 @@ void Loop::run() {
   state_->stop.store(false, std::memory_order_relaxed);
 }
 
-void Loop::turn(Duration wait_max) { state_->run_turn(wait_max); }
+void Loop::turn(Duration wait_max) {
+  state_->run_turn(wait_max);
+}
 
 void Loop::stop() {
   state_->stop.store(true);
   state_->mailbox->wake();
 }
 
-bool Loop::post_remote(Callback<void()> task) { return state_->mailbox->post(std::move(task)); }
+bool Loop::post_remote(Callback<void()> task) {
+  return state_->mailbox->post(std::move(task));
+}
 
 Duration Loop::State::wait_time(Duration wait_max) const {
   if (turn.has_posted() || poller->has_ready() || stop.load()) return Duration();

@@ -2,8 +2,9 @@
 //
 // A process has one Loop per core. A Loop belongs to the thread that runs it: everything except
 // stop() and post_remote() is called on that thread, or before run() on the thread that created it.
-// Whatever was built from host() is destroyed before the Loop; the Loop is destroyed on the thread that
-// ran it, or after that thread ended.
+// Whatever was built from host() is destroyed before the Loop, except the buffers of operations in
+// flight, which outlive it. The Loop is destroyed on the thread that ran it, or after that thread
+// ended.
 //
 // 1. A turn collects inputs (bytes, completions, tasks of other loops), samples now(), then runs:
 //    completions in order of arrival, finished blocking jobs, tasks of other loops, due timers,

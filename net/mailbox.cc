@@ -15,7 +15,9 @@ Result<std::unique_ptr<Mailbox>> Mailbox::create(size_t posted_max) {
   return std::unique_ptr<Mailbox>(new Mailbox(fd, posted_max));
 }
 
-Mailbox::~Mailbox() { close(wake_fd_); }
+Mailbox::~Mailbox() {
+  close(wake_fd_);
+}
 
 bool Mailbox::post(Callback<void()> task) {
   {

@@ -20,7 +20,8 @@
 
 namespace kahuna::net {
 
-// Blocking work and what follows it. `work` runs on a worker thread; both are destroyed on the loop's.
+// Blocking work and what follows it. `work` runs on a worker thread; both are destroyed on the
+// loop's.
 struct Job {
   Callback<void()> work;
   Callback<void()> done;
@@ -58,8 +59,8 @@ class Mailbox {
   std::atomic<bool> sleeping_{false};
   std::atomic<size_t> waiting_{0};  // items in both vectors; changed under the mutex
   std::mutex mutex_;
-  std::vector<Job> finished_;              // guarded by mutex_
-  std::vector<Callback<void()>> posted_;   // guarded by mutex_
+  std::vector<Job> finished_;             // guarded by mutex_
+  std::vector<Callback<void()>> posted_;  // guarded by mutex_
 };
 
 }  // namespace kahuna::net

@@ -1,12 +1,12 @@
 // Poller: what a back end (epoll, io_uring) does for sockets. The only virtual seam inside net/.
 //
-// A turn calls flush(), then collect(), then (with now() sampled) dispatch(). The loop's thread only.
+// A turn calls flush(), then collect(), then (with now() sampled) dispatch(), on the loop's thread.
 //
-// 1. collect() takes everything that is new, bytes included, out of the kernel and runs no callback;
-//    so now(), sampled after it, is not older than any input of the turn.
+// 1. collect() takes everything that is new, bytes included, out of the kernel and runs no
+//    callback; so now(), sampled after it, is not older than any input of the turn.
 // 2. dispatch() runs callbacks in the order of collection.
-// 3. flush() sends what was written since the last turn: at most one send per connection. A back end
-//    may leave the system calls to the collect() that follows at once.
+// 3. flush() sends what was written since the last turn: at most one send per connection. A back
+//    end may leave the system calls to the collect() that follows at once.
 #pragma once
 
 #include <memory>

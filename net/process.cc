@@ -18,7 +18,9 @@ std::atomic<bool> installed{false};
 
 }  // namespace
 
-void ignore_broken_pipes() { signal(SIGPIPE, SIG_IGN); }
+void ignore_broken_pipes() {
+  signal(SIGPIPE, SIG_IGN);
+}
 
 uint64_t raise_descriptor_limit() {
   rlimit limit = {};

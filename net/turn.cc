@@ -16,8 +16,12 @@ int64_t read(clockid_t clock) {
 }  // namespace
 
 // BOOTTIME also counts while the machine sleeps, so that leases end in true time.
-Time Turn::read_clock() { return Time::from_nanos(read(CLOCK_BOOTTIME)); }
-WallTime Turn::wall() const { return WallTime::from_nanos(read(CLOCK_REALTIME)); }
+Time Turn::read_clock() {
+  return Time::from_nanos(read(CLOCK_BOOTTIME));
+}
+WallTime Turn::wall() const {
+  return WallTime::from_nanos(read(CLOCK_REALTIME));
+}
 
 void Turn::run_posted() {
   for (int round = 0; round < kPostedRoundsMax && !posted_.empty(); ++round) {

@@ -20,7 +20,9 @@ namespace {
 // What one read or write of a file asks for at most; the rest is a short result.
 constexpr size_t kFileBytesMax = size_t{1} << 30;
 
-int open_spare() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
+int open_spare() {
+  return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
 
 int pending_error(int fd) {
   int number = 0;
@@ -30,7 +32,9 @@ int pending_error(int fd) {
 }
 
 // Targets travel through the kernel as pointers to their common base.
-void* raw(PollTarget& target) { return &target; }
+void* raw(PollTarget& target) {
+  return &target;
+}
 template <class T>
 T* from_raw(void* target) {
   return static_cast<T*>(static_cast<PollTarget*>(target));
@@ -71,7 +75,8 @@ Result<> UringPoller::set_up() {
 
 Result<> UringPoller::set_up_buffers() {
   constexpr size_t kRingBytes = kBuffers * sizeof(io_uring_buf);
-  void* memory = mmap(nullptr, kRingBytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
+  void* memory =
+      mmap(nullptr, kRingBytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
   if (memory == MAP_FAILED) return fail(error_from_errno(errno, "map a buffer ring"));
   buffer_ring_ = static_cast<io_uring_buf_ring*>(memory);
   io_uring_buf_reg registration = {};
@@ -148,7 +153,8 @@ void UringPoller::enable() {
   }
   owner_ = pthread_self();
   // The library's io_uring_enable_rings() is declared and, in some versions, not exported.
-  CHECK_EQ(syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0), 0);
+  CHECK_EQ(syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0),
+           0);
 }
 
 void UringPoller::submit_all() {
@@ -176,7 +182,9 @@ void UringPoller::drop(PollTarget& target) {
   registry_.pop_back();
 }
 
-void UringPoller::watch(Acceptor& acceptor) { arming_acceptors_.emplace_back(&acceptor); }
+void UringPoller::watch(Acceptor& acceptor) {
+  arming_acceptors_.emplace_back(&acceptor);
+}
 
 void UringPoller::unwatch(Acceptor& acceptor) {
   acceptor.on_accept.reset();
@@ -186,8 +194,12 @@ void UringPoller::unwatch(Acceptor& acceptor) {
   acceptor.fd = -1;
 }
 
-void UringPoller::watch(Connection& connection) { list_for_arming(connection); }
-void UringPoller::update(Connection& connection) { list_for_arming(connection); }
+void UringPoller::watch(Connection& connection) {
+  list_for_arming(connection);
+}
+void UringPoller::update(Connection& connection) {
+  list_for_arming(connection);
+}
 
 void UringPoller::list_for_arming(Connection& connection) {
   if (std::exchange(connection.back_end.arming, true)) return;
@@ -202,8 +214,8 @@ void UringPoller::request_flush(Connection& connection) {
 void UringPoller::close(Connection& connection) {
   if (connection.fd < 0) return;
   if (connection.state == Connection::State::kOpen && !connection.out.empty()) {
-    [[maybe_unused]] const ssize_t sent = ::send(connection.fd, connection.out.data(),
-                                                 connection.out.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    [[maybe_unused]] const ssize_t sent = ::send(
+        connection.fd, connection.out.data(), connection.out.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   }
   connection.state = Connection::State::kClosed;
   std::string().swap(connection.out);
@@ -224,9 +236,7 @@ bool UringPoller::start(FileOp& operation) {
     case FileOp::Kind::kWrite:
       io_uring_prep_write(sqe, fd, operation.bytes, size, operation.offset);
       break;
-    case FileOp::Kind::kSync:
-      io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
-      break;
+    case FileOp::Kind::kSync: io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC); break;
   }
   mark(sqe, Tag::kFile, &operation);
   operation.place = files_.size();
@@ -324,7 +334,8 @@ void UringPoller::collect(Duration wait) {
   submit_all();  // what an interrupted call left behind
   take_completions();
   for (const CountedPtr<Connection>& connection : sending_) {
-    if (std::exchange(connection->back_end.sending, false)) connection->sent(connection->out.size());
+    if (std::exchange(connection->back_end.sending, false))
+      connection->sent(connection->out.size());
   }
   sending_.clear();
 }
@@ -370,16 +381,10 @@ void UringPoller::dispatch() {
   }
   for (const Arrival& arrival : arrivals_) {
     switch (arrival.tag) {
-      case Tag::kAccept:
-        dispatch_accept(arrival);
-        break;
-      case Tag::kReceive:
-        dispatch_receive(arrival);
-        break;
+      case Tag::kAccept: dispatch_accept(arrival); break;
+      case Tag::kReceive: dispatch_receive(arrival); break;
       case Tag::kPoll:
-      case Tag::kWatch:
-        dispatch_poll(arrival);
-        break;
+      case Tag::kWatch: dispatch_poll(arrival); break;
       case Tag::kFile: {
         const std::unique_ptr<FileOp> operation = take(static_cast<FileOp*>(arrival.target));
         operation->result = arrival.result;
@@ -388,8 +393,7 @@ void UringPoller::dispatch() {
       }
       case Tag::kWake:
       case Tag::kSend:
-      case Tag::kIgnored:
-        UNREACHABLE("taken in collect()");
+      case Tag::kIgnored: UNREACHABLE("taken in collect()");
     }
   }
   arrivals_.clear();
@@ -435,9 +439,9 @@ void UringPoller::dispatch_receive(const Arrival& arrival) {
         ByteView(buffers_.get() + id * kBufferBytes, static_cast<size_t>(arrival.result)));
   }
   if (has_buffer) return_buffer(id);
-  const bool lost = arrival.result == 0 ||
-                    (arrival.result < 0 && arrival.result != -ENOBUFS &&
-                     arrival.result != -ECANCELED && arrival.result != -EINTR);
+  const bool lost =
+      arrival.result == 0 || (arrival.result < 0 && arrival.result != -ENOBUFS &&
+                              arrival.result != -ECANCELED && arrival.result != -EINTR);
   if (lost) {
     connection->deliver_close(-arrival.result);
   } else if (!connection->back_end.receiving && connection->fd >= 0 && !connection->paused) {

@@ -1,14 +1,14 @@
-// The io_uring back end. Needs Linux 6.0 (multishot receive, provided buffer rings, deferred task
+// The io_uring back end. Needs Linux 6.1 (multishot receive, provided buffer rings, deferred task
 // running); create() says why when it cannot be had, and the loop then uses epoll.
 //
 // 1. A turn costs one io_uring_enter: it submits all sends and file operations of the turn before
 //    and waits for the next inputs.
 // 2. Sends never wait in the kernel (MSG_DONTWAIT) and report failures and short sends only
-//    (CQE_SKIP_SUCCESS), so a send that went well neither wakes the loop nor costs a completion. What
-//    enter() did not report was sent whole: `out` is untouched until then, because no callback runs
-//    between flush() and the end of collect().
-// 3. Receives are multishot with buffers that the kernel picks from one ring; a buffer goes back when
-//    its bytes were delivered.
+//    (CQE_SKIP_SUCCESS), so a send that went well neither wakes the loop nor costs a completion.
+//    What enter() did not report was sent whole: `out` is untouched until then, because no callback
+//    runs between flush() and the end of collect().
+// 3. Receives are multishot with buffers that the kernel picks from one ring; a buffer goes back
+//    when its bytes were delivered.
 // 4. The kernel refers to a Connection or an Acceptor while it has operations in flight;
 //    `registry_` keeps it alive so long.
 // 5. The ring is bound to the thread of the first collect(). Destroy the poller on that thread, or

@@ -36,7 +36,7 @@ class Workers final : public Offload {
   const std::string name_;
   std::mutex mutex_;
   std::condition_variable ready_;
-  std::deque<Job> jobs_;  // guarded by mutex_
+  std::deque<Job> jobs_;   // guarded by mutex_
   bool stopping_ = false;  // guarded by mutex_
   std::vector<std::thread> threads_;
 };

@@ -10,7 +10,8 @@
 namespace kahuna::codec {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "fields are stored as they lie in memory");
+static_assert(std::endian::native == std::endian::little,
+              "fields are stored as they lie in memory");
 
 constexpr size_t kLengthAt = 0;
 constexpr size_t kChecksumAt = 4;
@@ -36,7 +37,9 @@ void store(char* to, T value) {
   std::memcpy(to, &value, sizeof(T));
 }
 
-constexpr size_t padded(size_t payload_bytes) { return (payload_bytes + 7) & ~size_t{7}; }
+constexpr size_t padded(size_t payload_bytes) {
+  return (payload_bytes + 7) & ~size_t{7};
+}
 
 // Everything but the checksum field itself.
 uint32_t checksum(const std::byte* frame, size_t frame_bytes) {
@@ -121,7 +124,9 @@ FrameConnection::FrameConnection(Scheduler& scheduler, std::unique_ptr<Stream> s
   stream_->set_handler(this);
 }
 
-FrameConnection::~FrameConnection() { *alive_ = false; }
+FrameConnection::~FrameConnection() {
+  *alive_ = false;
+}
 
 Result<> FrameConnection::send(FrameKind kind, ByteView payload) {
   if (!stream_) return fail(ErrorCode::kClosed, "the connection is closed; nothing was sent");
@@ -176,7 +181,9 @@ void FrameConnection::resume_reading() {
   if (stream_) stream_->resume_reading();
 }
 
-Address FrameConnection::peer() const { return stream_ ? stream_->peer() : peer_; }
+Address FrameConnection::peer() const {
+  return stream_ ? stream_->peer() : peer_;
+}
 
 void FrameConnection::on_data(ByteView bytes) {
   const std::shared_ptr<bool> alive = alive_;
@@ -193,7 +200,9 @@ void FrameConnection::on_writable() {
   flush();
 }
 
-void FrameConnection::on_closed(Error reason) { disconnect(std::move(reason)); }
+void FrameConnection::on_closed(Error reason) {
+  disconnect(std::move(reason));
+}
 
 void FrameConnection::disconnect(Error reason) {
   if (!stream_) return;

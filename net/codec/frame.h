@@ -1,4 +1,4 @@
-// The native frame: length, checksum, kind, payload. Sans-IO, plus a connection over any host's stream.
+// The native frame: length, checksum, kind, payload. Sans-IO, plus a connection over any stream.
 //
 //   offset 0  u32 length of the payload, bytes, without padding; <= kFrameBytesMax
 //   offset 4  u32 crc32c over bytes 0..3, 8..15 and the payload with its padding
@@ -21,10 +21,10 @@
 namespace kahuna::codec {
 
 enum class FrameKind : uint16_t {
-  kHello = 1,         // schemas/wire.fbs Hello; first frame in both directions
-  kRequest = 2,       // schemas/wire.fbs Request, client to node
-  kResponse = 3,      // schemas/wire.fbs Response
-  kPeer = 4,          // schemas/wire.fbs PeerBatch, node to node
+  kHello = 1,     // schemas/wire.fbs Hello; first frame in both directions
+  kRequest = 2,   // schemas/wire.fbs Request, client to node
+  kResponse = 3,  // schemas/wire.fbs Response
+  kPeer = 4,      // schemas/wire.fbs PeerBatch, node to node
 };
 
 inline constexpr size_t kFrameHeaderBytes = 16;
@@ -35,8 +35,8 @@ inline constexpr uint32_t kFrameMagic = 0x314e484b;  // "KHN1" in file order
 void append_frame(std::string& out, FrameKind kind, ByteView payload);
 
 // Cuts a byte stream into frames. A frame that lies whole and 8-aligned in the input is reported in
-// place; any other is assembled in an aligned buffer of this reader, which grows with the bytes that
-// arrived (never with the length that a header claims).
+// place; any other is assembled in an aligned buffer of this reader, which grows with the bytes
+// that arrived (never with the length that a header claims).
 //
 // Unknown kinds are reported like any other; padding bytes are covered by the checksum, not judged.
 class FrameReader {
@@ -102,8 +102,8 @@ class FrameConnection final : public StreamHandler {
                   Options options);
   ~FrameConnection() override;
 
-  // Queues a frame. kOverloaded when unsent_bytes_max would be passed (nothing queued); kClosed when
-  // the stream is gone (nothing queued); kTooLarge when payload passes kFrameBytesMax.
+  // Queues a frame. kOverloaded when unsent_bytes_max would be passed (nothing queued); kClosed
+  // when the stream is gone (nothing queued); kTooLarge when payload passes kFrameBytesMax.
   Result<> send(FrameKind kind, ByteView payload);
   // Bytes queued here that the stream has not taken yet.
   size_t unsent_bytes() const { return out_.size() - taken_; }
@@ -130,10 +130,10 @@ class FrameConnection final : public StreamHandler {
   std::unique_ptr<Stream> stream_;  // null once closed
   std::string out_;                 // frames not yet taken by the stream, from `taken_` on
   size_t taken_ = 0;
-  Address peer_;                    // remembered after the close
-  bool flush_due_ = false;          // a flush is deferred to this turn's end
-  bool blocked_ = false;            // the stream took too little; on_writable will come
-  std::shared_ptr<bool> alive_;     // false once destroyed; outlives this in callbacks
+  Address peer_;                 // remembered after the close
+  bool flush_due_ = false;       // a flush is deferred to this turn's end
+  bool blocked_ = false;         // the stream took too little; on_writable will come
+  std::shared_ptr<bool> alive_;  // false once destroyed; outlives this in callbacks
 };
 
 template <class Sink>
@@ -172,8 +172,7 @@ Result<> FrameReader::feed(ByteView bytes, Sink&& sink) {
       failed_ = true;
       return fail(total.error());
     }
-    if (in_place && bytes.size() >= *total &&
-        reinterpret_cast<uintptr_t>(bytes.data()) % 8 == 0) {
+    if (in_place && bytes.size() >= *total && reinterpret_cast<uintptr_t>(bytes.data()) % 8 == 0) {
       if (Result<> sound = verify(bytes.data(), *total); !sound) {
         failed_ = true;
         return sound;

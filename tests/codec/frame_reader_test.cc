@@ -16,7 +16,8 @@ struct Seen {
 };
 
 // Feeds `bytes` at an address whose alignment is `skew` modulo 8.
-Result<> feed_at(FrameReader& reader, std::string_view bytes, size_t skew, std::vector<Seen>& seen) {
+Result<> feed_at(FrameReader& reader, std::string_view bytes, size_t skew,
+                 std::vector<Seen>& seen) {
   auto memory = std::make_unique<std::byte[]>(bytes.size() + 8);
   std::memcpy(memory.get() + skew, bytes.data(), bytes.size());
   return reader.feed(ByteView(memory.get() + skew, bytes.size()),
@@ -52,7 +53,8 @@ TEST(Frame, LayoutIsThePublishedOne) {
 }
 
 TEST(FrameReader, ReportsAlignedFramesInPlace) {
-  const std::string bytes = frame(FrameKind::kHello, "first") + frame(FrameKind::kRequest, "second");
+  const std::string bytes =
+      frame(FrameKind::kHello, "first") + frame(FrameKind::kRequest, "second");
   alignas(8) std::byte memory[128];
   std::memcpy(memory, bytes.data(), bytes.size());
   FrameReader reader;
@@ -71,13 +73,13 @@ TEST(FrameReader, StopsForGoodWhenTheSinkSaysSo) {
     auto reader = std::make_unique<FrameReader>();
     int calls = 0;
     FrameReader& gone = *reader;
-    ASSERT_TRUE(gone.feed(ByteView(memory.get() + skew, bytes.size()),
-                          [&](FrameKind, ByteView payload) {
-                            ++calls;
-                            reader.reset();
-                            EXPECT_EQ(as_text(payload), "one");  // valid during the call regardless
-                            return false;
-                          }));
+    ASSERT_TRUE(
+        gone.feed(ByteView(memory.get() + skew, bytes.size()), [&](FrameKind, ByteView payload) {
+          ++calls;
+          reader.reset();
+          EXPECT_EQ(as_text(payload), "one");  // valid during the call regardless
+          return false;
+        }));
     EXPECT_EQ(calls, 1);
   }
 }

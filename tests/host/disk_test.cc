@@ -82,7 +82,8 @@ TEST_P(DiskContract, ManyOperationsInFlightCompleteOnceEach) {
   constexpr size_t kBlocks = 64;
   constexpr size_t kBlockBytes = 4096;
   std::vector<std::string> blocks;
-  for (size_t i = 0; i < kBlocks; ++i) blocks.emplace_back(kBlockBytes, static_cast<char>('A' + i % 26));
+  for (size_t i = 0; i < kBlocks; ++i)
+    blocks.emplace_back(kBlockBytes, static_cast<char>('A' + i % 26));
   size_t done = 0;
   for (size_t i = 0; i < kBlocks; ++i) {
     file->write_at(i * kBlockBytes, as_bytes(blocks[i]), [&](Result<size_t> written) {

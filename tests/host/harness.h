@@ -144,7 +144,8 @@ class HostTest : public testing::TestWithParam<HarnessKind> {
     return std::move(*file);
   }
   Result<size_t> read_some(File& file, uint64_t offset, MutableByteView bytes) {
-    return complete<Result<size_t>>([&](auto done) { file.read_at(offset, bytes, std::move(done)); });
+    return complete<Result<size_t>>(
+        [&](auto done) { file.read_at(offset, bytes, std::move(done)); });
   }
   Result<> sync(File& file) {
     return complete<Result<>>([&](auto done) { file.sync(std::move(done)); });
@@ -165,9 +166,8 @@ class HostTest : public testing::TestWithParam<HarnessKind> {
     std::string text(size, '\0');
     size_t filled = 0;
     while (filled < size) {
-      auto got = read_some(
-          file, offset + filled,
-          {reinterpret_cast<std::byte*>(text.data()) + filled, size - filled});
+      auto got = read_some(file, offset + filled,
+                           {reinterpret_cast<std::byte*>(text.data()) + filled, size - filled});
       if (!got) ADD_FAILURE() << got.error().text;
       if (!got || *got == 0) break;
       filled += *got;
@@ -179,16 +179,14 @@ class HostTest : public testing::TestWithParam<HarnessKind> {
   // Streams: `server` on host(), `client` on peer().
   Result<std::unique_ptr<Stream>> connect(const Address& address,
                                           Duration timeout = Duration::seconds(10)) {
-    return complete<Result<std::unique_ptr<Stream>>>([&](auto done) {
-      peer().network->connect(address, timeout, std::move(done));
-    });
+    return complete<Result<std::unique_ptr<Stream>>>(
+        [&](auto done) { peer().network->connect(address, timeout, std::move(done)); });
   }
   // A connected pair; fails the test when it does not come about.
   void connect_pair() {
-    auto listening = host().network->listen(harness->host_address(),
-                                            [this](std::unique_ptr<Stream> stream) {
-                                              server.take(std::move(stream));
-                                            });
+    auto listening = host().network->listen(
+        harness->host_address(),
+        [this](std::unique_ptr<Stream> stream) { server.take(std::move(stream)); });
     ASSERT_TRUE(listening) << listening.error().text;
     listener = std::move(*listening);
     std::optional<ErrorCode> refused;
@@ -209,10 +207,9 @@ class HostTest : public testing::TestWithParam<HarnessKind> {
   Recorder server, client;
 };
 
-#define INSTANTIATE_FOR_HOSTS(suite)                                                       \
-  GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(suite);                                    \
-  INSTANTIATE_TEST_SUITE_P(Hosts, suite,                                                   \
-                           testing::ValuesIn(::kahuna::host_test::harness_kinds()),        \
+#define INSTANTIATE_FOR_HOSTS(suite)                                                              \
+  GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(suite);                                           \
+  INSTANTIATE_TEST_SUITE_P(Hosts, suite, testing::ValuesIn(::kahuna::host_test::harness_kinds()), \
                            [](const auto& info) { return info.param.name; })
 
 }  // namespace kahuna::host_test

@@ -328,11 +328,10 @@ TEST_P(NetworkContract, AcceptsManyConnections) {
 TEST_P(NetworkContract, AConnectThatSucceedsMayCloseAtOnce) {
   bool accepted = false;
   Recorder end;
-  auto listening = host().network->listen(harness->host_address(),
-                                          [&](std::unique_ptr<Stream> s) {
-                                            end.take(std::move(s));
-                                            accepted = true;
-                                          });
+  auto listening = host().network->listen(harness->host_address(), [&](std::unique_ptr<Stream> s) {
+    end.take(std::move(s));
+    accepted = true;
+  });
   ASSERT_TRUE(listening);
   bool connected = false;
   peer().network->connect((*listening)->address(), Duration::seconds(10),

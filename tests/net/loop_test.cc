@@ -1,4 +1,6 @@
 // What net/ promises beyond the host's contract: threads, signals, shutdown.
+#include "net/loop.h"
+
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>
@@ -7,7 +9,6 @@
 #include <filesystem>
 #include <thread>
 
-#include "net/loop.h"
 #include "net/process.h"
 #include "runtime/check.h"
 
@@ -119,13 +120,14 @@ TEST_P(LoopTest, SleepsWhenIdle) {
 }
 
 TEST_P(LoopTest, IsDestroyedWithOperationsInFlight) {
+  const std::string text(1'000'000, 'x');  // outlives the loop: writes of it may be in flight
   for (int round = 0; round < 20; ++round) {
     auto loop = make();
     std::unique_ptr<File> file;
-    loop->host().disk->open("data", {.create = true, .write = true},
-                            [&](Result<std::unique_ptr<File>> opened) { file = std::move(*opened); });
+    loop->host().disk->open(
+        "data", {.create = true, .write = true},
+        [&](Result<std::unique_ptr<File>> opened) { file = std::move(*opened); });
     while (!file) loop->turn(Duration::millis(10));
-    const std::string text(1'000'000, 'x');
     Ignore ignore;
     std::vector<std::unique_ptr<Stream>> streams;
     const auto take = [&](std::unique_ptr<Stream> stream) {
@@ -154,9 +156,9 @@ TEST_P(LoopTest, IsDestroyedWithOperationsInFlight) {
 }
 
 TEST_P(LoopTest, IsDestroyedAfterTheThreadThatRanItEnded) {
+  const std::string text(1'000'000, 'x');
   auto loop = make();
   std::unique_ptr<File> file;
-  const std::string text(1'000'000, 'x');
   loop->host().disk->open("data", {.create = true, .write = true},
                           [&](Result<std::unique_ptr<File>> opened) {
                             file = std::move(*opened);
@@ -234,7 +236,9 @@ TEST_P(LoopTest, DeliversTerminationSignals) {
   EXPECT_EQ(numbers, (std::vector{SIGTERM, SIGINT}));
 }
 
-TEST(Process, RaisesTheDescriptorLimit) { EXPECT_GE(raise_descriptor_limit(), 1024u); }
+TEST(Process, RaisesTheDescriptorLimit) {
+  EXPECT_GE(raise_descriptor_limit(), 1024u);
+}
 
 }  // namespace
 }  // namespace kahuna::net
