@@ -1,5 +1,7 @@
 #include "sim/world.h"
 
+#include "sim/libc_guard.h"
+
 namespace kahuna::sim {
 namespace {
 thread_local World* current_world = nullptr;
@@ -111,6 +113,7 @@ void World::in_turn(NodeHandle node, Callback<void()> task) {
   CHECK(machine(node).process != nullptr);
   uint32_t before = std::exchange(running_node_, node.index);
   World* outer = std::exchange(current_world, this);
+  LibcGuard guard;
   machine(node).process->run_in_turn(std::move(task));
   running_node_ = before;
   current_world = outer;
@@ -188,6 +191,7 @@ bool World::step() {
   Kernel::trace.fold(popped.time, popped.sequence,
                      uint64_t{event.node} << 8 | static_cast<uint8_t>(event.kind), event.digest);
   World* outer = std::exchange(current_world, this);
+  LibcGuard guard;
   dispatch(event);
   current_world = outer;
   if (events() == stop_at_) stopped_ = true;

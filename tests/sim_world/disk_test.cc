@@ -255,11 +255,12 @@ TEST(SimDisk, ShortensAndFailsTransfersByDraw) {
   m.world.disk(m.node).limit_faults("f");
   auto other = open_file(m.world, m.node, "other", kCreate);
   int shorts = 0, errors = 0;
+  std::string text(10 * kSectorBytes, 'x');
   for (int i = 0; i < 200; ++i) {
-    auto result = write(m.world, *m.file, 0, "0123456789");
+    auto result = write(m.world, *m.file, 0, text);
     errors += !result;
-    shorts += result && *result < 10;
-    EXPECT_EQ(write(m.world, *other, 0, "0123456789"), 10u);
+    shorts += result && *result < text.size();
+    EXPECT_EQ(write(m.world, *other, 0, text), text.size());
   }
   EXPECT_GT(shorts, 40);
   EXPECT_GT(errors, 15);

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <set>
 
 #include "runtime/fiber.h"
@@ -93,6 +94,22 @@ TEST(SimClock, WallStepsLeaveTheMonotonicClockAlone) {
   EXPECT_EQ(clock.wall() - wall, Duration::seconds(-3600));
   EXPECT_EQ(clock.now(), mono);
   EXPECT_EQ(world.clock(n).wall_error(world.now()), Duration::seconds(-3600));
+}
+
+TEST(SimWorld, MachinesMayBeAddedWhileProcessesRun) {
+  World world(1);
+  std::vector<int> ticks(40, 0);
+  std::vector<std::function<void()>> beats(ticks.size());
+  for (size_t i = 0; i < ticks.size(); ++i) {
+    Clock& clock = *world.start(world.add_node("n" + std::to_string(i))).clock;
+    beats[i] = [&, i] {
+      ++ticks[i];
+      clock.call_at(clock.now() + 1_s, [&, i] { beats[i](); });
+    };
+    beats[i]();
+  }
+  world.run_until(world.now() + 100500_ms);
+  for (int count : ticks) EXPECT_EQ(count, 101);
 }
 
 TEST(SimWorld, NowIsConstantInATurnAndSampledAfterAPause) {
