@@ -139,7 +139,7 @@ class FaultPlan {
  public:
   // All outlive the plan; `target` has its nodes. Draws the rates; begins nothing. Asks the spec for "fault.NAME.every",
   // "fault.down_max", "fault.skip" (a list of NAME:NUMBER, "crash:3,clog:0") and a few more.
-  // Installs the in-code fault points on this thread.
+  // The in-code fault points are installed on this thread by begin().
   FaultPlan(World& world, Spec& spec, FaultSet faults, FaultTarget& target);
   ~FaultPlan();
   FaultPlan(const FaultPlan&) = delete;

@@ -53,8 +53,7 @@ FaultPlan::FaultPlan(World& world, Spec& spec, FaultSet faults, FaultTarget& tar
   if (faults.has(FaultKind::kPoints)) {
     points_ = std::make_unique<FaultPoints>(
         world.seed(), static_cast<PerMillion>(spec.pick("fault.points.active", {{250'000, 4}, {1'000'000, 1}})),
-        static_cast<PerMillion>(spec.pick("fault.points.fires", {{250'000, 3}, {10'000, 2}, {1'000'000, 1}})));
-    set_fault_injector(points_.get());
+        static_cast<PerMillion>(spec.pick("fault.points.fires", {{100'000, 2}, {10'000, 3}, {250'000, 1}})));
   }
 }
 
@@ -67,6 +66,7 @@ FaultPlan::~FaultPlan() {
 }
 
 void FaultPlan::begin() {
+  if (points_) set_fault_injector(points_.get());
   for (size_t i = 0; i < kTimelineKinds; ++i)
     if (timelines_[i].exists) arm(static_cast<FaultKind>(i));
 }

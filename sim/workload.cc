@@ -102,7 +102,7 @@ Workload draw_workload(Spec& spec) {
   w.mix.compare_value = weight("mix.if-value", 40, 5, 50);
   w.mix.compare_revision = weight("mix.if-revision", 40, 5, 50);
   w.mix.both_compares = weight("mix.if-both", 70, 2, 10);
-  if (w.mix.set == 0) w.mix.set = 1;  // something must be written, or the run says nothing
+  if (w.mix.set == 0) w.mix.set = 10;  // something must be written, or the run says nothing
   w.rate = spec.pick("rate", {{2, 6}, {10, 14}, {30, 20}, {100, 30}, {300, 20}, {1000, 8}, {0, 2}});
   w.clients = spec.pick("clients", {{1, 15}, {2, 25}, {3, 25}, {5, 25}, {8, 10}});
   w.processes = spec.pick("processes", {{1, 15}, {2, 20}, {4, 30}, {10, 25}, {40, 10}});
