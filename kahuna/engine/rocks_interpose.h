@@ -1,12 +1,13 @@
-// RocksDB's hidden thread and entropy, replaced for the whole process.
+// RocksDB's hidden thread, entropy and clock, replaced for the whole process.
 //
-// rocks_interpose.cc defines five symbols that librocksdb.so also defines; the executable's come
-// first, so RocksDB calls ours:
+// rocks_interpose.cc defines symbols that librocksdb.so and libstdc++.so also define; the
+// executable's come first, so RocksDB calls ours:
 //   PeriodicTaskScheduler::Register  starts no timer thread (nothing we use needs one);
 //   GenerateRawUniqueId              draws from the innermost RocksScope's source;
 //   SemiStructuredUniqueIdGen::GenerateNext, Reset: likewise (session ids, else a process-wide
 //                                    count);
-//   Random::GetTLSInstance           likewise (skip-list heights, sampling).
+//   Random::GetTLSInstance           likewise (skip-list heights, sampling);
+//   std::chrono::system_clock::now   stands still inside a RocksScope (it only stamps log lines).
 // On a thread without a scope (RocksDB's own threads in production) they draw from a process-wide
 // source seeded by seed_unscoped(), behind a mutex.
 #pragma once
