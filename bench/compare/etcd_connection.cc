@@ -65,8 +65,9 @@ uint64_t range_count(std::string_view response) {
 struct EtcdConnection::Callbacks {
   static EtcdConnection& of(void* self) { return *static_cast<EtcdConnection*>(self); }
 
-  static int on_header(nghttp2_session*, const nghttp2_frame*, const uint8_t* name, size_t name_size,
-                       const uint8_t* value, size_t value_size, uint8_t, void* self) {
+  static int on_header(nghttp2_session*, const nghttp2_frame*, const uint8_t* name,
+                       size_t name_size, const uint8_t* value, size_t value_size, uint8_t,
+                       void* self) {
     const std::string_view key(reinterpret_cast<const char*>(name), name_size);
     if (key == "grpc-status") {
       of(self).grpc_status_ =
@@ -124,7 +125,8 @@ EtcdConnection::~EtcdConnection() {
 void EtcdConnection::call(const char* path, std::string_view message) {
   const auto size = static_cast<uint32_t>(message.size());
   request_.assign(kFramePrefixBytes, '\0');
-  for (int i = 0; i < 4; ++i) request_[1 + static_cast<size_t>(i)] = static_cast<char>(size >> (24 - 8 * i));
+  for (int i = 0; i < 4; ++i)
+    request_[1 + static_cast<size_t>(i)] = static_cast<char>(size >> (24 - 8 * i));
   request_ += message;
   sent_ = 0;
   received_.clear();
@@ -139,7 +141,8 @@ void EtcdConnection::call(const char* path, std::string_view message) {
                                 header("te", "trailers")};
   nghttp2_data_provider provider{};
   provider.read_callback = Callbacks::read_request;
-  if (nghttp2_submit_request(session_, nullptr, headers, std::size(headers), &provider, nullptr) < 0) {
+  if (nghttp2_submit_request(session_, nullptr, headers, std::size(headers), &provider, nullptr) <
+      0) {
     die("call", "cannot submit");
   }
   flush();

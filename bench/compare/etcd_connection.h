@@ -38,7 +38,7 @@ class EtcdConnection {
 
   int socket_ = -1;
   nghttp2_session* session_ = nullptr;
-  std::string request_;   // frame of the present call, from sent_ on not yet taken by nghttp2
+  std::string request_;  // frame of the present call, from sent_ on not yet taken by nghttp2
   size_t sent_ = 0;
   std::string received_;  // gRPC frame
   std::string_view response_;

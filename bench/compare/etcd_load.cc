@@ -37,16 +37,21 @@ Time now() {
 double cpu_seconds() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  const auto of = [](const timeval& t) { return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec); };
+  const auto of = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
   return of(usage.ru_utime) + of(usage.ru_stime);
 }
 
 class Load {
  public:
   explicit Load(const Settings& settings)
-      : settings_(settings), value_(settings.value_bytes, 'v'), epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+      : settings_(settings),
+        value_(settings.value_bytes, 'v'),
+        epoll_(epoll_create1(EPOLL_CLOEXEC)) {
     for (size_t i = 0; i < settings.connections; ++i) {
-      workers_.push_back({std::make_unique<EtcdConnection>(settings.ports[i % settings.ports.size()])});
+      workers_.push_back(
+          {std::make_unique<EtcdConnection>(settings.ports[i % settings.ports.size()])});
       epoll_event event{.events = EPOLLIN, .data = {.u64 = i}};
       epoll_ctl(epoll_, EPOLL_CTL_ADD, workers_[i].connection->socket(), &event);
     }
@@ -107,8 +112,9 @@ class Load {
       Worker& worker = workers_[events[i].data.u64];
       if (!worker.connection->on_readable()) continue;
       --in_flight_;
-      const bool good = worker.connection->grpc_status() == 0 &&
-                        (filling_ || settings_.puts || range_count(worker.connection->response()) == 1);
+      const bool good =
+          worker.connection->grpc_status() == 0 &&
+          (filling_ || settings_.puts || range_count(worker.connection->response()) == 1);
       const Time ended = now();
       if (!good) {
         ++failed_;
@@ -124,12 +130,13 @@ class Load {
       return static_cast<double>(latencies_.percentile(parts, whole).nanos()) / 1e3;
     };
     fmt::print(
-        "{{\"workload\":\"{}\",\"connections\":{},\"value_bytes\":{},\"keys\":{},\"seconds\":{:.3f},"
+        "{{\"workload\":\"{}\",\"connections\":{},\"value_bytes\":{},\"keys\":{},\"seconds\":{:.3f}"
+        ","
         "\"operations\":{},\"failed\":{},\"ops_per_second\":{:.1f},\"client_cpu_seconds\":{:.3f},"
         "\"latency_us\":{{\"mean\":{:.3f},\"p50\":{:.3f},\"p90\":{:.3f},\"p99\":{:.3f},"
         "\"p99.9\":{:.3f}}}}}\n",
-        settings_.puts ? "put" : "get", settings_.connections, settings_.value_bytes, settings_.keys,
-        settings_.duration_s, latencies_.count(), failed_,
+        settings_.puts ? "put" : "get", settings_.connections, settings_.value_bytes,
+        settings_.keys, settings_.duration_s, latencies_.count(), failed_,
         static_cast<double>(latencies_.count()) / settings_.duration_s, cpu,
         static_cast<double>(latencies_.mean().nanos()) / 1e3, micros(50, 100), micros(90, 100),
         micros(99, 100), micros(999, 1000));
@@ -149,8 +156,8 @@ class Load {
 
 int run(int argc, char** argv) {
   std::map<std::string, std::string> given = {
-      {"--ports", "2379"},   {"--workload", "put"}, {"--connections", "64"}, {"--value-size", "128"},
-      {"--keys", "10000"},   {"--duration", "5"},   {"--warmup", "1"}};
+      {"--ports", "2379"}, {"--workload", "put"}, {"--connections", "64"}, {"--value-size", "128"},
+      {"--keys", "10000"}, {"--duration", "5"},   {"--warmup", "1"}};
   for (int i = 1; i + 1 < argc; i += 2) {
     if (!given.contains(argv[i])) {
       fmt::print(stderr, "etcd_load: no such option '{}'\n", argv[i]);
@@ -180,4 +187,6 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace kahuna::bench
 
-int main(int argc, char** argv) { return kahuna::bench::run(argc, argv); }
+int main(int argc, char** argv) {
+  return kahuna::bench::run(argc, argv);
+}

@@ -37,8 +37,11 @@ Duration cpu_used() {
 class Bench {
  public:
   Bench(World& world, const ConnectOptions& connect, const BenchOptions& options)
-      : world_(world), clock_(*world.host().clock), options_(options),
-        random_(world.host().random("bench")), value_(make_value()) {
+      : world_(world),
+        clock_(*world.host().clock),
+        options_(options),
+        random_(world.host().random("bench")),
+        value_(make_value()) {
     const size_t clients = options.clients == 0 ? options.connections : options.clients;
     for (size_t i = 0; i < clients; ++i) {
       client::Options client_options;
@@ -112,9 +115,7 @@ class Bench {
     for (char& c : value) c = static_cast<char>('a' + random_.below(26));
     return value;
   }
-  std::string key(uint64_t number) const {
-    return fmt::format("{}{:08}", options_.prefix, number);
-  }
+  std::string key(uint64_t number) const { return fmt::format("{}{:08}", options_.prefix, number); }
 
   void start_all() {
     running_ = true;
@@ -154,7 +155,8 @@ class Bench {
     const bool counts = !filling_ && running_ && now >= begin_;
     if (error) {
       if (!first_error_) first_error_ = *error;
-      if (counts) ++(did_it_happen(error->code) == Happened::kUnknown ? tally_.unknown : tally_.failed);
+      if (counts)
+        ++(did_it_happen(error->code) == Happened::kUnknown ? tally_.unknown : tally_.failed);
       if (filling_) return finish();
     } else if (counts) {
       histogram.add(now - since);
@@ -219,9 +221,15 @@ class Bench {
     const auto p = [&](uint64_t parts, uint64_t whole) {
       return short_duration(h.percentile(parts, whole));
     };
-    return {std::move(name), std::to_string(h.count()), short_duration(h.mean()),
-            p(50, 100),      p(90, 100),                p(99, 100),
-            p(999, 1000),    p(9999, 10'000),           short_duration(h.max())};
+    return {std::move(name),
+            std::to_string(h.count()),
+            short_duration(h.mean()),
+            p(50, 100),
+            p(90, 100),
+            p(99, 100),
+            p(999, 1000),
+            p(9999, 10'000),
+            short_duration(h.max())};
   }
 
   static std::string latencies(const Histogram& h) {
@@ -271,7 +279,8 @@ int run_verb(World& world, const ConnectOptions& connect, const BenchOptions& op
     return status_of(done.error().code);
   }
   bench.print(connect.json);
-  if (!bench.measured_anything() && bench.first_error()) return status_of(bench.first_error()->code);
+  if (!bench.measured_anything() && bench.first_error())
+    return status_of(bench.first_error()->code);
   return kSuccess;
 }
 

@@ -1,10 +1,9 @@
 #include "kahuna/cli/config.h"
 
 #include <sys/stat.h>
+#include <toml++/toml.h>
 
 #include <algorithm>
-
-#include <toml++/toml.h>
 
 #include "kahuna/cli/text.h"
 

@@ -69,7 +69,8 @@ class Reader {
       ASSIGN_OR_RETURN(std::string name, string());
       if (!take(':')) return bad("expected ':'");
       ASSIGN_OR_RETURN(Json member, any(depth + 1));
-      value.members.emplace_back(std::move(name), std::move(member));
+      value.names.push_back(std::move(name));
+      value.items.push_back(std::move(member));
     } while (take(','));
     if (!take('}')) return bad("expected ',' or '}'");
     return value;
@@ -140,12 +141,14 @@ class Reader {
 
 const Json& Json::operator[](std::string_view name) const {
   static const Json kNone;
-  for (const auto& [key, value] : members) {
-    if (key == name) return value;
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (names[i] == name) return items[i];
   }
   return kNone;
 }
 
-Result<Json> parse_json(std::string_view text) { return Reader(text).whole(); }
+Result<Json> parse_json(std::string_view text) {
+  return Reader(text).whole();
+}
 
 }  // namespace kahuna::cli

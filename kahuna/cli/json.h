@@ -3,7 +3,6 @@
 
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "runtime/error.h"
@@ -13,9 +12,9 @@ namespace kahuna::cli {
 struct Json {
   enum class Kind : uint8_t { kNull, kBool, kNumber, kString, kArray, kObject };
   Kind kind = Kind::kNull;
-  std::string text;  // of a string or number; "true" or "false"
-  std::vector<Json> items;
-  std::vector<std::pair<std::string, Json>> members;
+  std::string text;                // of a string or number; "true" or "false"
+  std::vector<Json> items;         // of an array, or the values of an object
+  std::vector<std::string> names;  // of an object's members, as many as items
 
   // The member's value; a null when there is none.
   const Json& operator[](std::string_view name) const;

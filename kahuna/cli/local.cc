@@ -68,10 +68,11 @@ Result<Plan> make_plan(const LocalOptions& options) {
                        options.partitions.value_or(plan.partitions) != plan.partitions ||
                        options.base_port.value_or(plan.base_port) != plan.base_port;
   if (differs) {
-    return fail(ErrorCode::kInvalid,
-                fmt::format("{} holds a cluster of {} nodes, {} partitions, ports from {}: leave those "
-                            "flags out, or name another --data",
-                            options.data, plan.nodes, plan.partitions, plan.base_port));
+    return fail(
+        ErrorCode::kInvalid,
+        fmt::format("{} holds a cluster of {} nodes, {} partitions, ports from {}: leave those "
+                    "flags out, or name another --data",
+                    options.data, plan.nodes, plan.partitions, plan.base_port));
   }
   return plan;
 }
@@ -132,15 +133,14 @@ class LocalCluster {
     for (const Child& other : children_) {
       founders += (founders.empty() ? "" : ",") + other.name + "=" + to_string(other.address);
     }
-    const std::vector<std::string> words = {
-        "kahuna",       "server",
-        "--name",       child.name,
-        "--listen",     to_string(child.address),
-        "--data",       options_.data + "/" + child.name,
-        "--founders",   founders,
-        "--partitions", std::to_string(plan_.partitions),
-        "--engine",     options_.engine,
-        "--io",         options_.io};
+    const std::vector<std::string> words = {"kahuna",       "server",
+                                            "--name",       child.name,
+                                            "--listen",     to_string(child.address),
+                                            "--data",       options_.data + "/" + child.name,
+                                            "--founders",   founders,
+                                            "--partitions", std::to_string(plan_.partitions),
+                                            "--engine",     options_.engine,
+                                            "--io",         options_.io};
     std::vector<char*> arguments;
     for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
     arguments.push_back(nullptr);
@@ -163,7 +163,8 @@ class LocalCluster {
       ::_exit(127);
     }
     ::close(log);
-    if (pid < 0) return fail(ErrorCode::kIo, std::string("cannot start a process: ") + std::strerror(errno));
+    if (pid < 0)
+      return fail(ErrorCode::kIo, std::string("cannot start a process: ") + std::strerror(errno));
     child.pid = pid;
     return {};
   }
@@ -243,10 +244,11 @@ class LocalCluster {
     } else {
       const bool usual = plan_.base_port == 2073;
       const std::string where = usual ? "" : "  export KAHUNA_ENDPOINTS=" + endpoints + "\n";
-      fmt::print("Kahuna is ready: {} nodes on {}, data in {}.\nIn another terminal:\n{}"
-                 "  kahuna put greeting aloha\n  kahuna get greeting\n  kahuna status\n"
-                 "Ctrl-C stops the cluster; the data stays.\n",
-                 plan_.nodes, endpoints, options_.data, where);
+      fmt::print(
+          "Kahuna is ready: {} nodes on {}, data in {}.\nIn another terminal:\n{}"
+          "  kahuna put greeting aloha\n  kahuna get greeting\n  kahuna status\n"
+          "Ctrl-C stops the cluster; the data stays.\n",
+          plan_.nodes, endpoints, options_.data, where);
     }
     std::fflush(stdout);
   }

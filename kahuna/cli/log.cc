@@ -20,8 +20,8 @@ std::string log_line(WallTime time, Level level, std::string_view event, Log::Fi
   static constexpr std::string_view kNames[] = {"error", "warn", "info"};
   const int64_t millis = time.nanos() / 1'000'000;
   std::string line = fmt::format("time={:%Y-%m-%dT%H:%M:%S}.{:03}Z level={} event={}",
-                                 fmt::gmtime(static_cast<std::time_t>(millis / 1000)), millis % 1000,
-                                 kNames[static_cast<size_t>(level)], event);
+                                 fmt::gmtime(static_cast<std::time_t>(millis / 1000)),
+                                 millis % 1000, kNames[static_cast<size_t>(level)], event);
   for (const auto& [key, value] : fields) {
     const bool plain = !value.empty() && value.find_first_of(" \t\n\r\"=\\") == std::string::npos;
     line += fmt::format(" {}={}", key, plain ? value : json_string(value));

@@ -15,8 +15,8 @@ namespace kahuna::cli {
 // Exit statuses of every verb but `sim`.
 enum Status : int {
   kSuccess = 0,
-  kNegative = 1,     // get, exists, delete: no such key; put: a condition did not hold. server: failed
-  kUsage = 2,        // the command line or the request is wrong
+  kNegative = 1,  // get, exists, delete: no such key; put: a condition did not hold. server: failed
+  kUsage = 2,     // the command line or the request is wrong
   kUnavailable = 3,  // not done: no node or no quorum reachable, or no answer in time
   kUnknown = 4,      // sent, outcome not known
 };
@@ -63,10 +63,10 @@ struct BenchOptions {
 };
 
 struct LocalOptions {
-  std::optional<size_t> nodes;       // 3, or what the directory holds
+  std::optional<size_t> nodes;  // 3, or what the directory holds
   std::string data = "kahuna-data";
-  std::optional<size_t> partitions;  // 16
-  std::optional<uint16_t> base_port; // 2073, or what the directory holds
+  std::optional<size_t> partitions;   // 16
+  std::optional<uint16_t> base_port;  // 2073, or what the directory holds
   std::string engine = "rocks", io = "uring";
 };
 

@@ -35,7 +35,8 @@ Result<> one_of(std::string_view flag, const std::string& value,
     if (word == value) return {};
     list += (list.empty() ? "" : ", ") + word;
   }
-  return fail(ErrorCode::kInvalid, std::string(flag) + " must be one of " + list + ", not '" + value + "'");
+  return fail(ErrorCode::kInvalid,
+              std::string(flag) + " must be one of " + list + ", not '" + value + "'");
 }
 
 // The server's settings as they are typed, before they are checked.
@@ -52,15 +53,17 @@ Result<ServerOptions> check_server(const RawServer& raw) {
   options.name = raw.name;
   ASSIGN_OR_RETURN(options.listen, parse_address(raw.listen));
   if (raw.data.empty()) {
-    return fail(ErrorCode::kInvalid,
-                "--data is missing: the directory that this node owns, for example --data /var/lib/kahuna");
+    return fail(
+        ErrorCode::kInvalid,
+        "--data is missing: the directory that this node owns, for example --data /var/lib/kahuna");
   }
   options.data = raw.data;
   for (const std::string& part : split(raw.founders, ',')) {
     const size_t equals = part.find('=');
     if (equals == std::string::npos || equals == 0) {
-      return fail(ErrorCode::kInvalid, "--founders has '" + part +
-                                           "'; write NAME=HOST:PORT,NAME=HOST:PORT,… the same on every node");
+      return fail(ErrorCode::kInvalid,
+                  "--founders has '" + part +
+                      "'; write NAME=HOST:PORT,NAME=HOST:PORT,… the same on every node");
     }
     ASSIGN_OR_RETURN(Address address, parse_address(part.substr(equals + 1)));
     for (const auto& [name, other] : options.founders) {
@@ -71,11 +74,13 @@ Result<ServerOptions> check_server(const RawServer& raw) {
     options.founders.emplace_back(part.substr(0, equals), std::move(address));
   }
   if (options.founders.empty()) options.founders.emplace_back(options.name, options.listen);
-  const bool listed = std::any_of(options.founders.begin(), options.founders.end(),
-                                  [&](const auto& founder) { return founder.first == options.name; });
+  const bool listed =
+      std::any_of(options.founders.begin(), options.founders.end(),
+                  [&](const auto& founder) { return founder.first == options.name; });
   if (!listed) {
     return fail(ErrorCode::kInvalid, "--founders does not list this node's own name '" +
-                                         options.name + "'; add " + options.name + "=" + raw.listen);
+                                         options.name + "'; add " + options.name + "=" +
+                                         raw.listen);
   }
   if (raw.partitions < 1 || raw.partitions > 4096) {
     return fail(ErrorCode::kInvalid, "--partitions must be 1..4096");
@@ -93,9 +98,10 @@ Result<ServerOptions> check_server(const RawServer& raw) {
   if (raw.heartbeat_ms < 1 || raw.election_timeout_ms_min < 2 * raw.heartbeat_ms ||
       raw.election_timeout_ms_max <= raw.election_timeout_ms_min ||
       raw.election_timeout_ms_max > 600'000) {
-    return fail(ErrorCode::kInvalid,
-                "timeouts must satisfy 1 <= heartbeat, 2 x heartbeat <= election min < election max "
-                "<= 600000 ms");
+    return fail(
+        ErrorCode::kInvalid,
+        "timeouts must satisfy 1 <= heartbeat, 2 x heartbeat <= election min < election max "
+        "<= 600000 ms");
   }
   if (raw.flush_mib < 1 || raw.flush_mib > 65'536) {
     return fail(ErrorCode::kInvalid, "--flush-mib must be 1..65536");
@@ -166,8 +172,9 @@ Result<> declare_server(CLI::App& app, RawServer& raw, const std::string& path) 
   if (!path.empty()) {
     ASSIGN_OR_RETURN(config, load_config(path));
   }
-  app.add_option("--config", raw.config,
-                 "TOML file with these settings ('-' becomes '_'); flags and environment override it")
+  app.add_option(
+         "--config", raw.config,
+         "TOML file with these settings ('-' becomes '_'); flags and environment override it")
       ->envname("KAHUNA_CONFIG");
   ServerSettings settings(app, config);
   settings.add("name", raw.name, "this node's name, unique in the cluster");
@@ -317,36 +324,46 @@ class Parser {
     keyed("delete", "delete a key", delete_.key);
     keyed("exists", "tell whether a key has a value", exists_.key);
     CLI::App* scan = app_.add_subcommand("scan", "list the keys of one bucket, in order");
-    scan->add_option("bucket", scan_.bucket, "what the keys have before their last '/'")->required();
+    scan->add_option("bucket", scan_.bucket, "what the keys have before their last '/'")
+        ->required();
     scan->add_option("--limit", scan_.limit, "keys at most; 0 = all")->capture_default_str();
     scan->add_option("--cursor", scan_.cursor, "go on where an earlier scan stopped");
     declare_connect(*scan, connect_);
-    declare_connect(*app_.add_subcommand("status", "show the nodes and their partitions"), connect_);
+    declare_connect(*app_.add_subcommand("status", "show the nodes and their partitions"),
+                    connect_);
   }
 
   void declare_bench() {
     CLI::App* app = app_.add_subcommand("bench", "measure throughput and latency");
     app->add_option("--workload", raw_bench_.workload, "put | get | mixed")->capture_default_str();
-    app->add_option("--connections", bench_.connections, "concurrent connections")->capture_default_str();
-    app->add_option("--pipeline", bench_.pipeline, "operations in flight per connection")->capture_default_str();
-    app->add_option("--clients", bench_.clients, "client objects they share; 0 = one per connection")->capture_default_str();
+    app->add_option("--connections", bench_.connections, "concurrent connections")
+        ->capture_default_str();
+    app->add_option("--pipeline", bench_.pipeline, "operations in flight per connection")
+        ->capture_default_str();
+    app->add_option("--clients", bench_.clients,
+                    "client objects they share; 0 = one per connection")
+        ->capture_default_str();
     app->add_option("--value-size", bench_.value_bytes, "bytes per value")->capture_default_str();
     app->add_option("--keys", bench_.keys, "distinct keys")->capture_default_str();
     app->add_option("--prefix", bench_.prefix, "what the keys start with")->capture_default_str();
     app->add_option("--duration", raw_bench_.duration_s, "seconds measured")->capture_default_str();
     app->add_option("--warmup", raw_bench_.warmup_s, "seconds before that")->capture_default_str();
-    app->add_option("--rate", bench_.rate,
-                    "operations per second, started on schedule however slow the answers, and timed "
-                    "from the schedule; 0 = each waits for the one before")
+    app->add_option(
+           "--rate", bench_.rate,
+           "operations per second, started on schedule however slow the answers, and timed "
+           "from the schedule; 0 = each waits for the one before")
         ->capture_default_str();
     declare_connect(*app, connect_);
   }
 
   void declare_local() {
-    CLI::App* app = app_.add_subcommand("local", "run a cluster on this machine, in the foreground");
+    CLI::App* app =
+        app_.add_subcommand("local", "run a cluster on this machine, in the foreground");
     app->add_option("--nodes", local_.nodes, "nodes (default: 3, or what DIR holds)");
-    app->add_option("--data", local_.data, "directory; reused when it is there")->capture_default_str();
-    app->add_option("--partitions", local_.partitions, "user partitions of a new cluster (default: 16)");
+    app->add_option("--data", local_.data, "directory; reused when it is there")
+        ->capture_default_str();
+    app->add_option("--partitions", local_.partitions,
+                    "user partitions of a new cluster (default: 16)");
     app->add_option("--base-port", local_.base_port,
                     "port of the first node; 10 more for each further one (default: 2073)");
     app->add_option("--engine", local_.engine, "rocks | memory")->capture_default_str();
@@ -420,6 +437,8 @@ class Parser {
 
 }  // namespace
 
-std::expected<Invocation, int> parse(int argc, char** argv) { return Parser().run(argc, argv); }
+std::expected<Invocation, int> parse(int argc, char** argv) {
+  return Parser().run(argc, argv);
+}
 
 }  // namespace kahuna::cli

@@ -72,10 +72,9 @@ int run_verb(World& world, const ConnectOptions& connect, const PutOptions& opti
 }
 
 int run_verb(World& world, const ConnectOptions& connect, const GetOptions& options) {
-  const auto reply =
-      ask<std::optional<client::Value>>(world, connect, [&](auto& client, auto done) {
-        client.get(options.key, std::nullopt, done);
-      });
+  const auto reply = ask<std::optional<client::Value>>(
+      world, connect,
+      [&](auto& client, auto done) { client.get(options.key, std::nullopt, done); });
   if (!reply) return failed(reply.error(), connect);
   if (!*reply) {
     if (connect.json) fmt::print("{{\"found\":false}}\n");

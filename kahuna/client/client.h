@@ -44,8 +44,8 @@ struct SetOptions {
 };
 
 struct WriteReply {
-  bool done = false;       // false: a condition did not hold, or delete found nothing
-  Revision revision;       // new, or the current one when not done
+  bool done = false;  // false: a condition did not hold, or delete found nothing
+  Revision revision;  // new, or the current one when not done
   Watermark stamp;
   bool replayed = false;
 };

@@ -45,7 +45,8 @@ Dispatcher::Dispatcher(const Host& host, Options options)
       alive_(std::make_shared<bool>(true)) {
   CHECK(!options_.endpoints.empty());
   CHECK_LE(options_.in_flight_max, kSlotsMax);
-  // The instant keeps a client that is created later on a restarted host apart from the earlier one.
+  // The instant keeps a client that is created later on a restarted host apart from the earlier
+  // one.
   client_id_ = random_.split("id", static_cast<uint64_t>(host_.clock->now().nanos())).next();
   for (const Address& endpoint : options_.endpoints) find_or_add_node(endpoint);
   home_ = random_.below(sessions_.size());
@@ -66,18 +67,18 @@ void Dispatcher::reject(Completion done, Error error) {
 }
 
 Operation* Dispatcher::admit(wire::RequestKind kind, std::string_view key,
-                             std::optional<Duration> timeout, Completion done,
-                             size_t extra_bytes) {
+                             std::optional<Duration> timeout, Completion done, size_t extra_bytes) {
   if (closed_) {
     reject(std::move(done), Error(ErrorCode::kClosed, "the client was closed"));
     return nullptr;
   }
   const size_t bytes = key.size() + extra_bytes;
   if (bytes > codec::kFrameBytesMax - kRequestOverheadBytes) {
-    reject(std::move(done),
-           Error(ErrorCode::kTooLarge,
-                 "a request of " + std::to_string(bytes) + " bytes; at most " +
-                     std::to_string(codec::kFrameBytesMax - kRequestOverheadBytes) + " fit a frame"));
+    reject(
+        std::move(done),
+        Error(ErrorCode::kTooLarge,
+              "a request of " + std::to_string(bytes) + " bytes; at most " +
+                  std::to_string(codec::kFrameBytesMax - kRequestOverheadBytes) + " fit a frame"));
     return nullptr;
   }
   if (active_ >= options_.in_flight_max) {
@@ -100,8 +101,7 @@ Operation* Dispatcher::admit(wire::RequestKind kind, std::string_view key,
   operation.state = Operation::State::kPaused;
   operation.kind = kind;
   operation.key.assign(key);
-  operation.hash =
-      kind == wire::RequestKind::Scan ? hash_of_space(key) : hash_of_key(key);
+  operation.hash = kind == wire::RequestKind::Scan ? hash_of_space(key) : hash_of_key(key);
   const Time now = host_.clock->now();
   operation.deadline = now + std::max(timeout.value_or(options_.timeout), Duration::nanos(1));
   operation.due = operation.deadline;
@@ -223,13 +223,14 @@ size_t Dispatcher::find_or_add_node(const Address& address) {
     sessions_.emplace_back();
   } else {
     // Full: take the place of a node that nobody speaks of any more.
-    const auto stale = std::find_if(sessions_.begin(), sessions_.end(), [this](const auto& session) {
-      const auto names = [&](const std::vector<Address>& list) {
-        return std::find(list.begin(), list.end(), session->address()) != list.end();
-      };
-      return session->state() == Session::State::kIdle && !names(options_.endpoints) &&
-             !names(roster_);
-    });
+    const auto stale =
+        std::find_if(sessions_.begin(), sessions_.end(), [this](const auto& session) {
+          const auto names = [&](const std::vector<Address>& list) {
+            return std::find(list.begin(), list.end(), session->address()) != list.end();
+          };
+          return session->state() == Session::State::kIdle && !names(options_.endpoints) &&
+                 !names(roster_);
+        });
     if (stale == sessions_.end()) return kNoNode;
     index = static_cast<size_t>(stale - sessions_.begin());
     for (const auto& operation : operations_) {
@@ -316,8 +317,8 @@ void Dispatcher::transmit(Operation& operation, Session& session) {
   ++operation.attempt;
   // An eighth is kept for the answer's way back.
   const Duration left = std::min(operation.deadline - now, options_.attempt_timeout) * 7 / 8;
-  const ByteView request = encode_request(builder_, operation, request_id(operation), client_id_,
-                                          watermark_, left);
+  const ByteView request =
+      encode_request(builder_, operation, request_id(operation), client_id_, watermark_, left);
   if (Result<> sent = session.send(request); !sent) {
     SOMETIMES(client_send_refused);
     operation.last_error = sent.error();
@@ -357,13 +358,15 @@ void Dispatcher::scatter(Session& session, const Error& reason) {
     Operation& operation = *slot;
     if (operation.node != session.index()) continue;
     if (operation.state == Operation::State::kSent) {
-      if (operation.writes()) operation.maybe_executed = true;
+      if (operation.writes() && !MUTANT(client_denies_what_it_sent))
+        operation.maybe_executed = true;
+      if (MUTANT(client_retries_as_new)) operation.birth.reset();
     } else if (operation.state != Operation::State::kQueued) {
       continue;
     }
-    operation.last_error = Error(ErrorCode::kUnavailable,
-                                 to_string(session.address()) + ": " +
-                                     reason.text.substr(0, kErrorTextBytesMax));
+    operation.last_error =
+        Error(ErrorCode::kUnavailable,
+              to_string(session.address()) + ": " + reason.text.substr(0, kErrorTextBytesMax));
     elsewhere(operation);
   }
 }
@@ -397,7 +400,8 @@ void Dispatcher::on_session_lost(Session& session, Session::State was, const Err
 
 void Dispatcher::on_response(Session& session, const wire::Response& response) {
   advance(response.watermark());
-  // A version heard of counts as much as the node's watermark: what we write next must lie above it.
+  // A version heard of counts as much as the node's watermark: what we write next must lie above
+  // it.
   advance(response.stamp());
   if (response.items()) {
     for (const wire::Item* item : *response.items()) advance(item->stamp());
@@ -431,9 +435,10 @@ void Dispatcher::attempt_failed(Operation& operation, const wire::Response& resp
   const Next next = judge(operation, code);
   if (next == Next::kFinish || operation.kind == wire::RequestKind::Status) {
     const bool known = response.error() <= static_cast<uint8_t>(ErrorCode::kNotFound);
-    Error error = operation.maybe_executed
-                      ? Error(ErrorCode::kUnknown, text + "; it may have happened: read before writing again")
-                      : Error(known ? code : ErrorCode::kInvalid, std::move(text));
+    Error error =
+        operation.maybe_executed
+            ? Error(ErrorCode::kUnknown, text + "; it may have happened: read before writing again")
+            : Error(known ? code : ErrorCode::kInvalid, std::move(text));
     return complete_with_error(release(operation), error);
   }
   operation.last_error = Error(code, std::move(text));
@@ -478,16 +483,10 @@ std::optional<Error> Dispatcher::on_due(Operation& operation) {
     return give_up(operation, code, "no answer in time");
   }
   switch (operation.state) {
-    case Operation::State::kFree:
-      UNREACHABLE("a free operation is never due");
-    case Operation::State::kPaused:
-      dispatch(operation);
-      return std::nullopt;
-    case Operation::State::kQueued:
-      elsewhere(operation);
-      return std::nullopt;
-    case Operation::State::kSent:
-      break;
+    case Operation::State::kFree: UNREACHABLE("a free operation is never due");
+    case Operation::State::kPaused: dispatch(operation); return std::nullopt;
+    case Operation::State::kQueued: elsewhere(operation); return std::nullopt;
+    case Operation::State::kSent: break;
   }
   Session& session = *sessions_[operation.node];
   const Error reason(ErrorCode::kTimeout, "no answer within the attempt's time");

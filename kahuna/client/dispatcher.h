@@ -4,7 +4,8 @@
 // 1. `active_` operations are in use, at most in_flight_max; slots are reused, never shrunk.
 // 2. One timer serves all operations: armed no later than the earliest `due`, and re-armed when it
 //    runs, at most once a millisecond. An idle client arms nothing.
-// 3. A user's callback is the last thing an entry point does, or is followed by a check of `alive_`:
+// 3. A user's callback is the last thing an entry point does, or is followed by a check of
+// `alive_`:
 //    it may have destroyed the client.
 #pragma once
 

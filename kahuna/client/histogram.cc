@@ -45,8 +45,8 @@ Duration Histogram::percentile(uint64_t parts, uint64_t whole) const {
   CHECK_LE(parts, whole);
   CHECK_GE(whole, uint64_t{1});
   if (count_ == 0) return Duration();
-  const auto wanted = static_cast<uint64_t>(
-      (static_cast<unsigned __int128>(count_) * parts + whole - 1) / whole);
+  const auto wanted =
+      static_cast<uint64_t>((static_cast<unsigned __int128>(count_) * parts + whole - 1) / whole);
   uint64_t seen = 0;
   for (size_t i = 0; i < kBuckets; ++i) {
     seen += buckets_[i];

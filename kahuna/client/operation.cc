@@ -28,14 +28,11 @@ Next judge(Operation& operation, ErrorCode code) {
   switch (code) {
     case ErrorCode::kNotLeader:
     case ErrorCode::kWrongPartition:
-    case ErrorCode::kClosed:
-      return Next::kElsewhere;
+    case ErrorCode::kClosed: return Next::kElsewhere;
     case ErrorCode::kUnavailable:
-    case ErrorCode::kTimeout:
-      return Next::kPauseElsewhere;
+    case ErrorCode::kTimeout: return Next::kPauseElsewhere;
     case ErrorCode::kOverloaded:
-    case ErrorCode::kNoSpace:
-      return Next::kPause;
+    case ErrorCode::kNoSpace: return Next::kPause;
     case ErrorCode::kUnknown:
       if (operation.writes()) operation.maybe_executed = true;
       return Next::kPauseElsewhere;
@@ -53,10 +50,8 @@ Next judge(Operation& operation, ErrorCode code) {
     case ErrorCode::kIo:
     case ErrorCode::kInUse:
     case ErrorCode::kVersion:
-    case ErrorCode::kNotFound:
-      return Next::kFinish;
-    case ErrorCode::kOk:
-      break;
+    case ErrorCode::kNotFound: return Next::kFinish;
+    case ErrorCode::kOk: break;
   }
   // A code from a newer server: nothing is known about what it means.
   if (operation.writes()) operation.maybe_executed = true;
@@ -64,8 +59,8 @@ Next judge(Operation& operation, ErrorCode code) {
 }
 
 Duration pause_length(uint32_t pauses, RandomStream& random) {
-  const Duration longest =
-      std::min(Duration::nanos(kPauseMin.nanos() << std::min(pauses, kPauseDoublingsMax)), kPauseMax);
+  const Duration longest = std::min(
+      Duration::nanos(kPauseMin.nanos() << std::min(pauses, kPauseDoublingsMax)), kPauseMax);
   const auto half = static_cast<uint64_t>(longest.nanos() / 2);
   return Duration::nanos(static_cast<int64_t>(half + random.below(half + 1)));
 }

@@ -19,12 +19,10 @@
 
 namespace kahuna::client {
 
-using Completion = std::variant<std::monostate,
-                                Callback<void(Result<WriteReply>)>,
-                                Callback<void(Result<std::optional<Value>>)>,
-                                Callback<void(Result<ExistsReply>)>,
-                                Callback<void(Result<Page>)>,
-                                Callback<void(Result<std::string>)>>;
+using Completion =
+    std::variant<std::monostate, Callback<void(Result<WriteReply>)>,
+                 Callback<void(Result<std::optional<Value>>)>, Callback<void(Result<ExistsReply>)>,
+                 Callback<void(Result<Page>)>, Callback<void(Result<std::string>)>>;
 
 // Calls whichever callback `done` holds with the error.
 void complete_with_error(Completion done, const Error& error);
@@ -39,20 +37,20 @@ struct Operation {
   uint64_t number = 0;
 
   wire::RequestKind kind = wire::RequestKind::None;
-  std::string key;     // scan: the bucket
-  std::string value;   // set
-  std::string cursor;  // scan
-  uint32_t limit = 0;  // scan
-  SetOptions options;  // set: conditions
-  uint64_t hash = 0;   // routing position
+  std::string key;                 // scan: the bucket
+  std::string value;               // set
+  std::string cursor;              // scan
+  uint32_t limit = 0;              // scan
+  SetOptions options;              // set: conditions
+  uint64_t hash = 0;               // routing position
   uint64_t sequence = 0;           // writes; of the operation id
   std::optional<Watermark> birth;  // writes: fixed by the first attempt
   Time deadline, due;
-  Time sent_at;              // of the present attempt
-  uint8_t attempt = 0;       // number of the present attempt, modulo 256
-  size_t node = kNoNode;     // queued, sent: on that session. Status: the only one asked
-  size_t avoid = kNoNode;    // the node that failed us last
-  uint32_t hops = 0;         // tries elsewhere since the last pause
+  Time sent_at;            // of the present attempt
+  uint8_t attempt = 0;     // number of the present attempt, modulo 256
+  size_t node = kNoNode;   // queued, sent: on that session. Status: the only one asked
+  size_t avoid = kNoNode;  // the node that failed us last
+  uint32_t hops = 0;       // tries elsewhere since the last pause
   uint32_t pauses = 0;
   bool maybe_executed = false;
   std::optional<Error> last_error;
@@ -68,7 +66,7 @@ enum class Next : uint8_t {
   kElsewhere,  // another node, now
   kPause,      // back off; the node may be the right one
   kPauseElsewhere,
-  kRefresh,    // never executed: take a new operation id, born now
+  kRefresh,  // never executed: take a new operation id, born now
 };
 
 // What an error answer to the present attempt means. `maybe_executed` is updated.

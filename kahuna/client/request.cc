@@ -19,10 +19,9 @@ std::string text_of(const Bytes* bytes) {
 }
 
 uint8_t flags_of(const SetOptions& options) {
-  return static_cast<uint8_t>((options.if_exists ? kIfExists : 0) |
-                              (options.if_absent ? kIfAbsent : 0) |
-                              (options.if_value ? kIfValue : 0) |
-                              (options.if_revision ? kIfRevision : 0));
+  return static_cast<uint8_t>(
+      (options.if_exists ? kIfExists : 0) | (options.if_absent ? kIfAbsent : 0) |
+      (options.if_value ? kIfValue : 0) | (options.if_revision ? kIfRevision : 0));
 }
 
 WriteReply write_reply(const wire::Response& response) {
@@ -61,9 +60,8 @@ ByteView encode_request(flatbuffers::FlatBufferBuilder& builder, const Operation
   const auto key = put_bytes(builder, operation.key);
   const auto value = put_bytes(builder, operation.value);
   const auto cursor = put_bytes(builder, operation.cursor);
-  const auto compare = operation.options.if_value
-                           ? put_bytes(builder, *operation.options.if_value)
-                           : flatbuffers::Offset<Bytes>();
+  const auto compare = operation.options.if_value ? put_bytes(builder, *operation.options.if_value)
+                                                  : flatbuffers::Offset<Bytes>();
   wire::RequestBuilder request(builder);
   request.add_id(id);
   request.add_kind(operation.kind);
@@ -100,10 +98,8 @@ bool well_formed(wire::RequestKind kind, const wire::Response& response) {
     case wire::RequestKind::Exists:
       return outcome == wire::Outcome::Found || outcome == wire::Outcome::NotFound;
     case wire::RequestKind::Scan:
-    case wire::RequestKind::Status:
-      return true;
-    case wire::RequestKind::None:
-      return false;
+    case wire::RequestKind::Status: return true;
+    case wire::RequestKind::None: return false;
   }
   return false;
 }

@@ -4,7 +4,9 @@
 
 namespace kahuna::client {
 
-uint64_t hash_of_space(std::string_view space) { return hash64(as_bytes(space)); }
+uint64_t hash_of_space(std::string_view space) {
+  return hash64(as_bytes(space));
+}
 
 uint64_t hash_of_key(std::string_view key) {
   const size_t slash = key.rfind('/');

@@ -26,7 +26,7 @@ class RouteCache {
   struct Route {
     uint64_t first = 0, last = 0;  // both inclusive
     uint64_t generation = 0;
-    size_t node = 0;               // index of a node of the client
+    size_t node = 0;  // index of a node of the client
   };
 
   // Takes `route` in, cutting older ones that overlap. False when it was malformed or older.

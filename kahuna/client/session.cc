@@ -49,8 +49,8 @@ void Session::connected(Result<std::unique_ptr<Stream>> stream) {
   CHECK_EQ(state_, State::kConnecting);
   if (!stream) return lose(stream.error());
   enter(State::kGreeting);
-  connection_ = std::make_unique<codec::FrameConnection>(
-      *host_.scheduler, std::move(*stream), *this, codec::FrameConnection::Options());
+  connection_ = std::make_unique<codec::FrameConnection>(*host_.scheduler, std::move(*stream),
+                                                         *this, codec::FrameConnection::Options());
   flatbuffers::FlatBufferBuilder builder(128);
   builder.Finish(wire::CreateHello(builder, kProtocol, wire::Role::Client,
                                    owner_.expected_cluster().value(), 0, 0,
@@ -79,7 +79,8 @@ void Session::rest() {
   const uint32_t doublings = std::min(failures_++, kRestDoublingsMax);
   const Duration longest = std::min(Duration::nanos(kRestMin.nanos() << doublings), kRestMax);
   const auto half = static_cast<uint64_t>(longest.nanos() / 2);
-  retry_at_ = host_.clock->now() + Duration::nanos(static_cast<int64_t>(half + random_.below(half + 1)));
+  retry_at_ =
+      host_.clock->now() + Duration::nanos(static_cast<int64_t>(half + random_.below(half + 1)));
 }
 
 void Session::lose(const Error& reason) {
@@ -105,7 +106,9 @@ void Session::on_frame(codec::FrameConnection&, codec::FrameKind kind, ByteView 
   lose(Error(ErrorCode::kDamaged, to_string(address_) + " sent a frame that does not belong here"));
 }
 
-void Session::on_disconnect(codec::FrameConnection&, Error reason) { lose(reason); }
+void Session::on_disconnect(codec::FrameConnection&, Error reason) {
+  lose(reason);
+}
 
 void Session::on_hello(ByteView payload) {
   flatbuffers::Verifier verifier(reinterpret_cast<const uint8_t*>(payload.data()), payload.size());

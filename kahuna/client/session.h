@@ -3,7 +3,8 @@
 // 1. idle -> connecting -> greeting -> ready -> idle. Never two connects at once.
 // 2. Requests are sent when ready only: an answer to our Hello has come, of the right cluster. So a
 //    session that is lost before it was ready leaves nothing of unknown outcome behind.
-// 3. A session that fails to become ready may be opened again at retry_at() only (jittered, growing).
+// 3. A session that fails to become ready may be opened again at retry_at() only (jittered,
+// growing).
 // 4. Its owner hears on_session_ready and on_session_lost in turn, never inside open() or drop().
 #pragma once
 

@@ -46,9 +46,8 @@ int dispatch(const cli::Invocation& invocation) {
         } else if constexpr (std::is_same_v<Options, cli::CompletionOptions>) {
           return cli::print_bash_completion();
         } else {
-          return in_world([&](cli::World& world) {
-            return cli::run_verb(world, invocation.connect, options);
-          });
+          return in_world(
+              [&](cli::World& world) { return cli::run_verb(world, invocation.connect, options); });
         }
       },
       invocation.verb);

@@ -46,8 +46,8 @@ class Server {
   int run() {
     const net::Loop& loop = world_.loop();
     if (!loop.fallback_reason().empty()) {
-      log_.warn("io-fallback", {{"io", std::string(name_of(loop.backend()))},
-                                {"reason", loop.fallback_reason()}});
+      log_.warn("io-fallback",
+                {{"io", std::string(name_of(loop.backend()))}, {"reason", loop.fallback_reason()}});
     }
     log_.info("starting", {{"name", options_.name},
                            {"listen", to_string(options_.listen)},

@@ -57,10 +57,17 @@ TEST(Parse, ConditionsThatAreNotNamedAreNotSet) {
 
 TEST(Parse, UsageErrorsExitWithTwo) {
   for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
-           {}, {"pu", "k", "v"}, {"put", "k"}, {"get", "k", "--endpoints", "nowhere"},
-           {"get", "k", "--timeout", "0"}, {"bench", "--workload", "pet"},
-           {"bench", "--connections", "0"}, {"local", "--nodes", "0"}, {"completion", "fish"},
-           {"server"}, {"server", "--data", "d", "--engine", "rock"},
+           {},
+           {"pu", "k", "v"},
+           {"put", "k"},
+           {"get", "k", "--endpoints", "nowhere"},
+           {"get", "k", "--timeout", "0"},
+           {"bench", "--workload", "pet"},
+           {"bench", "--connections", "0"},
+           {"local", "--nodes", "0"},
+           {"completion", "fish"},
+           {"server"},
+           {"server", "--data", "d", "--engine", "rock"},
            {"server", "--data", "d", "--founders", "n2=127.0.0.1:2"},
            {"server", "--data", "d", "--founders", "127.0.0.1:2"},
            {"server", "--data", "d", "--founders", "n1=127.0.0.1:2,n1=127.0.0.1:3"},
@@ -80,8 +87,9 @@ TEST(Parse, HelpExitsWithZero) {
 }
 
 TEST(Parse, FlagBeatsEnvironmentBeatsFile) {
-  const ConfigFile file("name = \"file\"\ndata = \"file\"\npartitions = 3\nio = \"epoll\"\n"
-                        "founders = [\"flag=127.0.0.1:1\", \"x=127.0.0.1:2\"]\n");
+  const ConfigFile file(
+      "name = \"file\"\ndata = \"file\"\npartitions = 3\nio = \"epoll\"\n"
+      "founders = [\"flag=127.0.0.1:1\", \"x=127.0.0.1:2\"]\n");
   ::setenv("KAHUNA_NAME", "environment", 1);
   ::setenv("KAHUNA_DATA", "environment", 1);
   const auto parsed = parse_words({"server", "--config", file.path, "--name", "flag"});

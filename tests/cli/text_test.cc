@@ -58,7 +58,8 @@ RC_GTEST_PROP(Json, ReadsBackWhatWasWritten, (std::string text)) {
 }
 
 TEST(Json, RefusesWhatIsNotJson) {
-  for (const char* text : {"", "{", "[1,]", "{\"a\"}", "\"", "\"\\x\"", "1 2", "nul", "\"\\u12g4\""}) {
+  for (const char* text :
+       {"", "{", "[1,]", "{\"a\"}", "\"", "\"\\x\"", "1 2", "nul", "\"\\u12g4\""}) {
     EXPECT_FALSE(parse_json(text).has_value()) << text;
   }
   EXPECT_FALSE(parse_json(std::string(1000, '[')).has_value()) << "too deep";

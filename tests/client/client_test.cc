@@ -18,7 +18,9 @@ using testing::MemoryHost;
 using testing::Told;
 
 Told refuse(ErrorCode code, uint64_t watermark = 0) {
-  return Told{.error = code, .outcome = wire::Outcome::None, .watermark = watermark,
+  return Told{.error = code,
+              .outcome = wire::Outcome::None,
+              .watermark = watermark,
               .text = std::string(name_of(code))};
 }
 
@@ -589,8 +591,9 @@ TEST_F(ClientTest, TwoClientsOfOneHostHaveTheirOwnIds) {
   EXPECT_NE(node(1).asked[0].operation.client, node(1).asked[1].operation.client);
 }
 
-// Nodes that answer, refuse, hang, and cut at random: every operation ends exactly once, a write that
-// some node executed never fails with an error that denies it, and none is executed under two ids.
+// Nodes that answer, refuse, hang, and cut at random: every operation ends exactly once, a write
+// that some node executed never fails with an error that denies it, and none is executed under two
+// ids.
 TEST_F(ClientTest, KeepsItsPromisesUnderRandomFaults) {
   for (uint64_t seed = 1; seed <= 40; ++seed) {
     RandomStream random(seed, "client-test");
@@ -609,7 +612,10 @@ TEST_F(ClientTest, KeepsItsPromisesUnderRandomFaults) {
           case 2: execute(); return refuse(ErrorCode::kUnknown);
           case 3: return std::nullopt;
           case 4: execute(); return std::nullopt;
-          case 5: execute(); world.cut(node.address()); return std::nullopt;
+          case 5:
+            execute();
+            world.cut(node.address());
+            return std::nullopt;
           case 6: return refuse(ErrorCode::kOverloaded);
           case 7: return refuse(ErrorCode::kTooOld, random.below(1'000'000));
           default: {

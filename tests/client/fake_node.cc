@@ -18,8 +18,8 @@ ByteView finished(const flatbuffers::FlatBufferBuilder& builder) {
 FakeNode::FakeNode(MemoryHost& host, Address address)
     : script([](const Asked&) { return Told(); }), host_(host), address_(std::move(address)) {
   listener_ = *host.listen(address_, [this](std::unique_ptr<Stream> stream) {
-    auto connection = std::make_unique<codec::FrameConnection>(
-        host_, std::move(stream), *this, codec::FrameConnection::Options());
+    auto connection = std::make_unique<codec::FrameConnection>(host_, std::move(stream), *this,
+                                                               codec::FrameConnection::Options());
     connection->tag = ++last_connection_;
     connections_[last_connection_] = std::move(connection);
   });
@@ -62,7 +62,8 @@ void FakeNode::on_frame(codec::FrameConnection& connection, codec::FrameKind kin
   asked.push_back(request);
   std::optional<Told> told = script(request);
   if (!told) return;
-  const bool reads = request.kind == wire::RequestKind::Get || request.kind == wire::RequestKind::Exists;
+  const bool reads =
+      request.kind == wire::RequestKind::Get || request.kind == wire::RequestKind::Exists;
   if (reads && told->outcome == wire::Outcome::Done) told->outcome = wire::Outcome::Found;
   answer(request, *told);
 }

@@ -1,5 +1,5 @@
-// A host in memory for tests of things that only need a clock, a scheduler and a network: one thread,
-// a clock that moves when told, streams that deliver in the next turn. No disk, no offload.
+// A host in memory for tests of things that only need a clock, a scheduler and a network: one
+// thread, a clock that moves when told, streams that deliver in the next turn. No disk, no offload.
 #pragma once
 
 #include <deque>
@@ -14,8 +14,12 @@ namespace kahuna::testing {
 class MemoryHost final : public Clock, public Scheduler, public Network {
  public:
   explicit MemoryHost(uint64_t seed = 1)
-      : host_{.clock = this, .scheduler = this, .disk = nullptr, .network = this,
-              .offload = nullptr, .random_seed = seed} {}
+      : host_{.clock = this,
+              .scheduler = this,
+              .disk = nullptr,
+              .network = this,
+              .offload = nullptr,
+              .random_seed = seed} {}
 
   Host& host() { return host_; }
   // Runs turns until nothing is ready at the present time.
@@ -33,7 +37,7 @@ class MemoryHost final : public Clock, public Scheduler, public Network {
   Fault& fault(const Address& address) { return faults_[address]; }
   // Resets every stream to that address, in the next turn.
   void cut(const Address& address);
-  size_t connects(const Address& address) const;  // ever asked for
+  size_t connects(const Address& address) const;        // ever asked for
   size_t connecting_max(const Address& address) const;  // at once
 
   // Clock

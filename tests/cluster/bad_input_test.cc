@@ -78,9 +78,9 @@ class BadInput : public ::testing::Test {
     flatbuffers::FlatBufferBuilder builder;
     builder.Finish(wire::CreateHello(builder, protocol, wire::Role::Client, cluster, 0, 0, 1, 0));
     std::string frame;
-    codec::append_frame(frame, codec::FrameKind::kHello,
-                        {reinterpret_cast<const std::byte*>(builder.GetBufferPointer()),
-                         builder.GetSize()});
+    codec::append_frame(
+        frame, codec::FrameKind::kHello,
+        {reinterpret_cast<const std::byte*>(builder.GetBufferPointer()), builder.GetSize()});
     return frame;
   }
   static std::string refusal_in(const std::string& said) {
@@ -102,7 +102,8 @@ TEST_F(BadInput, AnOversizedKeyIsRefused) {
   const Ran ran = cluster_->run({"put", std::string(8 * 1024 + 1, 'k'), "v"});
   EXPECT_EQ(ran.status, 2);
   EXPECT_NE(ran.err.find("8192"), std::string::npos) << ran.err;
-  EXPECT_EQ(cluster_->run({"put", std::string(8 * 1024, 'k'), "v"}).status, 0) << "the limit itself";
+  EXPECT_EQ(cluster_->run({"put", std::string(8 * 1024, 'k'), "v"}).status, 0)
+      << "the limit itself";
   EXPECT_EQ(cluster_->run({"put", "", "v"}).status, 2) << "an empty key";
   expect_unharmed();
 }
@@ -183,8 +184,8 @@ TEST_F(BadInput, ASecondServerOnTheDirectoryIsRefused) {
 TEST_F(BadInput, AnAddressInUseIsRefused) {
   start();
   const std::string log = cluster_->place() + "/second.log";
-  Process second({"server", "--name", "n1", "--listen", to_string(cluster_->addresses()[0]), "--data",
-                  cluster_->place() + "/other"},
+  Process second({"server", "--name", "n1", "--listen", to_string(cluster_->addresses()[0]),
+                  "--data", cluster_->place() + "/other"},
                  log);
   EXPECT_EQ(second.wait(20_s), 1) << read_file(log);
   EXPECT_NE(read_file(log).find(to_string(cluster_->addresses()[0])), std::string::npos)
@@ -256,8 +257,8 @@ TEST_F(BadInput, ADirectoryOfAnotherNodeIsRefused) {
   start();
   cluster_->kill(0);
   const std::string log = cluster_->place() + "/renamed.log";
-  Process renamed({"server", "--name", "n9", "--listen", to_string(cluster_->addresses()[0]), "--data",
-                   cluster_->directory(0)},
+  Process renamed({"server", "--name", "n9", "--listen", to_string(cluster_->addresses()[0]),
+                   "--data", cluster_->directory(0)},
                   log);
   EXPECT_EQ(renamed.wait(20_s), 1) << read_file(log);
   EXPECT_NE(read_file(log).find("n1"), std::string::npos) << read_file(log);
@@ -281,8 +282,9 @@ TEST_F(BadInput, AFullDiskIsSaidAndLosesNothing) {
 
   const Address address{"127.0.0.1", free_ports(1)[0]};
   const std::string log = place.path() + "/log";
-  const std::vector<std::string> words = {"server", "--name",   "n1", "--listen", to_string(address),
-                                          "--data", small + "/n1", "--partitions", "2"};
+  const std::vector<std::string> words = {"server",      "--name",           "n1",
+                                          "--listen",    to_string(address), "--data",
+                                          small + "/n1", "--partitions",     "2"};
   const auto verb = [&](std::vector<std::string> more, const std::string& input = "") {
     more.insert(more.end(), {"--endpoints", to_string(address), "--timeout", "3"});
     return run_kahuna(more, input);
@@ -295,14 +297,16 @@ TEST_F(BadInput, AFullDiskIsSaidAndLosesNothing) {
   std::vector<int> acknowledged;
   Ran last;
   for (int i = 0; i < 200; ++i) {
-    last = verb({"put", "full-" + std::to_string(i), "-"}, std::string(1'000'000, static_cast<char>('a' + i % 26)));
+    last = verb({"put", "full-" + std::to_string(i), "-"},
+                std::string(1'000'000, static_cast<char>('a' + i % 26)));
     if (last.status != 0) break;
     acknowledged.push_back(i);
   }
   EXPECT_NE(last.status, 0) << "72 MiB took 200 MB";
   EXPECT_GT(acknowledged.size(), 3u);
   const auto says_so = [](const std::string& text) {
-    return text.find("no-space") != std::string::npos || text.find("disk is full") != std::string::npos;
+    return text.find("no-space") != std::string::npos ||
+           text.find("disk is full") != std::string::npos;
   };
   EXPECT_TRUE(says_so(last.err) || says_so(read_file(log))) << last.err << "\n" << read_file(log);
   std::printf("  full after %zu MB; the client saw: %s", acknowledged.size(), last.err.c_str());

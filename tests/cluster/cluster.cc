@@ -12,8 +12,8 @@ namespace {
 
 // What one node says of itself; null when it does not answer.
 cli::Json status_of(const Address& address) {
-  const Ran ran = run_kahuna(
-      {"status", "--json", "--timeout", "1", "--endpoints", to_string(address)});
+  const Ran ran =
+      run_kahuna({"status", "--json", "--timeout", "1", "--endpoints", to_string(address)});
   const Result<cli::Json> list = cli::parse_json(ran.out);
   if (!list) return {};
   for (const cli::Json& node : list->items) {
@@ -42,8 +42,9 @@ std::vector<std::string> Cluster::server_words(size_t node) const {
     founders += (founders.empty() ? "" : ",") + other.name + "=" + to_string(other.address);
   }
   const Node& self = nodes_[node];
-  std::vector<std::string> words = {"server", "--name", self.name, "--listen", to_string(self.address),
-                                    "--data", self.directory, "--founders", founders};
+  std::vector<std::string> words = {
+      "server", "--name",       self.name,    "--listen", to_string(self.address),
+      "--data", self.directory, "--founders", founders};
   words.insert(words.end(), flags_.begin(), flags_.end());
   return words;
 }

@@ -24,7 +24,8 @@ class Failover : public ::testing::Test {
   void SetUp() override {
     cluster_.start_all();
     ASSERT_TRUE(cluster_.await_ready()) << cluster_.log(0);
-    load_ = std::make_unique<RecordedLoad>(RecordedLoad::Options{.endpoints = cluster_.addresses()});
+    load_ =
+        std::make_unique<RecordedLoad>(RecordedLoad::Options{.endpoints = cluster_.addresses()});
   }
   // Ends the load, reads everything once more, and judges the whole history.
   void judge() {

@@ -1,4 +1,5 @@
-// `kahuna local`: starts, says so, survives a dead child, stops, starts again on the same directory.
+// `kahuna local`: starts, says so, survives a dead child, stops, starts again on the same
+// directory.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -24,7 +25,8 @@ class Local : public ::testing::Test {
     for (int i = 0; i < 600; ++i) {
       const std::string log = read_file(log_);
       size_t found = 0;
-      for (size_t at = log.find(text); at != std::string::npos; at = log.find(text, at + 1)) ++found;
+      for (size_t at = log.find(text); at != std::string::npos; at = log.find(text, at + 1))
+        ++found;
       if (found >= times) return true;
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }

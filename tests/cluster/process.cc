@@ -96,15 +96,18 @@ std::optional<int> Process::wait(Duration patience) {
 
 Ran run_kahuna(const std::vector<std::string>& words, const std::string& input) {
   const TemporaryDirectory place;
-  const std::string in = place.path() + "/in", out = place.path() + "/out", err = place.path() + "/err";
+  const std::string in = place.path() + "/in", out = place.path() + "/out",
+                    err = place.path() + "/err";
   std::ofstream(in) << input;
   const auto open_for_write = [](const std::string& path) {
     return ::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0666);
   };
-  const int files[] = {::open(in.c_str(), O_RDONLY | O_CLOEXEC), open_for_write(out), open_for_write(err)};
+  const int files[] = {::open(in.c_str(), O_RDONLY | O_CLOEXEC), open_for_write(out),
+                       open_for_write(err)};
   const pid_t pid = start(words, files[0], files[1], files[2]);
   for (const int file : files) ::close(file);
-  const auto end = std::chrono::steady_clock::now() + std::chrono::nanoseconds(kToolPatience.nanos());
+  const auto end =
+      std::chrono::steady_clock::now() + std::chrono::nanoseconds(kToolPatience.nanos());
   int status = 0;
   while (::waitpid(pid, &status, WNOHANG) == 0) {
     if (std::chrono::steady_clock::now() >= end) ::kill(pid, SIGKILL);

@@ -35,7 +35,8 @@ class Process {
   Process(const Process&) = delete;
 
   void signal(int number);
-  // Its exit status, or 128 + the signal that killed it; nothing when it still runs after `patience`.
+  // Its exit status, or 128 + the signal that killed it; nothing when it still runs after
+  // `patience`.
   std::optional<int> wait(Duration patience);
   bool running() { return !wait(Duration()).has_value(); }
   pid_t pid() const { return pid_; }

@@ -14,7 +14,8 @@ sim::ValueId number_of(const std::string& text) {
   if (text.empty()) return sim::kBlank;
   sim::ValueId value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size() && value > 0 ? value : sim::kGarbage;
+  return error == std::errc() && end == text.data() + text.size() && value > 0 ? value
+                                                                               : sim::kGarbage;
 }
 
 sim::Reply reply_of(const client::WriteReply& from) {
@@ -29,7 +30,8 @@ sim::Reply reply_of(const client::WriteReply& from) {
 }  // namespace
 
 RecordedLoad::RecordedLoad(Options options)
-    : options_(std::move(options)), loop_(*net::Loop::create({.io = net::IoBackend::kEpoll})),
+    : options_(std::move(options)),
+      loop_(*net::Loop::create({.io = net::IoBackend::kEpoll})),
       random_(loop_->host().random("recorded-load")) {
   client::Options client_options;
   client_options.endpoints = options_.endpoints;
@@ -42,9 +44,13 @@ RecordedLoad::RecordedLoad(Options options)
   }
 }
 
-RecordedLoad::~RecordedLoad() { client_.reset(); }
+RecordedLoad::~RecordedLoad() {
+  client_.reset();
+}
 
-Time RecordedLoad::now() const { return loop_->host().clock->now(); }
+Time RecordedLoad::now() const {
+  return loop_->host().clock->now();
+}
 
 void RecordedLoad::run_for(Duration duration) {
   if (!running_) {
@@ -173,7 +179,8 @@ std::optional<Duration> RecordedLoad::recovery_since(Time instant) const {
 
 std::string RecordedLoad::judge(const std::string& path) const {
   std::string wrong;
-  for (const sim::Judgement& judgement : {sim::check_registers(history_), sim::check_stamps(history_)}) {
+  for (const sim::Judgement& judgement :
+       {sim::check_registers(history_), sim::check_stamps(history_)}) {
     if (judgement.finding == sim::Finding::kViolation) {
       wrong += judgement.kind + ": " + judgement.text + "\n";
     }

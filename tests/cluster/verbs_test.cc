@@ -94,7 +94,8 @@ TEST_F(Verbs, StatusNamesEveryNode) {
   // One endpoint is enough: its greeting names the others.
   const Ran ran = run_kahuna({"status", "--endpoints", to_string(cluster_->addresses()[0])});
   EXPECT_EQ(ran.status, 0);
-  for (const char* name : {"n1", "n2", "n3"}) EXPECT_NE(ran.out.find(name), std::string::npos) << ran.out;
+  for (const char* name : {"n1", "n2", "n3"})
+    EXPECT_NE(ran.out.find(name), std::string::npos) << ran.out;
 }
 
 TEST_F(Verbs, BenchReportsPercentiles) {
@@ -119,8 +120,8 @@ TEST_F(Verbs, OpenLoopKeepsItsSchedule) {
 
 TEST(VerbsAlone, NobodyThereExitsWithThreeAndSaysWhatToDo) {
   const uint16_t port = free_ports(1)[0];
-  const Ran ran = run_kahuna({"put", "k", "v", "--timeout", "0.5", "--endpoints",
-                              "127.0.0.1:" + std::to_string(port)});
+  const Ran ran = run_kahuna(
+      {"put", "k", "v", "--timeout", "0.5", "--endpoints", "127.0.0.1:" + std::to_string(port)});
   EXPECT_EQ(ran.status, 3);
   EXPECT_NE(ran.err.find("kahuna local"), std::string::npos) << ran.err;
 }
