@@ -4,6 +4,7 @@
 // 1. The same stream gives the same frames and the same verdict however it is cut and aligned.
 // 2. Payloads are 8-aligned; framing what was read gives back the bytes that were consumed, up to
 //    padding bytes that are not zero.
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
