@@ -104,7 +104,7 @@ Result<SegmentHeader> decode_segment_header(ByteView sector) {
                                          std::to_string(in.level) + ", newer than this version's " +
                                          std::to_string(kCurrentSemanticLevel.value()));
   if ((in.unit != kSectorBytes && in.unit != kPageBytes) || in.bytes < kSegmentBytesMin ||
-      in.bytes > kSegmentBytesMax || in.bytes % kPageBytes != 0 || in.life == 0)
+      in.bytes > kSegmentBytesMax || in.bytes % kPageBytes != 0 || in.life == 0 || in.life > kLifeMax)
     return fail(ErrorCode::kDamaged, "header values are out of range");
   return SegmentHeader{{in.journal, in.file, in.life}, in.bytes, in.unit, SemanticLevel(in.level)};
 }
@@ -133,6 +133,7 @@ Sector inspect_sector(const SegmentId& id, uint64_t offset, ByteView sector) {
   }
   bool intact = crc32c(sector.first(kSectorBytes - 4), journal_seed(id.journal)) == trailer.crc;
   if (!intact && !MUTANT(crc_not_checked)) return result;
+  if (trailer.batch > kBatchMax) return result;
   result.zone = trailer.where & kHeaderFlag ? Zone::kHeader : Zone::kBody;
   result.seal = trailer.where & kSealFlag;
   result.first = result.zone == Zone::kBody && (trailer.where & kFirstFlag);
@@ -238,6 +239,12 @@ void encode_header(const SegmentId& id, uint64_t offset, const SectorStamp& stam
   CHECK_EQ(ranges, items.ranges.size());
 }
 
+namespace {
+bool well_formed(const StateItem& state) {
+  return state.released <= kIndexMax && state.commit <= kIndexMax;
+}
+}  // namespace
+
 std::optional<SlotHead> decode_slot(ByteView sector, HeaderItems* items) {
   auto slot = get_pod<SlotHead>(sector.data());
   if (slot.magic != kSlotMagic || slot.part >= slot.parts) return std::nullopt;
@@ -247,11 +254,13 @@ std::optional<SlotHead> decode_slot(ByteView sector, HeaderItems* items) {
     return std::nullopt;
   if (!items) return slot;
   const std::byte* at = sector.data() + sizeof(slot);
-  for (size_t i = 0; i < slot.states; ++i, at += sizeof(StateItem))
+  for (size_t i = 0; i < slot.states; ++i, at += sizeof(StateItem)) {
     items->states.push_back(get_pod<StateItem>(at));
+    if (!well_formed(items->states.back())) return std::nullopt;
+  }
   for (size_t i = 0; i < slot.ranges; ++i, at += sizeof(RangeItem)) {
     auto range = get_pod<RangeItem>(at);
-    if (range.first == 0 || range.first > range.last ||
+    if (range.first == 0 || range.first > range.last || range.last > kIndexMax ||
         range.last - range.first >= kRangeEntriesMax)
       return std::nullopt;
     items->ranges.push_back(range);
@@ -318,17 +327,17 @@ std::optional<Record> parse_record(ByteView bytes) {
   const RecordHead& head = record.head;
   switch (static_cast<RecordType>(head.type)) {
     case RecordType::kState:
-      if (head.length != sizeof(StateTail)) return std::nullopt;
+      if (head.length != sizeof(StateTail) || !well_formed(state_of(record))) return std::nullopt;
       return record;
     case RecordType::kFaulty:
       if (head.length != sizeof(FaultyTailRecord) || head.index == 0 ||
-          faulty_last_of(record) < head.index ||
+          faulty_last_of(record) < head.index || faulty_last_of(record) > kIndexMax ||
           faulty_last_of(record) - head.index >= kRangeEntriesMax)
         return std::nullopt;
       return record;
     case RecordType::kEntry:
     case RecordType::kCopied:
-      if (head.index == 0) return std::nullopt;
+      if (head.index == 0 || head.index > kIndexMax) return std::nullopt;
       return record;
   }
   return std::nullopt;

@@ -187,8 +187,13 @@ struct HeaderItems {
 // Header sectors that `states` and `ranges` items take; at least 1.
 size_t header_sectors(size_t states, size_t ranges);
 inline constexpr size_t kHeaderSectorsMax = 0xffff;
-// Entries in one range; more is malformed. Keeps a damaged length from becoming a huge allocation.
+// Entries in one range, and lost entries in one batch; more is malformed. Keeps bytes that were made
+// up from becoming a huge allocation.
 inline constexpr uint64_t kRangeEntriesMax = uint64_t{1} << 20;
+// Beyond these a number is malformed, so that counting on never wraps.
+inline constexpr uint32_t kLifeMax = uint32_t{1} << 31;
+inline constexpr uint64_t kBatchMax = uint64_t{1} << 62;
+inline constexpr uint64_t kIndexMax = uint64_t{1} << 62;
 // Fills the header sectors, stamped, at `out`, whose first byte lies at `offset` of the segment.
 // `head` gives what all parts share.
 void encode_header(const SegmentId& id, uint64_t offset, const SectorStamp& stamp,

@@ -76,6 +76,7 @@ Judgement SegmentImage::judge(uint64_t number, uint64_t body_at, uint64_t header
       continue;
     if (body_at + sectors_for(candidate->body_length) * kSectorBytes > header_end) continue;
     if (candidate->body_length > header_.bytes) continue;
+    if (candidate->body_length < sizeof(Preamble)) continue;
     slot = candidate;
   }
   if (preamble) result.seen = true;
@@ -153,7 +154,9 @@ void SegmentImage::judge_header(uint64_t number, uint64_t begin, const SlotHead&
     whole &= slot && slot->part == part && slot->parts == like.parts &&
              slot->body_length == like.body_length && slot->body_crc == like.body_crc;
   }
-  if (!whole) return;
+  uint64_t entries = 0;
+  for (const RangeItem& range : items.ranges) entries += range.last - range.first + 1;
+  if (!whole || entries > kRangeEntriesMax) return;
   result.header_good = true;
   if (!result.links) result.links = BatchLinks{like.synced, like.oldest_batch, like.oldest_life};
   result.items = std::move(items);
@@ -166,9 +169,13 @@ size_t whole_records(ByteView records) {
 }
 
 bool records_good(ByteView records, const SegmentId& id, uint64_t batch, uint64_t first_offset) {
+  uint64_t lost = 0;
   for (size_t at = 0; at < records.size();) {
     auto record = parse_record(records.subspan(at));
     if (!record) return false;
+    if (static_cast<RecordType>(record->head.type) == RecordType::kFaulty)
+      lost += faulty_last_of(*record) - record->head.index + 1;
+    if (lost > kRangeEntriesMax) return false;
     if (record_crc(records.subspan(at), record->payload.size(), id, batch, first_offset + at) !=
         record->head.crc)
       return false;

@@ -161,7 +161,8 @@ Result<> Recoverer::choose_start() {
   while (skip < chain_.size() && chain_[skip].segment->life() < links->oldest_life)
     out_.free.push_back(chain_[skip++].segment);
   chain_.erase(chain_.begin(), chain_.begin() + static_cast<ptrdiff_t>(skip));
-  if (chain_.empty() || chain_[0].segment->life() != links->oldest_life)
+  if (chain_.empty() || chain_[0].segment->life() != links->oldest_life || next_ == 0 ||
+      next_ > kBatchMax)
     return fail(ErrorCode::kDamaged, "journal: the segment of life " +
                                          std::to_string(links->oldest_life) +
                                          ", where its log begins, is missing");
