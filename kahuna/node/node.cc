@@ -398,7 +398,14 @@ void NodeImpl::on_frame(codec::FrameConnection& connection, codec::FrameKind kin
     return service_.on_request(id, *request);
   }
   if (kind == codec::FrameKind::kPeer && session.role == wire::Role::Node) {
-    if (const wire::PeerBatch* batch = decode_peer_batch(payload)) return on_peer_batch(session, *batch);
+    if (const wire::PeerBatch* batch = decode_peer_batch(payload)) {
+      on_peer_batch(session, *batch);
+      // The peer takes us for founded, so its offer was lost: it offers again after it greeted again.
+      if (identity_->founding() || founding_now_ || batch->founding()) return;
+      SOMETIMES(founding_offer_lost);
+      sessions_.erase(id);
+      return;
+    }
   }
   sessions_.erase(id);
 }
