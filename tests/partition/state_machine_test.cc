@@ -229,6 +229,22 @@ TEST(StateMachineScan, EndsAPageByBytes) {
   EXPECT_EQ(page.cursor, "b/1");
 }
 
+TEST(StateMachineScan, LooksAtABoundedNumberOfDeletedKeys) {
+  TestReplica replica;
+  uint64_t sequence = 0;
+  for (size_t i = 0; i < kScanRowsMax + 5; ++i) {
+    std::string key = "b/" + std::to_string(100'000 + i);
+    replica.stage(set_command(key, "v", ++sequence));
+    replica.stage(delete_command(key, ++sequence));
+    if (i % 100 == 0) replica.write();
+  }
+  replica.apply(set_command("b/z", "v", ++sequence));
+  ScanPage page = replica.scan("b");
+  EXPECT_TRUE(page.items.empty());
+  EXPECT_EQ(page.cursor, "b/" + std::to_string(100'000 + kScanRowsMax - 1));
+  EXPECT_EQ(keys_of(replica.scan("b", page.cursor)), (std::vector<std::string>{"b/z"}));
+}
+
 TEST(StateMachineScan, RefusesBadRequests) {
   TestReplica replica;
   EXPECT_EQ(replica.machine().scan("b", "", 0).error().code, ErrorCode::kInvalid);
