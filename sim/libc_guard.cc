@@ -48,24 +48,27 @@ bool lies_in(void* address, const char* library) {
 
 // RocksDB stamps its own log lines and statistics with the time, also by way of libstdc++; neither
 // is read back. What could matter (file contents, flush timing) goes through its simulated Env.
-bool is_exempt(void* caller) {
-  if (lies_in(caller, "librocksdb")) return true;
-  if (!lies_in(caller, "libstdc++")) return false;
-  void* frames[16];
-  int count = backtrace(frames, 16), at = 0;
-  while (at < count && frames[at] != caller) ++at;
-  while (at < count && lies_in(frames[at], "libstdc++")) ++at;
-  return at < count && lies_in(frames[at], "librocksdb");
+// Whether librocksdb made the call, itself or through the C++ library.
+bool is_exempt(void* const* frames, int count) {
+  for (int i = 0; i < count; ++i) {
+    Dl_info info;
+    if (dladdr(frames[i], &info) == 0 || !info.dli_fname) return false;
+    if (std::strstr(info.dli_fname, "librocksdb")) return true;
+    if (!std::strstr(info.dli_fname, "libstdc++")) return false;
+  }
+  return false;
 }
 
-void refuse(const char* function, void* caller) {
+// Two frames belong to us: this one and the function that was called.
+__attribute__((noinline)) void refuse(const char* function) {
   LibcGuard::Allow allow;
-  if (is_exempt(caller)) return;
+  void* frames[64];
+  int count = backtrace(frames, 64);
+  if (count > 2 && is_exempt(frames + 2, count - 2)) return;
   std::fprintf(stderr, "forbidden under simulation: %s() %s\n", function,
                kahuna::sim::World::where().c_str());
   std::fflush(stderr);
-  void* frames[64];
-  backtrace_symbols_fd(frames, backtrace(frames, 64), STDERR_FILENO);
+  backtrace_symbols_fd(frames, count, STDERR_FILENO);
   std::abort();
 }
 
@@ -79,7 +82,7 @@ Function* real(const char* name) {
 #define FORBID(function)                                                       \
   static const auto next = real<decltype(function)>(#function);                \
   if (LibcGuard::active()) [[unlikely]]                                        \
-    refuse(#function, __builtin_return_address(0))
+    refuse(#function)
 
 extern "C" {
 
