@@ -1,5 +1,6 @@
-// Turns queued records into the sectors of one batch: computes the header's items, sets the records'
-// checksums, spreads both over stamped sectors. Buffers are reused; no allocation once warm.
+// Turns queued records into the sectors of one batch: computes the header's items, sets the
+// records' checksums, spreads both over stamped sectors. Buffers are reused; no allocation once
+// warm.
 #pragma once
 
 #include <cstdint>

@@ -12,7 +12,7 @@ namespace kahuna::journal {
 namespace {
 // Freed segments kept for reuse; more are removed.
 constexpr size_t kFreeKept = 4;
-// The oldest segment is copied forward when at most this part of it is live.
+// The oldest segment is copied forward when what is live is at most this part of a whole one.
 constexpr uint64_t kCopyParts = 4;
 constexpr Duration kRetryAfterFull = Duration::millis(100);
 }  // namespace
@@ -110,7 +110,7 @@ bool Core::copy_due() const {
   if (used_.size() <= options_.copy_forward_segments && !statistics_.no_space) return false;
   const Segment& front = *used_.front();
   LiveCount live = index_.live(front.life());
-  return !live.dead() && live.bytes <= front.header.bytes / kCopyParts &&
+  return !live.dead() && live.bytes <= options_.segment_bytes / kCopyParts &&
          front.life() != uncopyable_life_ && copy_tried_at_ != synced_end_;
 }
 

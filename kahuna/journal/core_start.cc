@@ -8,6 +8,8 @@
 
 namespace kahuna::journal {
 namespace {
+constexpr uint64_t kFirstSegmentBytes = uint64_t{4} << 20;
+
 std::string parent_of(const std::string& dir) {
   size_t slash = dir.rfind('/');
   return slash == std::string::npos ? std::string() : dir.substr(0, slash);
@@ -53,9 +55,14 @@ Result<> Core::settle_directory(Suspend suspend, const Recovery& found) {
   return kahuna::sync_dir(suspend, *host_.disk, options_.dir);
 }
 
-// Begins a new segment; with a full disk, in the place of files that nothing needs.
+// Begins a new segment; with a full disk, in the place of files that nothing needs. It is small, so
+// that opening is quick; a spare of the full size follows in the background.
 Result<> Core::begin_segment(Suspend suspend, Recovery& found) {
-  const SegmentHeader header = new_header(next_file_++);
+  builder_.plan(found.seal_records, unit());
+  SegmentHeader header = new_header(next_file_++);
+  const uint64_t seal = kBodyZone + builder_.body_bytes() + builder_.header_bytes();
+  header.bytes = std::max(std::min<uint64_t>(kFirstSegmentBytes, options_.segment_bytes),
+                          round_up(seal, kPageBytes) + 4 * kPageBytes);
   CHECK_EQ(header.id.life, found.next_life);
   while (true) {
     auto created = create_segment(suspend, place_, header);
@@ -81,9 +88,6 @@ Result<> Core::write_seal(Suspend suspend, Recovery& found) {
   links.oldest_life = found.oldest_life != 0 ? found.oldest_life : segment->life();
   links.oldest_batch = found.oldest_life != 0 ? found.oldest_batch : found.seal_batch;
   builder_.plan(found.seal_records, segment->header.unit);
-  if (!segment->fits(builder_.body_bytes(), builder_.header_bytes()))
-    return fail(ErrorCode::kInvalid, "journal: segment_bytes is too small for the last batch found; "
-                                     "use the earlier, larger value");
   builder_.encode(found.seal_records, *segment, found.seal_batch, links, true);
   next_batch_ = found.seal_batch + 1;
   RETURN_IF_ERROR(write_part(suspend, segment, builder_.body_offset(), builder_.body(),

@@ -104,7 +104,8 @@ Result<SegmentHeader> decode_segment_header(ByteView sector) {
                                          std::to_string(in.level) + ", newer than this version's " +
                                          std::to_string(kCurrentSemanticLevel.value()));
   if ((in.unit != kSectorBytes && in.unit != kPageBytes) || in.bytes < kSegmentBytesMin ||
-      in.bytes > kSegmentBytesMax || in.bytes % kPageBytes != 0 || in.life == 0 || in.life > kLifeMax)
+      in.bytes > kSegmentBytesMax || in.bytes % kPageBytes != 0 || in.life == 0 ||
+      in.life > kLifeMax)
     return fail(ErrorCode::kDamaged, "header values are out of range");
   return SegmentHeader{{in.journal, in.file, in.life}, in.bytes, in.unit, SemanticLevel(in.level)};
 }

@@ -1,5 +1,5 @@
-// The journal's disk shape (format.md): sectors, segment headers, batches and records. Pure functions
-// over bytes; no I/O.
+// The journal's disk shape (format.md): sectors, segment headers, batches and records. Pure
+// functions over bytes; no I/O.
 //
 // 1. Every sector after a segment's header area ends in a trailer that says what it is and where it
 //    belongs; a sector is believed only at the place and in the life that its trailer names.
@@ -60,8 +60,8 @@ std::optional<uint32_t> parse_segment_name(std::string_view name);
 
 // Fills one sector.
 void encode_segment_header(const SegmentHeader& header, MutableByteView sector);
-// kDamaged: not a header of this journal's kind, or its checksum fails; kVersion: written by a newer
-// version.
+// kDamaged: not a header of this journal's kind, or its checksum fails; kVersion: written by a
+// newer version.
 Result<SegmentHeader> decode_segment_header(ByteView sector);
 
 // --- sectors ---
@@ -187,8 +187,8 @@ struct HeaderItems {
 // Header sectors that `states` and `ranges` items take; at least 1.
 size_t header_sectors(size_t states, size_t ranges);
 inline constexpr size_t kHeaderSectorsMax = 0xffff;
-// Entries in one range, and lost entries in one batch; more is malformed. Keeps bytes that were made
-// up from becoming a huge allocation.
+// Entries in one range, and lost entries in one batch; more is malformed. Keeps bytes that were
+// made up from becoming a huge allocation.
 inline constexpr uint64_t kRangeEntriesMax = uint64_t{1} << 20;
 // Beyond these a number is malformed, so that counting on never wraps.
 inline constexpr uint32_t kLifeMax = uint32_t{1} << 31;

@@ -3,10 +3,11 @@
 //
 // Disk shape: journal/format.md. Recovery rules: DESIGN §4, reference/protocol-traps.md 21-24, 31.
 //
-//   J1 a completion reported by append() means: body and header of its batch were synced, and so was
-//      every batch before it;
-//   J2 what recovery returns for a group is exactly a prefix of what was appended to it, at least up
-//      to the last reported completion, or an error that says what is damaged: never less, silently;
+//   J1 a completion reported by append() means: body and header of its batch were synced, and so
+//      was every batch before it;
+//   J2 what recovery returns for a group is exactly a prefix of what was appended to it, at least
+//      up to the last reported completion, or it says what is damaged (an error, or `faulty`):
+//      never less, silently;
 //   J3 a released record is never returned unless it is above the released index again;
 //   J4 a sync or write error is final: on_fatal is called and nothing is acknowledged afterwards.
 #pragma once
@@ -80,12 +81,12 @@ class Journal {
   virtual std::map<PartitionId, RecoveredGroup> take_recovered() = 0;
 
   // Queues one replica's persist effect; `done` runs after the batch that holds it is synced (J1).
-  // Never suspends. `persist.entries` replace everything at or above entries[0].index in this group.
-  // Errors, nothing was queued: kOverloaded when pending_bytes_max would be passed; kNoSpace when the
-  // disk is full (a later append may succeed); kTooLarge when one entry exceeds a segment; kIo after
-  // on_fatal. `done` is not called after the Journal is destroyed. When only `commit` is new nothing
-  // is written: it is noted with the group's next record, and `done` runs after those queued before.
-  // An empty log may begin at any index; what lies below then counts as released.
+  // Never suspends. `persist.entries` replace everything at or above entries[0].index in this
+  // group. Errors, nothing was queued: kOverloaded when pending_bytes_max would be passed; kNoSpace
+  // when the disk is full (a later append may succeed); kTooLarge when one entry exceeds a segment;
+  // kIo after on_fatal. `done` is not called after the Journal is destroyed. When only `commit` is
+  // new nothing is written: it is noted with the group's next record, and `done` runs after those
+  // queued before. An empty log may begin at any index; what lies below then counts as released.
   virtual Result<> append(PartitionId group, raft::Persist persist, Callback<void()> done) = 0;
 
   // The group's records up to `index` are no longer needed: the engine has flushed past them.

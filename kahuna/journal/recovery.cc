@@ -21,8 +21,8 @@ struct Survey {
   std::optional<BatchLinks> links;
 };
 
-// The newest good batch so far. It is applied when a later one shows that it was synced; the last of
-// all moves into the seal.
+// The newest good batch so far. It is applied when a later one shows that it was synced; the last
+// of all moves into the seal.
 struct Held {
   SegmentPtr segment;
   uint64_t number = 0;
@@ -128,8 +128,8 @@ Result<> Recoverer::survey() {
   return {};
 }
 
-// What a seal replaces is kept until a batch follows it, so a seal that is last and not whole can be
-// passed over, whatever happened to it.
+// What a seal replaces is kept until a batch follows it, so a seal that is last and not whole can
+// be passed over, whatever happened to it.
 Result<> Recoverer::drop_torn_seals() {
   while (!chain_.empty()) {
     const Survey& last = chain_.back();

@@ -120,8 +120,8 @@ Result<> Replay::check() const {
     uint64_t expected = group.state.released + 1;
     for (const auto& [index, slot] : group.log) {
       if (index != expected)
-        return fail(ErrorCode::kDamaged, "journal: group " + std::to_string(id) + " lacks entries " +
-                                             std::to_string(expected) + ".." +
+        return fail(ErrorCode::kDamaged, "journal: group " + std::to_string(id) +
+                                             " lacks entries " + std::to_string(expected) + ".." +
                                              std::to_string(index - 1));
       ++expected;
       if (slot.kind != Kind::kDamaged) continue;

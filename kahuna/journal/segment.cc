@@ -53,7 +53,8 @@ Result<> sync_segment(Suspend suspend, SegmentPtr segment) {
 }
 
 namespace {
-// Reads [offset, offset + bytes) of the file to the same place of the buffer; short only at its end.
+// Reads [offset, offset + bytes) of the file to the same place of the buffer; short only at its
+// end.
 Result<size_t> read_part(Suspend suspend, SegmentPtr segment, uint64_t offset,
                          std::shared_ptr<PageBuffer> buffer, size_t bytes) {
   size_t done = 0;

@@ -4,8 +4,8 @@
 // The disk's fault model: a crash keeps, of every sector written and not synced, the old or the new
 // content, each at random; of a write in flight any subset of its sectors; of directory changes not
 // synced any subset. After a failed sync further syncs of that file lie until power fails, and then
-// nothing of what they promised is left. Operations in flight complete in any order. Bytes can be rotted, writes lost or
-// misdirected, syncs and reads failed, space limited.
+// nothing of what they promised is left. Operations in flight complete in any order. Bytes can be
+// rotted, writes lost or misdirected, syncs and reads failed, space limited.
 #pragma once
 
 #include <deque>

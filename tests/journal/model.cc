@@ -151,7 +151,8 @@ void Harness::submit(uint64_t id, raft::Persist persist) {
   // A persist that changes nothing but the commit index is no step.
   if (!persist.entries.empty() || persist.hard_state != group.hard_state)
     steps.push_back({id, persist.hard_state, std::nullopt, write});
-  for (const raft::Entry& entry : persist.entries) steps.push_back({id, std::nullopt, entry, write});
+  for (const raft::Entry& entry : persist.entries)
+    steps.push_back({id, std::nullopt, entry, write});
   uint64_t commit = persist.commit.value();
   auto result = journal->append(PartitionId(id), std::move(persist), [this, write] {
     if (write != last_done + 1) failure = "completions out of order";

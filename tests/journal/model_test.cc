@@ -21,7 +21,7 @@ uint64_t seeds_to_run(uint64_t normally) {
 
 TEST(JournalModel, ManySeedsOfAppendsAndCrashes) {
   uint64_t crashes = 0;
-  for (uint64_t seed = 1; seed <= seeds_to_run(600); ++seed) {
+  for (uint64_t seed = 1; seed <= seeds_to_run(300); ++seed) {
     journal::Options options = Harness::small_options();
     options.direct = seed % 4 == 1;
     if (seed % 5 == 2) options.copy_forward_segments = 8;
