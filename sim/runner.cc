@@ -66,7 +66,7 @@ class Run {
     cluster_options_ = draw_cluster(spec_);
     time_ = spec_.duration("time", Duration::seconds(5), Duration::seconds(60));
     whole_core_ = spec_.flag("heal-all", 50, 100);
-    early_ = spec_.flag("faults-while-founding", 5, 100);
+    early_ = spec_.flag("faults-while-founding", 2, 100);
     ASSIGN_OR_RETURN(faults_, draw_faults(spec_, options_.faults));
     world_options_ = draw_world(spec_, faults_, FaultLimits{});
     fit_to_world(cluster_options_, state_.workload, world_options_);

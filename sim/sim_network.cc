@@ -53,7 +53,7 @@ Duration SimNetwork::latency(uint32_t from, uint32_t to, size_t bytes) {
     ++counters_.tails;
     taken *= profile_.tail_factor;
   }
-  return Duration::nanos(taken * link.slowness);
+  return std::min(Duration::nanos(taken * link.slowness), NetworkProfile::kLatencyMax);
 }
 
 SimNetwork::Connection* SimNetwork::find(uint64_t end) {

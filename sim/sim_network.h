@@ -29,6 +29,9 @@
 namespace kahuna::sim {
 
 struct NetworkProfile {
+  // No piece takes longer, whatever the tail and the slowness of its link: a sender would have sent
+  // it again.
+  static constexpr Duration kLatencyMax = Duration::seconds(3);
   // Each ordered pair of nodes has a base latency in here; each piece waits base..base + jitter.
   Duration latency_min = Duration::micros(80), latency_max = Duration::micros(300);
   uint32_t jitter_percent = 30;
