@@ -117,14 +117,21 @@ struct Json {
   uint64_t magnitude = 0;  // the number when it is not negative
   std::string text;
   std::vector<Json> list;
-  std::vector<std::pair<std::string, Json>> fields;
+  std::vector<struct JsonField> fields;
 
-  const Json* find(std::string_view name) const {
-    for (const auto& [key, value] : fields)
-      if (key == name) return &value;
-    return nullptr;
-  }
+  const Json* find(std::string_view name) const;
 };
+
+struct JsonField {
+  std::string key;
+  Json value;
+};
+
+const Json* Json::find(std::string_view name) const {
+  for (const JsonField& field : fields)
+    if (field.key == name) return &field.value;
+  return nullptr;
+}
 
 class JsonReader {
  public:
