@@ -337,8 +337,10 @@ void Core::fail_for_good(Error error) {
   waiters_.clear();
   wake_maintenance();
   error.text = "journal: " + error.text + "; nothing after this is acknowledged";
-  Callback<void(Error)> on_fatal = std::move(on_fatal_);
-  if (on_fatal) on_fatal(std::move(error));
+  // Posted: the maintenance fiber may be the one that found out, and its owner may end all fibers.
+  host_.scheduler->post([self = shared_from_this(), error = std::move(error)]() mutable {
+    if (self->on_fatal_) std::exchange(self->on_fatal_, nullptr)(std::move(error));
+  });
 }
 
 }  // namespace kahuna::journal
