@@ -8,6 +8,7 @@
 #include "kahuna/engine/rocks_engine.h"
 #include "kahuna/partition/position.h"
 #include "runtime/check.h"
+#include "sim/cluster_damage.h"
 
 namespace kahuna::sim {
 
@@ -34,6 +35,10 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.flush_bytes = spec.pick("flush-bytes", {{4096, 20}, {100'000, 40}, {4 << 20, 40}});
   o.flush_interval =
       spec.duration_log("flush-interval", Duration::millis(200), Duration::seconds(60));
+  bool rots = spec.flag("rot-journal", 12, 100);
+  o.rots = spec.number("rot-journal-node", 1, o.nodes);
+  o.rots_at = spec.pick("rot-journal-crash", {{0, 3}, {1, 2}, {4, 1}});
+  if (!rots || o.nodes < 3) o.rots = 0;
   o.restart_max = spec.duration_log("restart-max", Duration::millis(60), Duration::seconds(5));
   return o;
 }
@@ -161,7 +166,6 @@ void Cluster::restart(size_t node) {
   world_.cancel(std::exchange(slot.restart, 0));
   Host& host = world_.start(slot.handle);
   ++slot.starts;
-  ++boots_;
   applies_.restarted(node);
   slot.watcher = std::make_unique<Watcher>(*this, node);
   slot.files = std::make_unique<SimSyncFileSystem>(world_, slot.handle);
@@ -179,6 +183,9 @@ void Cluster::crash(size_t node, CrashKind kind) {
   world_.crash(slot.handle, kind, [&] { slot.node.reset(); });
   slot.watcher.reset();
   slot.files.reset();
+  if (node + 1 != options_.rots || slot.crashes++ != options_.rots_at || slot.frozen) return;
+  slot.damaged = rot_journal_tail(world_.disk(slot.handle), random_);
+  rotten_ += slot.damaged;
 }
 
 void Cluster::freeze(size_t node) {
@@ -307,14 +314,23 @@ bool Cluster::all_booted(const std::vector<size_t>& nodes) const {
   });
 }
 
-std::vector<PartitionId> Cluster::hosted_by(const std::vector<size_t>& nodes) const {
+std::vector<PartitionId> Cluster::hosted_by(const std::vector<size_t>& nodes) {
   std::vector<PartitionId> hosted;
   for (const partition::Descriptor& descriptor : descriptors_) {
     if (descriptor.id.value() == 0) continue;
-    auto count = std::count_if(nodes.begin(), nodes.end(), [&](size_t node) {
-      return slots_[node].node && slots_[node].node->replica(descriptor.id);
-    });
-    if (size_t(count) > slots_.size() / 2) hosted.push_back(descriptor.id);
+    size_t count = 0;
+    for (size_t node : nodes) {
+      const Slot& slot = slots_[node];
+      if (slot.node && slot.node->replica(descriptor.id)) {
+        ++count;
+      } else if (!slot.damaged) {
+        report("lost-replica",
+               fmt::format("{} does not run partition {} although its disk was never damaged",
+                           slot.name, descriptor.id.value()));
+        return {};
+      }
+    }
+    if (count > slots_.size() / 2) hosted.push_back(descriptor.id);
   }
   return hosted;
 }

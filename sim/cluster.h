@@ -37,6 +37,9 @@ struct ClusterOptions {
   size_t flush_bytes = size_t{1} << 20;
   Duration flush_interval = Duration::seconds(5);
   Duration restart_min = Duration::millis(50), restart_max = Duration::seconds(2);
+  // The newest journal batch of one node rots at one of its crashes (cluster_damage.h); 0 = never.
+  size_t rots = 0;       // node number, from 1
+  size_t rots_at = 0;    // ... at its crash of this number, from 0
 };
 ClusterOptions draw_cluster(Spec& spec);
 // Stretches Raft's and the clients' patience to what this world's latencies, disks and largest values
@@ -73,8 +76,6 @@ class Cluster final : public FaultTarget {
   void restart(size_t node) override;
   // Frozen for good: dead, stopped, or cut off from everybody (drawn).
   void freeze(size_t node);
-  // Damage that is our doing excuses a node that stops because of it.
-  void excuse_damage(size_t node) { slots_[node].damaged = true; }
 
   // --- judging ---
   const std::optional<Violation>& violation() const { return violation_; }
@@ -89,8 +90,9 @@ class Cluster final : public FaultTarget {
   PartitionId partition_of(std::string_view key) const;
   bool all_booted(const std::vector<size_t>& nodes) const;
   // User partitions that a majority of all replicas hosts on those nodes, which have booted. A
-  // replica whose log was damaged by a power failure stays stopped and is not hosted.
-  std::vector<PartitionId> hosted_by(const std::vector<size_t>& nodes) const;
+  // replica whose log is damaged stays stopped and is not hosted; one that was never damaged and is
+  // not hosted either is reported.
+  std::vector<PartitionId> hosted_by(const std::vector<size_t>& nodes);
   // Replicas on those nodes hold the same rows. The text says what differs.
   std::optional<std::string> differences(const std::vector<size_t>& nodes,
                                          const std::vector<PartitionId>& partitions);
@@ -98,7 +100,7 @@ class Cluster final : public FaultTarget {
   bool settled(const std::vector<size_t>& nodes, const std::vector<PartitionId>& partitions) const;
   std::string describe() const;
   uint64_t applied_entries() const { return applies_.applied(); }
-  uint64_t boots() const { return boots_; }
+  uint64_t rotten() const { return rotten_; }
 
  private:
   struct Slot;
@@ -114,6 +116,7 @@ class Cluster final : public FaultTarget {
     bool damaged = false;
     EventId restart = 0;
     uint64_t starts = 0;
+    uint64_t crashes = 0;
   };
   struct ClientSlot {
     NodeHandle handle;
@@ -140,7 +143,7 @@ class Cluster final : public FaultTarget {
   AppliedEntries applies_;
   std::optional<Violation> violation_;
   size_t judge_ = 0;  // index of the last client
-  uint64_t boots_ = 0;
+  uint64_t rotten_ = 0;
   TrueTime instant_;             // when time last moved
   uint64_t instant_events_ = 0;  // events until then
 };

@@ -64,6 +64,7 @@ class Run {
     if (!options_.workload.empty())
       RETURN_IF_ERROR(restrict_mix(state_.workload.mix, options_.workload));
     cluster_options_ = draw_cluster(spec_);
+    if (options_.faults == "off") cluster_options_.rots = 0;
     time_ = spec_.duration("time", Duration::seconds(5), Duration::seconds(60));
     whole_core_ = spec_.flag("heal-all", 50, 100);
     early_ = spec_.flag("faults-while-founding", 2, 100);
@@ -176,6 +177,7 @@ class Run {
     }
     for (const auto& [name, fired] : counts)
       if (name.starts_with("point:")) report_.faults.push_back({name, true, fired});
+    report_.faults.push_back({"rot-journal", cluster_options_.rots > 0, cluster_->rotten()});
     report_.plan = plan_->describe();
     for (const FaultRecord& record : plan_->log())
       report_.plan += fmt::format("{:.6f}s {} #{}: {}\n", double(record.at.nanos()) / 1e9,

@@ -34,6 +34,7 @@ class Liveness {
       return Violation{"liveness", fmt::format("a healed node did not boot within {}\n{}",
                                                to_string(patience_), cluster_.describe())};
     partitions_ = cluster_.hosted_by(core_);
+    if (world_.stopped()) return std::nullopt;
     if (!perform(cluster_.keys_in(partitions_), true)) return stalled("write");
     if (!perform(all_keys(), false)) return stalled("read");
     if (world_.stopped()) return std::nullopt;
