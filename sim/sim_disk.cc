@@ -10,6 +10,13 @@ namespace {
 
 constexpr std::byte kZeros[kPageBytes] = {};
 
+std::string parent_of(const std::string& path) {
+  size_t slash = path.rfind('/');
+  return slash == std::string::npos ? std::string() : path.substr(0, slash);
+}
+
+}  // namespace
+
 bool all_zero(ByteView bytes) {
   while (!bytes.empty()) {
     size_t step = std::min(bytes.size(), kPageBytes);
@@ -19,12 +26,11 @@ bool all_zero(ByteView bytes) {
   return true;
 }
 
-std::string parent_of(const std::string& path) {
-  size_t slash = path.rfind('/');
-  return slash == std::string::npos ? std::string() : path.substr(0, slash);
+ByteView zeros(size_t length) {
+  thread_local std::vector<std::byte> bytes;
+  if (bytes.size() < length) bytes.resize(length);
+  return ByteView(bytes).first(length);
 }
-
-}  // namespace
 
 Inode::~Inode() {
   if (dirty) --disk.dirty_inodes_;

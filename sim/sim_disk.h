@@ -63,6 +63,10 @@ enum class CrashKind : uint8_t {
 class Inode;
 using InodeRef = std::shared_ptr<Inode>;
 
+bool all_zero(ByteView bytes);
+// A view of that many zeros, valid until the next call on this thread.
+ByteView zeros(size_t length);
+
 // What a sync in flight covers; made by begin_sync.
 struct SyncTicket;
 

@@ -5,6 +5,9 @@
 #include "runtime/hash.h"
 
 namespace kahuna::sim {
+namespace {
+constexpr size_t kZeroBytesMin = kPageBytes;
+}
 
 SimDiskHost::SimDiskHost(Kernel& kernel, SimDisk& disk, uint32_t node, std::string node_name,
                          uint64_t incarnation)
@@ -93,14 +96,18 @@ void SimFile::read_at(uint64_t offset, MutableByteView bytes, IoDone done) {
 
 void SimFile::write_at(uint64_t offset, ByteView bytes, IoDone done) {
   if (host_.dead_) return;
+  // Files are preallocated by writing zeros, which need be neither hashed nor kept.
+  bool zero = bytes.size() >= kZeroBytesMin && all_zero(bytes);
   auto& op = host_.begin(SimDiskHost::Kind::kWrite, SimDisk::Op::kWrite, bytes.size(),
-                         hash64(bytes, offset));
+                         zero ? offset ^ bytes.size() << 40 : hash64(bytes, offset));
   op.file = this, op.inode = inode_, op.offset = offset;
-  if (op.bytes.capacity() < bytes.size() && !host_.buffers_.empty()) {
+  if (zero) {
+    op.zeros = bytes.size();
+  } else if (op.bytes.capacity() < bytes.size() && !host_.buffers_.empty()) {
     op.bytes = std::move(host_.buffers_.back());
     host_.buffers_.pop_back();
   }
-  op.bytes.assign(as_text(bytes));
+  if (!zero) op.bytes.assign(as_text(bytes));
   op.done = std::move(done);
   ++in_flight_;
   ++host_.writes_in_flight_;
@@ -151,7 +158,7 @@ void SimDiskHost::finish_io(Operation& op) {
   } else if (op.file && !op.file->writable_) {
     result = fail(ErrorCode::kIo, "opened for reading only");
   } else {
-    result = disk_.write(*op.inode, op.offset, as_bytes(op.bytes));
+    result = disk_.write(*op.inode, op.offset, op.zeros ? zeros(op.zeros) : as_bytes(op.bytes));
     if (op.bytes.capacity() > 64 && op.bytes.capacity() < (size_t{1} << 20) && buffers_.size() < 64)
       buffers_.push_back(std::move(op.bytes));
   }
@@ -195,7 +202,8 @@ void SimDiskHost::settle() {
   std::sort(left.begin(), left.end(),
             [](const Operation& a, const Operation& b) { return a.started < b.started; });
   for (Operation& op : left)
-    if (op.kind == Kind::kWrite) disk_.tear(*op.inode, op.offset, as_bytes(op.bytes));
+    if (op.kind == Kind::kWrite)
+      disk_.tear(*op.inode, op.offset, op.zeros ? zeros(op.zeros) : as_bytes(op.bytes));
   // Callbacks are destroyed without running; what they own may close files and streams.
   left.clear();
 }

@@ -58,6 +58,7 @@ class SimDiskHost final : public Disk {
     uint64_t started = 0;  // order of starting
     MutableByteView into;
     std::string bytes;  // what is written; or a path
+    size_t zeros = 0;   // written instead of `bytes`
     std::string to;
     OpenOptions options;
     std::shared_ptr<SyncTicket> ticket;
