@@ -62,6 +62,7 @@ void Service::open(Groups& groups, std::vector<partition::Descriptor> descriptor
   groups_ = &groups;
   descriptors_ = std::move(descriptors);
   self_ = self;
+  for (PartitionId id : groups.ids()) hear(groups.state(id)->last_stamp());
 }
 
 // --- requests ---
@@ -251,6 +252,7 @@ void Service::answer_read(Token token, Pending& pending) {
   if (*record) {
     answer.revision = (*record)->revision;
     answer.stamp = (*record)->stamp;
+    hear(answer.stamp);
     if (pending.kind == wire::RequestKind::Get) answer.value = (*record)->value;
   }
   finish(token, answer);

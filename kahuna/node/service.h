@@ -47,7 +47,11 @@ class Service {
   void on_write(Token token, Result<partition::Reply> reply);
   void on_read(Token token, Result<> granted);
 
-  void hear(Watermark watermark) { watermark_ = std::max(watermark_, watermark); }
+  // Nothing honest comes near the bound: a value beyond it is damage, and would stop all stamping.
+  static constexpr Watermark kWatermarkMax{uint64_t{1} << 61};
+  void hear(Watermark watermark) {
+    if (watermark < kWatermarkMax) watermark_ = std::max(watermark_, watermark);
+  }
   Watermark watermark() const { return watermark_; }
   size_t in_flight() const { return in_flight_; }
 
