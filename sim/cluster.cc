@@ -8,6 +8,7 @@
 #include "kahuna/engine/rocks_engine.h"
 #include "kahuna/partition/position.h"
 #include "runtime/check.h"
+#include "runtime/probe.h"
 #include "sim/cluster_damage.h"
 
 namespace kahuna::sim {
@@ -63,6 +64,16 @@ void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOption
 class Cluster::Watcher final : public node::Observer {
  public:
   Watcher(Cluster& cluster, size_t node) : cluster_(cluster), node_(node) {}
+
+  // Promises are judged against what is durable at this moment.
+  void on_send(const raft::Replica& replica, const raft::Message& message) override {
+    bool promises = message.kind == raft::MessageKind::kVote ||
+                    (!message.rejected && (message.kind == raft::MessageKind::kVoteReply ||
+                                           message.kind == raft::MessageKind::kAppendReply));
+    if (!promises) return;
+    on_step(replica);
+    if (auto violation = cluster_.invariants_.sent(message)) cluster_.report("raft", *violation);
+  }
 
   void on_step(const raft::Replica& replica) override {
     PartitionId group = replica.status().group;
@@ -232,7 +243,11 @@ void Cluster::judge_fatal(size_t node, const Error& error) {
     case ErrorCode::kNoSpace:
       return;
     case ErrorCode::kDamaged:
-      if (slots_[node].damaged) return;
+      if (slots_[node].damaged) {
+        SOMETIMES(sim_damaged_node_refuses_to_boot);
+        slots_[node].frozen = slots_[node].lost = true;
+        return;
+      }
       [[fallthrough]];
     default:
       report("fatal", fmt::format("{} stopped: {} ({})", slots_[node].name, error.text,
@@ -310,7 +325,7 @@ std::vector<std::string> Cluster::keys_in(const std::vector<PartitionId>& partit
 
 bool Cluster::all_booted(const std::vector<size_t>& nodes) const {
   return std::all_of(nodes.begin(), nodes.end(), [&](size_t node) {
-    return slots_[node].node && slots_[node].node->booted();
+    return slots_[node].lost || (slots_[node].node && slots_[node].node->booted());
   });
 }
 
@@ -340,6 +355,7 @@ bool Cluster::settled(const std::vector<size_t>& nodes,
   std::map<PartitionId, raft::Status> first;
   for (size_t node : nodes) {
     const Slot& slot = slots_[node];
+    if (slot.lost) continue;
     if (!slot.node || !slot.node->booted()) return false;
     for (PartitionId id : partitions) {
       const raft::Replica* replica = slot.node->replica(id);
@@ -361,7 +377,8 @@ std::optional<std::string> Cluster::differences(const std::vector<size_t>& nodes
     if (std::find(partitions.begin(), partitions.end(), descriptor.id) == partitions.end()) continue;
     std::optional<uint64_t> first;
     for (size_t node : nodes) {
-      const raft::Replica* replica = slots_[node].node->replica(descriptor.id);
+      const raft::Replica* replica =
+          slots_[node].node ? slots_[node].node->replica(descriptor.id) : nullptr;
       if (!replica) continue;
       auto digest = rows_digest(node, descriptor);
       if (!digest)

@@ -113,7 +113,8 @@ class Cluster final : public FaultTarget {
     std::unique_ptr<node::Node> node;
     std::string last_fatal;
     bool frozen = false;
-    bool damaged = false;
+    bool damaged = false;  // by the plan
+    bool lost = false;     // ... so that it refuses to boot
     EventId restart = 0;
     uint64_t starts = 0;
     uint64_t crashes = 0;

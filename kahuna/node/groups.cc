@@ -206,7 +206,10 @@ void Groups::process() {
 void Groups::process_group(Group& group) {
   while (group.replica.has_ready()) {
     raft::Ready ready = group.replica.take_ready();
-    for (const raft::Message& message : ready.messages) hooks_.send(message);
+    for (const raft::Message& message : ready.messages) {
+      if (observer_) observer_->on_send(group.replica, message);
+      hooks_.send(message);
+    }
     if (ready.persist) persist(group, std::move(*ready.persist));
     if (!ready.committed.empty()) apply(group, std::move(ready.committed));
     if (ready.lost_leadership) fail_writes(group);

@@ -44,6 +44,10 @@ class Observer {
  public:
   virtual ~Observer() = default;
   virtual void on_step(const raft::Replica& replica) = 0;
+  // A message is about to leave; `replica` is its sender, as it is now.
+  virtual void on_send(const raft::Replica& replica, const raft::Message& message) {
+    (void)replica, (void)message;
+  }
   virtual void on_apply(NodeId node, PartitionId group, const raft::Entry& entry,
                         const partition::Reply& reply) = 0;
 };
