@@ -32,7 +32,7 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.raft.append_bytes_max = spec.pick("append-bytes-max", {{256 * 1024, 60}, {4096, 20}, {1, 20}});
   o.raft.inflight_bytes_max = std::max<size_t>(
       o.raft.append_bytes_max, spec.pick("inflight-bytes-max", {{4 << 20, 70}, {16'384, 30}}));
-  o.segment_bytes = spec.pick("segment-bytes", {{4 << 20, 50}, {32 << 20, 20}, {2 << 20, 30}});
+  o.segment_bytes = spec.pick("segment-bytes", {{128 << 10, 35}, {1 << 20, 25}, {4 << 20, 25}, {32 << 20, 15}});
   o.flush_bytes = spec.pick("flush-bytes", {{4096, 20}, {100'000, 40}, {4 << 20, 40}});
   o.flush_interval =
       spec.duration_log("flush-interval", Duration::millis(200), Duration::seconds(60));
