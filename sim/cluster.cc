@@ -50,6 +50,9 @@ void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOption
   Duration slow = net.latency_max * (100 + net.jitter_percent) / 100 * 2 + world.disk.sync_max * 2 +
                   world.disk.write_max + Duration::nanos(kib * net.ns_per_kib) +
                   world.disk.per_kib * kib * 2;
+  // A segment must hold the largest command, which may carry a value to set and one to compare.
+  const uint64_t needed = 4 * (workload.value_bytes_max + 16 * 1024);
+  if (options.segment_bytes < needed) options.segment_bytes = (needed + 0xfffff) & ~uint64_t{0xfffff};
   raft::Options& raft = options.raft;
   int64_t stretch = slow.nanos() * 4 / raft.election_timeout_min.nanos() + 1;
   raft.heartbeat_interval = raft.heartbeat_interval * stretch;
