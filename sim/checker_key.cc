@@ -345,7 +345,7 @@ class KeySolver {
       }
       slots_[s] = before;
     }
-    if (tried == 0) note(fmt::format("nothing can have made revision {}", int64_t(s) - 1));
+    if (tried == 0) note([&] { return fmt::format("nothing can have made revision {}", int64_t(s) - 1); });
     return false;
   }
 
@@ -360,8 +360,10 @@ class KeySolver {
     return true;
   }
 
-  void note(std::string why) {
-    if (why_.empty()) why_ = std::move(why);
+  // The first obstacle met; the text is made only then.
+  template <class MakeText>
+  void note(MakeText make_text) {
+    if (why_.empty()) why_ = make_text();
   }
 
   // Makes n the mutation into slot s, when the state below, the facts and the times allow it.
@@ -374,12 +376,12 @@ class KeySolver {
     if (fact.presence_known && fact.present != sets) return false;
     if (sets && fact.value != kNotSeen && fact.value != m.value) return false;
     if (!sets && !last.present) {
-      note(fmt::format("deleted while absent, as revision {}{}", revision, line(n)));
+      note([&] { return fmt::format("deleted while absent, as revision {}{}", revision, line(n)); });
       return false;
     }
     if (sets && !conditions_hold(m.conditions, last.present, last.value, revision - 1)) {
-      note(fmt::format("done as revision {} although its condition does not hold in revision {}{}{}",
-                       revision, revision - 1, line(n), last.mutation ? line(*last.mutation) : ""));
+      note([&] { return fmt::format("done as revision {} although its condition does not hold in revision {}{}{}",
+                       revision, revision - 1, line(n), last.mutation ? line(*last.mutation) : ""); });
       return false;
     }
     Slot& slot = slots_[s];
@@ -393,7 +395,7 @@ class KeySolver {
     raise(slot, last.seen_until, last.seen_because);
     raise(slot, m.invoked, n);
     if (slot.after >= slot.before) {
-      note(late(s, slot));
+      note([&] { return late(s, slot); });
       return false;
     }
     absent_[s] = slot.present ? absent_[s - 1] : s;
@@ -409,7 +411,7 @@ class KeySolver {
       size_t absent = absent_[s - 1];
       bool fits = !slots_[absent].present && slots_[absent + 1].before > at->invoked;
       if (fits) continue;
-      note("there was no moment when it could see nothing" + line(at->operation));
+      note([&] { return "there was no moment when it could see nothing" + line(at->operation); });
       return false;
     }
     return true;
@@ -421,8 +423,8 @@ class KeySolver {
     for (; at != refusals_.end() && at->revision == revision; ++at) {
       if (!conditions_hold(op(at->operation).conditions, slot.present, slot.value, revision))
         continue;
-      note("not done although its condition holds" + line(at->operation) +
-           (slot.mutation ? line(*slot.mutation) : ""));
+      note([&] { return "not done although its condition holds" + line(at->operation) +
+           (slot.mutation ? line(*slot.mutation) : ""); });
       return false;
     }
     return true;
@@ -470,7 +472,7 @@ class KeySolver {
         });
         size_t s = end == slots.begin() ? slots.size() : absent[size_t(end - slots.begin()) - 1];
         if (s == slots.size()) {
-          note("there was no moment when it could see nothing" + line(look.operation));
+          note([&] { return "there was no moment when it could see nothing" + line(look.operation); });
           return false;
         }
         if (s + 1 == slots.size() || slots[s + 1].after >= look.invoked) continue;
@@ -478,8 +480,8 @@ class KeySolver {
         for (size_t i = s + 1; i < slots.size() && slots[i].after < look.invoked; ++i) {
           raise(slots[i], look.invoked, look.operation);
           if (slots[i].after < slots[i].before) continue;
-          note("there was no moment when it could see nothing" + line(look.operation) +
-               (slots[i].mutation ? line(*slots[i].mutation) : ""));
+          note([&] { return "there was no moment when it could see nothing" + line(look.operation) +
+               (slots[i].mutation ? line(*slots[i].mutation) : ""); });
           return false;
         }
       }
