@@ -21,9 +21,9 @@ enum class Finding : uint8_t { kOk, kViolation, kUndecided };
 
 struct Judgement {
   Finding finding = Finding::kOk;
-  std::string kind;   // of a violation: "linearizability", "snapshot", "stamp", ...; one word
-  std::string text;   // for people: what is wrong, with the operations involved; may span lines
-  uint64_t checked = 0;    // operations looked at
+  std::string kind;      // of a violation: "linearizability", "snapshot", "stamp", ...; one word
+  std::string text;      // for people: what is wrong, with the operations involved; may span lines
+  uint64_t checked = 0;  // operations looked at
   uint64_t undecided = 0;  // keys or scans given up on
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "runtime/check.h"
 
@@ -45,17 +46,10 @@ Look look_of(OperationNumber number, const Operation& op) {
       look.absent = op.reply.value == kNothing;
       look.value = op.reply.value;
       break;
-    case Function::kExists:
-      look.absent = !op.reply.done;
-      break;
-    case Function::kDelete:
-      look.absent = true;
-      break;
-    case Function::kWrite:
-      look.refused = true;
-      break;
-    case Function::kScan:
-      UNREACHABLE("scans are split by key");
+    case Function::kExists: look.absent = !op.reply.done; break;
+    case Function::kDelete: look.absent = true; break;
+    case Function::kWrite: look.refused = true; break;
+    case Function::kScan: UNREACHABLE("scans are split by key");
   }
   return look;
 }
@@ -85,7 +79,8 @@ std::vector<KeyHistory> split_by_key(const History& history) {
   const std::vector<Operation>& operations = history.operations();
   std::vector<bool> is_key(history.names().size());
   for (const Operation& op : operations) {
-    if (op.function != Function::kScan) is_key[op.key] = true;
+    if (op.function != Function::kScan)
+      is_key[op.key] = true;
     else if (op.is_ok())
       for (const SeenItem& item : history.pages()[op.page].items) is_key[item.key] = true;
   }
@@ -109,15 +104,18 @@ std::vector<KeyHistory> split_by_key(const History& history) {
     const Operation& op = operations[i];
     if (op.function == Function::kScan) {
       auto bucket = buckets.find(history.text(op.key));
-      if (op.is_ok()) add_scan(history, i, op, keys, bucket == buckets.end() ? none : bucket->second);
+      if (op.is_ok())
+        add_scan(history, i, op, keys, bucket == buckets.end() ? none : bucket->second);
       continue;
     }
     KeyHistory& key = keys[index_of[op.key]];
     if (op.is_doubtful()) {
       if (op.mutates()) key.doubtful.push_back(i);
     } else if (op.is_ok()) {
-      if (op.mutates() && op.reply.done) key.done.push_back(i);
-      else key.looks.push_back(look_of(i, op));
+      if (op.mutates() && op.reply.done)
+        key.done.push_back(i);
+      else
+        key.looks.push_back(look_of(i, op));
     }
   }
   return keys;
@@ -125,15 +123,20 @@ std::vector<KeyHistory> split_by_key(const History& history) {
 
 namespace {
 
-// The search for one key. Slots with what replies say are `facts_`; `slots_` is the explanation tried.
+// The search for one key. Slots with what replies say are `facts_`; `slots_` is the explanation
+// tried.
 class KeySolver {
  public:
   KeySolver(const History& history, const KeyHistory& key, const CheckerOptions& options)
       : history_(history), key_(key), options_(options) {}
 
   KeyVerdict solve() {
-    if (!place_done() || !place_looks() || !place_seen_values() || !bound_times())
-      return violation_;
+    if (!place_done() || !place_looks()) return violation_;
+    for (size_t placed = placed_.size() + 1; placed != placed_.size();) {
+      placed = placed_.size();
+      if (!infer_states() || !place_seen_values()) return violation_;
+    }
+    if (!bound_times()) return violation_;
     sort_candidates();
     slots_ = facts_;
     absent_.assign(slots_.size(), 0);
@@ -200,8 +203,8 @@ class KeySolver {
   bool place_looks() {
     for (const Look& look : key_.looks) {
       if (look.revision == kNoRevision) {
-        if (!look.absent) return reject("a reply about a value must say its revision" +
-                                        line(look.operation));
+        if (!look.absent)
+          return reject("a reply about a value must say its revision" + line(look.operation));
         nothings_.push_back(look);
         continue;
       }
@@ -239,6 +242,41 @@ class KeySolver {
     return true;
   }
 
+  // What a mutation or a refusal tells of the state it met.
+  bool infer_states() {
+    for (size_t s = 1; s < facts_.size(); ++s) {
+      if (!facts_[s].mutation) continue;
+      const Operation& m = op(*facts_[s].mutation);
+      Slot& met = facts_[s - 1];
+      const WriteConditions& c = m.conditions;
+      bool needs_value = c.compare_value && c.value != kBlank;
+      if (m.function == Function::kDelete || c.if_exists || needs_value) {
+        if (!infer(met, true, *facts_[s].mutation)) return false;
+      } else if (c.if_absent) {
+        if (!infer(met, false, *facts_[s].mutation)) return false;
+      }
+      if (!needs_value) continue;
+      if (met.value == kNotSeen) met.value = c.value;
+      if (met.value != c.value) return contradicts(met, *facts_[s].mutation);
+    }
+    for (const Look& look : refusals_) {
+      const WriteConditions& c = op(look.operation).conditions;
+      if (c.compare_value || c.compare_revision || c.if_absent == c.if_exists) continue;
+      if (!infer(facts_[size_t(look.revision + 1)], c.if_absent, look.operation)) return false;
+    }
+    return true;
+  }
+  bool infer(Slot& state, bool present, OperationNumber because) {
+    if (state.presence_known && state.present != present) return contradicts(state, because);
+    state.presence_known = true;
+    state.present = present;
+    return true;
+  }
+  bool contradicts(const Slot& state, OperationNumber because) {
+    return reject("a condition was judged on a state that was not there" + line(because) +
+                  (state.mutation ? line(*state.mutation) : ""));
+  }
+
   // A hole whose value was seen and that only one operation can have written.
   bool place_seen_values() {
     std::map<ValueId, std::vector<OperationNumber>> writers;
@@ -250,18 +288,24 @@ class KeySolver {
       auto found = writers.find(slot.value);
       if (found == writers.end()) {
         return reject(fmt::format("revision {} holds a value that no write can have left there{}",
-                                  int64_t(s) - 1, line(slot.before_because)));
+                                  int64_t(s) - 1, line(witness(s))));
       }
       if (found->second.size() > 1) continue;
       OperationNumber writer = found->second.front();
       if (placed_.contains(writer))
-        return reject(fmt::format("took effect twice, as revisions {} and {}{}{}",
-                                  placed_[writer], int64_t(s) - 1, line(writer),
-                                  line(slot.before_because)));
+        return reject(fmt::format("took effect twice, as revisions {} and {}{}{}", placed_[writer],
+                                  int64_t(s) - 1, line(writer), line(witness(s))));
       placed_[writer] = int64_t(s) - 1;
       slot.mutation = writer;
     }
     return true;
+  }
+
+  // An operation that saw the value of slot s, or judged by it.
+  OperationNumber witness(size_t s) const {
+    if (facts_[s].before != kNever || s + 1 == facts_.size() || !facts_[s + 1].mutation)
+      return facts_[s].before_because;
+    return *facts_[s + 1].mutation;
   }
 
   // Bounds that hold whatever fills the holes; catches most violations for certain.
@@ -297,21 +341,44 @@ class KeySolver {
   }
 
   std::string late(size_t s, const Slot& slot) const {
-    return fmt::format("revision {} must come after the start of the first and before the end of the"
-                       " second of these{}{}{}", int64_t(s) - 1, line(slot.after_because),
-                       line(slot.before_because),
-                       slot.mutation ? "\n  it was made by" + line(*slot.mutation) : "");
+    return fmt::format(
+        "revision {} must come after the start of the first and before the end of the"
+        " second of these{}{}{}",
+        int64_t(s) - 1, line(slot.after_because), line(slot.before_because),
+        slot.mutation ? "\n  it was made by" + line(*slot.mutation) : "");
   }
 
   // --- search ---
 
+  // Candidates that only differ in when they were invoked: the earliest is as good as any other,
+  // for two of them may change places in every explanation. kSingle: alone in its class.
+  enum Class : uint8_t { kPlainDelete, kPlainSet, kIfAbsent, kIfExists, kSingle };
+
   void sort_candidates() {
+    std::set<ValueId> compared;  // values that matter
+    auto note_compared = [&](OperationNumber n) {
+      if (op(n).conditions.compare_value) compared.insert(op(n).conditions.value);
+    };
+    for (OperationNumber n : key_.doubtful) note_compared(n);
+    for (OperationNumber n : key_.done) note_compared(n);
+    for (const Slot& slot : facts_) compared.insert(slot.value);
+    for (const Look& look : refusals_) note_compared(look.operation);
     for (OperationNumber n : key_.doubtful)
-      if (!placed_.contains(n)) candidates_.push_back(n);
-    std::sort(candidates_.begin(), candidates_.end(), [&](OperationNumber a, OperationNumber b) {
-      return op(a).invoked < op(b).invoked;
+      if (!placed_.contains(n)) candidates_.push_back({n, class_of(op(n), compared)});
+    // Those that fit few places come first: they are of little use elsewhere.
+    std::sort(candidates_.begin(), candidates_.end(), [&](const Candidate& a, const Candidate& b) {
+      if (a.kind != b.kind) return a.kind > b.kind;
+      return op(a.operation).invoked < op(b.operation).invoked;
     });
     used_.assign(candidates_.size(), false);
+  }
+
+  static Class class_of(const Operation& m, const std::set<ValueId>& compared) {
+    const WriteConditions& c = m.conditions;
+    if (m.function == Function::kDelete) return kPlainDelete;
+    if (c.compare_revision || c.compare_value || compared.contains(m.value)) return kSingle;
+    if (c.if_absent) return c.if_exists ? kSingle : kIfAbsent;
+    return c.if_exists ? kIfExists : kPlainSet;
   }
 
   // Explains slots s.. given those below. Iterative over determined slots, recursive at holes only.
@@ -331,10 +398,15 @@ class KeySolver {
 
   bool fill(size_t s) {
     size_t tried = 0;
+    steps_ += candidates_.size() / 64;
+    bool class_tried[kSingle] = {};
     for (size_t i = 0; i < candidates_.size() && !gave_up_; ++i) {
-      if (used_[i]) continue;
+      Class kind = candidates_[i].kind;
+      if (used_[i] || (kind != kSingle && class_tried[kind])) continue;
+      if (!could_fill(s, op(candidates_[i].operation))) continue;
+      if (kind != kSingle) class_tried[kind] = true;
       Slot before = slots_[s];
-      if (enter(s, candidates_[i])) {
+      if (enter(s, candidates_[i].operation)) {
         if (++tried > 1) unique_ = false;
         used_[i] = true;
         if (search(s + 1)) {
@@ -345,14 +417,24 @@ class KeySolver {
       }
       slots_[s] = before;
     }
-    if (tried == 0) note([&] { return fmt::format("nothing can have made revision {}", int64_t(s) - 1); });
+    if (tried == 0)
+      note([&] { return fmt::format("nothing can have made revision {}", int64_t(s) - 1); });
     return false;
+  }
+
+  // Cheap reasons against; enter() has the last word.
+  bool could_fill(size_t s, const Operation& m) const {
+    const WriteConditions& c = m.conditions;
+    if (c.compare_revision && c.revision + 2 != int64_t(s)) return false;
+    bool sets = m.function == Function::kWrite;
+    if (facts_[s].presence_known && facts_[s].present != sets) return false;
+    return m.invoked < facts_[s].before;
   }
 
   bool only_candidate(size_t s, size_t chosen) {
     for (size_t i = 0; i < candidates_.size(); ++i) {
       if (i == chosen) continue;
-      const Operation& other = op(candidates_[i]);
+      const Operation& other = op(candidates_[i].operation);
       if (facts_[s].presence_known && facts_[s].present != (other.function == Function::kWrite))
         continue;
       if (other.invoked < facts_[s].before) return false;
@@ -376,12 +458,16 @@ class KeySolver {
     if (fact.presence_known && fact.present != sets) return false;
     if (sets && fact.value != kNotSeen && fact.value != m.value) return false;
     if (!sets && !last.present) {
-      note([&] { return fmt::format("deleted while absent, as revision {}{}", revision, line(n)); });
+      note(
+          [&] { return fmt::format("deleted while absent, as revision {}{}", revision, line(n)); });
       return false;
     }
     if (sets && !conditions_hold(m.conditions, last.present, last.value, revision - 1)) {
-      note([&] { return fmt::format("done as revision {} although its condition does not hold in revision {}{}{}",
-                       revision, revision - 1, line(n), last.mutation ? line(*last.mutation) : ""); });
+      note([&] {
+        return fmt::format(
+            "done as revision {} although its condition does not hold in revision {}{}{}", revision,
+            revision - 1, line(n), last.mutation ? line(*last.mutation) : "");
+      });
       return false;
     }
     Slot& slot = slots_[s];
@@ -423,8 +509,10 @@ class KeySolver {
     for (; at != refusals_.end() && at->revision == revision; ++at) {
       if (!conditions_hold(op(at->operation).conditions, slot.present, slot.value, revision))
         continue;
-      note([&] { return "not done although its condition holds" + line(at->operation) +
-           (slot.mutation ? line(*slot.mutation) : ""); });
+      note([&] {
+        return "not done although its condition holds" + line(at->operation) +
+               (slot.mutation ? line(*slot.mutation) : "");
+      });
       return false;
     }
     return true;
@@ -440,14 +528,15 @@ class KeySolver {
     }
     if (!slots_.back().present) return false;
     for (size_t i = 0; i < candidates_.size(); ++i) {
-      if (used_[i] || op(candidates_[i]).function != Function::kDelete) continue;
+      if (used_[i] || candidates_[i].kind != kPlainDelete) continue;
       explained = slots_;
       Slot slot;
-      slot.mutation = candidates_[i];
+      OperationNumber removal = candidates_[i].operation;
+      slot.mutation = removal;
       slot.presence_known = true;
       slot.after = explained.back().after;
       raise(slot, explained.back().seen_until, explained.back().seen_because);
-      raise(slot, op(candidates_[i]).invoked, candidates_[i]);
+      raise(slot, op(removal).invoked, removal);
       explained.push_back(slot);
       if (!place_nothings(explained)) return false;  // candidates are sorted: this one is earliest
       slots_ = std::move(explained);
@@ -472,7 +561,9 @@ class KeySolver {
         });
         size_t s = end == slots.begin() ? slots.size() : absent[size_t(end - slots.begin()) - 1];
         if (s == slots.size()) {
-          note([&] { return "there was no moment when it could see nothing" + line(look.operation); });
+          note([&] {
+            return "there was no moment when it could see nothing" + line(look.operation);
+          });
           return false;
         }
         if (s + 1 == slots.size() || slots[s + 1].after >= look.invoked) continue;
@@ -480,8 +571,10 @@ class KeySolver {
         for (size_t i = s + 1; i < slots.size() && slots[i].after < look.invoked; ++i) {
           raise(slots[i], look.invoked, look.operation);
           if (slots[i].after < slots[i].before) continue;
-          note([&] { return "there was no moment when it could see nothing" + line(look.operation) +
-               (slots[i].mutation ? line(*slots[i].mutation) : ""); });
+          note([&] {
+            return "there was no moment when it could see nothing" + line(look.operation) +
+                   (slots[i].mutation ? line(*slots[i].mutation) : "");
+          });
           return false;
         }
       }
@@ -496,7 +589,11 @@ class KeySolver {
   std::vector<Look> nothings_, refusals_;      // by completion; by revision
   std::vector<size_t> absent_;                 // latest absent slot at or below, on the path taken
   std::map<OperationNumber, int64_t> placed_;  // doubtful ones that were seen -> revision
-  std::vector<OperationNumber> candidates_;    // doubtful ones that were not
+  struct Candidate {
+    OperationNumber operation;
+    Class kind;
+  };
+  std::vector<Candidate> candidates_;  // doubtful ones that were not
   std::vector<bool> used_;
   uint64_t steps_ = 0;
   bool gave_up_ = false;

@@ -1,14 +1,14 @@
 // Linearizability of one key whose replies carry revisions.
 //
-// State number s (a "slot") is revision s - 1; slot 0 is "never written". The mutation into slot s is
-// known from its reply, or from the value somebody saw there, or is a hole that one of the unknown
-// outcomes must fill. Once every slot has its mutation, the history is linearizable if and only if
-// there are times t(1) < t(2) < ... with
+// State number s (a "slot") is revision s - 1; slot 0 is "never written". The mutation into slot s
+// is known from its reply, or from the value somebody saw there, or is a hole that one of the
+// unknown outcomes must fill. Once every slot has its mutation, the history is linearizable if and
+// only if there are times t(1) < t(2) < ... with
 //     invoked(m) < t(s) < completed(m)    for the mutation m into slot s,
 //     t(s) < completed(o), invoked(o) < t(s + 1)    for each observation o of slot s,
-// and the least such times are found in one pass. Reads of nothing do not say which absent state they
-// saw: each takes the latest one it can, which never asks more of the times than any other choice.
-// Holes are filled by depth-first search, earliest invoked first.
+// and the least such times are found in one pass. Reads of nothing do not say which absent state
+// they saw: each takes the latest one it can, which never asks more of the times than any other
+// choice. Holes are filled by depth-first search, earliest invoked first.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ struct Look {
   EventNumber invoked = 0, completed = 0;
   int64_t revision = kNoRevision;  // kNoRevision: only for absent ones
   bool absent = false;
-  bool refused = false;            // a set whose conditions did not hold; says nothing about absence
+  bool refused = false;  // a set whose conditions did not hold; says nothing about absence
   ValueId value = kNotSeen;
 };
 
@@ -53,8 +53,8 @@ struct Slot {
   bool present = false;
   bool presence_known = false;
   ValueId value = kNotSeen;
-  EventNumber after = 0;       // t(s) > this
-  EventNumber before = kNever; // t(s) < this
+  EventNumber after = 0;        // t(s) > this
+  EventNumber before = kNever;  // t(s) < this
   OperationNumber after_because = 0, before_because = 0;
   EventNumber seen_until = 0;  // t(s + 1) > this: latest invocation of a look at this slot
   OperationNumber seen_because = 0;

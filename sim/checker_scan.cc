@@ -171,8 +171,9 @@ class BucketSolver {
 
   std::string text(size_t n) const {
     if (n >= first_page_) return "\n  " + history_.describe(pages_[n - first_page_]);
-    size_t k = size_t(std::upper_bound(first_node_.begin(), first_node_.end(), n) -
-                      first_node_.begin()) - 1;
+    size_t k =
+        size_t(std::upper_bound(first_node_.begin(), first_node_.end(), n) - first_node_.begin()) -
+        1;
     const Slot& slot = slots(k)[n - first_node_[k]];
     return slot.mutation ? "\n  " + history_.describe(*slot.mutation) : "";
   }

@@ -33,9 +33,9 @@ Judgement check_versions(const History& history, NameId key, std::vector<Stamped
     const Stamped& a = seen[i - 1];
     const Stamped& b = seen[i];
     if (a.revision == b.revision && a.stamp != b.stamp)
-      return violation(history,
-                       fmt::format("key {}: two stamps for revision {}", history.text(key),
-                                   a.revision), a.operation, b.operation);
+      return violation(
+          history, fmt::format("key {}: two stamps for revision {}", history.text(key), a.revision),
+          a.operation, b.operation);
     if (a.revision != b.revision && b.stamp <= a.stamp)
       return violation(history,
                        fmt::format("key {}: the stamp does not grow from revision {} to {}",

@@ -21,8 +21,9 @@ ClusterOptions draw_cluster(Spec& spec) {
   ClusterOptions o;
   o.nodes = spec.pick("nodes", {{3, 65}, {5, 22}, {1, 5}, {2, 3}, {4, 3}, {7, 2}});
   o.groups = spec.pick("groups", {{1, 30}, {2, 20}, {3, 25}, {8, 20}, {32, 5}});
-  o.engine = spec.choice("engine", {{"memory", 80}, {"rocks", 20}}) == "rocks" ? EngineKind::kRocks
-                                                                              : EngineKind::kMemory;
+  o.engine = spec.choice("engine", {{"memory", 80}, {"rocks", 20}}) == "rocks"
+                 ? EngineKind::kRocks
+                 : EngineKind::kMemory;
   uint64_t pace = spec.pick("raft-pace-percent", {{100, 60}, {30, 20}, {15, 10}, {200, 10}});
   auto paced = [&](Duration d) { return d * static_cast<int64_t>(pace) / 100; };
   o.raft.heartbeat_interval = paced(o.raft.heartbeat_interval);
@@ -32,7 +33,8 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.raft.append_bytes_max = spec.pick("append-bytes-max", {{256 * 1024, 60}, {4096, 20}, {1, 20}});
   o.raft.inflight_bytes_max = std::max<size_t>(
       o.raft.append_bytes_max, spec.pick("inflight-bytes-max", {{4 << 20, 70}, {16'384, 30}}));
-  o.segment_bytes = spec.pick("segment-bytes", {{128 << 10, 35}, {1 << 20, 25}, {4 << 20, 25}, {32 << 20, 15}});
+  o.segment_bytes =
+      spec.pick("segment-bytes", {{128 << 10, 35}, {1 << 20, 25}, {4 << 20, 25}, {32 << 20, 15}});
   o.flush_bytes = spec.pick("flush-bytes", {{4096, 20}, {100'000, 40}, {4 << 20, 40}});
   o.flush_interval =
       spec.duration_log("flush-interval", Duration::millis(200), Duration::seconds(60));
@@ -52,7 +54,8 @@ void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOption
                   world.disk.per_kib * kib * 2;
   // A segment must hold the largest command, which may carry a value to set and one to compare.
   const uint64_t needed = 4 * (workload.value_bytes_max + 16 * 1024);
-  if (options.segment_bytes < needed) options.segment_bytes = (needed + 0xfffff) & ~uint64_t{0xfffff};
+  if (options.segment_bytes < needed)
+    options.segment_bytes = (needed + 0xfffff) & ~uint64_t{0xfffff};
   raft::Options& raft = options.raft;
   int64_t stretch = slow.nanos() * 4 / raft.election_timeout_min.nanos() + 1;
   raft.heartbeat_interval = raft.heartbeat_interval * stretch;
@@ -104,7 +107,10 @@ class Cluster::Watcher final : public node::Observer {
 };
 
 Cluster::Cluster(World& world, ClusterOptions options, WorkloadState& workload)
-    : world_(world), options_(options), workload_(workload), random_(world.random("cluster")),
+    : world_(world),
+      options_(options),
+      workload_(workload),
+      random_(world.random("cluster")),
       descriptors_(partition::founding_descriptors(options.groups)) {
   slots_.resize(options_.nodes);
   for (size_t i = 0; i < slots_.size(); ++i) {
@@ -210,9 +216,7 @@ void Cluster::freeze(size_t node) {
   world_.cancel(std::exchange(slot.restart, 0));
   if (!up(node)) return;
   switch (random_.below(4)) {
-    case 0:
-      world_.pause(slot.handle);
-      break;
+    case 0: world_.pause(slot.handle); break;
     case 1:
       for (uint32_t other = 0; other < world_.nodes(); ++other) {
         if (other == slot.handle.index) continue;
@@ -220,9 +224,7 @@ void Cluster::freeze(size_t node) {
         world_.block({other}, slot.handle);
       }
       break;
-    default:
-      crash(node, CrashKind::kPower);
-      break;
+    default: crash(node, CrashKind::kPower); break;
   }
 }
 
@@ -245,8 +247,7 @@ void Cluster::on_fatal(size_t node, const Error& error) {
 void Cluster::judge_fatal(size_t node, const Error& error) {
   switch (error.code) {
     case ErrorCode::kIo:
-    case ErrorCode::kNoSpace:
-      return;
+    case ErrorCode::kNoSpace: return;
     case ErrorCode::kDamaged:
       if (slots_[node].damaged) {
         SOMETIMES(sim_damaged_node_refuses_to_boot);
@@ -274,8 +275,7 @@ void Cluster::run_clients() {
     world_.in_turn(clients_[i].handle, [this, i] { clients_[i].driver->run(); });
 }
 void Cluster::stop_clients() {
-  for (ClientSlot& client : clients_)
-    world_.in_turn(client.handle, [&] { client.driver->stop(); });
+  for (ClientSlot& client : clients_) world_.in_turn(client.handle, [&] { client.driver->stop(); });
 }
 size_t Cluster::open_operations() const {
   size_t open = 0;
@@ -283,8 +283,12 @@ size_t Cluster::open_operations() const {
   return open;
 }
 
-ClientDriver& Cluster::judge() { return *clients_[judge_].driver; }
-NodeHandle Cluster::judge_handle() const { return clients_[judge_].handle; }
+ClientDriver& Cluster::judge() {
+  return *clients_[judge_].driver;
+}
+NodeHandle Cluster::judge_handle() const {
+  return clients_[judge_].handle;
+}
 
 bool Cluster::is_open(OperationNumber number) const {
   const Operation& operation = workload_.history.operations()[number];
@@ -379,7 +383,8 @@ bool Cluster::settled(const std::vector<size_t>& nodes,
 std::optional<std::string> Cluster::differences(const std::vector<size_t>& nodes,
                                                 const std::vector<PartitionId>& partitions) {
   for (const partition::Descriptor& descriptor : descriptors_) {
-    if (std::find(partitions.begin(), partitions.end(), descriptor.id) == partitions.end()) continue;
+    if (std::find(partitions.begin(), partitions.end(), descriptor.id) == partitions.end())
+      continue;
     std::optional<uint64_t> first;
     for (size_t node : nodes) {
       const raft::Replica* replica =
@@ -444,10 +449,10 @@ std::string Cluster::describe() const {
   std::string text;
   for (const Slot& slot : slots_) {
     text += fmt::format("  {}: {}{}{}", slot.name,
-                        !slot.node                       ? "down"
-                        : world_.paused(slot.handle)     ? "paused"
-                        : slot.node->booted()            ? "up"
-                                                         : "booting",
+                        !slot.node                   ? "down"
+                        : world_.paused(slot.handle) ? "paused"
+                        : slot.node->booted()        ? "up"
+                                                     : "booting",
                         slot.frozen ? ", frozen" : "",
                         slot.last_fatal.empty() ? "" : ", last stopped by: " + slot.last_fatal);
     if (slot.node && slot.node->booted()) {

@@ -1,6 +1,6 @@
-// A cluster of real nodes (kahuna/node) and real clients (kahuna/client) on the machines of a World,
-// watched by the judges that look inside: Raft's invariants after every step, equal application on
-// every replica, equal rows at the end.
+// A cluster of real nodes (kahuna/node) and real clients (kahuna/client) on the machines of a
+// World, watched by the judges that look inside: Raft's invariants after every step, equal
+// application on every replica, equal rows at the end.
 //
 //   U1 a node that reports a fatal error is taken down and, after a while, started again, as a
 //      supervisor would; an error that nothing in the run can excuse is a violation;
@@ -38,12 +38,12 @@ struct ClusterOptions {
   Duration flush_interval = Duration::seconds(5);
   Duration restart_min = Duration::millis(50), restart_max = Duration::seconds(2);
   // The newest journal batch of one node rots at one of its crashes (cluster_damage.h); 0 = never.
-  size_t rots = 0;       // node number, from 1
-  size_t rots_at = 0;    // ... at its crash of this number, from 0
+  size_t rots = 0;     // node number, from 1
+  size_t rots_at = 0;  // ... at its crash of this number, from 0
 };
 ClusterOptions draw_cluster(Spec& spec);
-// Stretches Raft's and the clients' patience to what this world's latencies, disks and largest values
-// allow: a cluster that could not elect anybody even without faults says nothing.
+// Stretches Raft's and the clients' patience to what this world's latencies, disks and largest
+// values allow: a cluster that could not elect anybody even without faults says nothing.
 void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOptions& world);
 
 struct Violation {

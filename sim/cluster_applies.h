@@ -29,8 +29,8 @@ class AppliedEntries {
   };
   struct Group {
     std::deque<Applied> entries;
-    Index first;                       // of entries[0]
-    std::map<size_t, Index> last;      // by node, since its start
+    Index first;                   // of entries[0]
+    std::map<size_t, Index> last;  // by node, since its start
   };
   std::map<PartitionId, Group> groups_;
   uint64_t applied_ = 0;

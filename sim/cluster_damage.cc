@@ -40,8 +40,7 @@ void look(SimDisk& disk, const std::string& path, Newest& newest) {
        offset += journal::kSectorBytes) {
     if (!read_sector(disk, **file, offset, sector)) return;
     journal::Sector found = journal::inspect_sector(header->id, offset, sector);
-    bool body =
-        found.state == journal::SectorState::kWritten && found.zone == journal::Zone::kBody;
+    bool body = found.state == journal::SectorState::kWritten && found.zone == journal::Zone::kBody;
     unwritten = body ? 0 : unwritten + 1;
     if (!body || found.batch < newest.batch) continue;
     if (found.batch > newest.batch) newest = {found.batch, {}};

@@ -32,7 +32,8 @@ Result<> write_file(const std::string& path, const std::string& content) {
 bool debugger_attached() {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);)
-    if (line.starts_with("TracerPid:")) return line.substr(10).find_first_not_of(" \t0") != line.npos;
+    if (line.starts_with("TracerPid:"))
+      return line.substr(10).find_first_not_of(" \t0") != line.npos;
   return false;
 }
 
@@ -70,8 +71,7 @@ int run_one(const CommandOptions& options) {
   auto result = run_seed(options.run);
   if (!result) return usage_error(result.error().text);
   RunReport& report = *result;
-  report.wall_s =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  report.wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   if (auto written = write_files(options, report); !written)
     return usage_error(written.error().text);
   if (options.show_spec) fmt::print("{}\n", report.spec);
@@ -101,7 +101,8 @@ int check_file(const std::string& path) {
     Judgement stamps = check_stamps(*history);
     if (stamps.finding == Finding::kViolation) judgement = stamps;
   }
-  if (!judgement.text.empty()) fmt::print("{}{}\n", judgement.kind.empty() ? "" : judgement.kind + ": ", judgement.text);
+  if (!judgement.text.empty())
+    fmt::print("{}{}\n", judgement.kind.empty() ? "" : judgement.kind + ": ", judgement.text);
   const char* verdict = judgement.finding == Finding::kOk          ? "PASS"
                         : judgement.finding == Finding::kViolation ? "FAIL"
                                                                    : "UNKNOWN";

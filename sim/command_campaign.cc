@@ -100,13 +100,12 @@ class Campaign {
   }
 
   int print_summary() const {
-    const char* verdict = violations_             ? "FAIL"
-                          : unknown_ * 100 > seeds_ ? "UNKNOWN"
-                                                    : "PASS";
-    fmt::print("{} seeds={} violations={} unknown={} sim={:.0f}s wall={:.1f}s cpu={:.1f}s "
-               "events={} ops={} faults={}\n",
-               verdict, seeds_, violations_, unknown_, simulated_s_, wall_s_, cpu_s_, events_,
-               operations_, fault_count_);
+    const char* verdict = violations_ ? "FAIL" : unknown_ * 100 > seeds_ ? "UNKNOWN" : "PASS";
+    fmt::print(
+        "{} seeds={} violations={} unknown={} sim={:.0f}s wall={:.1f}s cpu={:.1f}s "
+        "events={} ops={} faults={}\n",
+        verdict, seeds_, violations_, unknown_, simulated_s_, wall_s_, cpu_s_, events_, operations_,
+        fault_count_);
     if (violations_) return kExitFail;
     return unknown_ * 100 > seeds_ ? kExitUnknown : kExitPass;
   }
@@ -167,8 +166,8 @@ class Twins {
         });
     if (!result || usage_) return kExitUsage;
     for (const auto& [seed, window] : differing_) locate(seed, window);
-    fmt::print("{} seeds={} mismatches={} failing={} events={}\n",
-               mismatches_ ? "FAIL" : "PASS", seeds_, mismatches_, failing_, events_);
+    fmt::print("{} seeds={} mismatches={} failing={} events={}\n", mismatches_ ? "FAIL" : "PASS",
+               seeds_, mismatches_, failing_, events_);
     return mismatches_ ? kExitFail : kExitPass;
   }
 
@@ -182,8 +181,8 @@ class Twins {
     ++seeds_;
     events_ += a.events;
     failing_ += a.verdict == Verdict::kFail;
-    bool same = a.hash == b.hash && a.last_line.empty() == b.last_line.empty() &&
-                a.reason == b.reason;
+    bool same =
+        a.hash == b.hash && a.last_line.empty() == b.last_line.empty() && a.reason == b.reason;
     if (same) return;
     ++mismatches_;
     Window window = first_difference(a, b);
@@ -237,7 +236,11 @@ class Twins {
 
 }  // namespace
 
-int run_campaign(const CommandOptions& options) { return Campaign(options).run(); }
-int run_twins(const CommandOptions& options) { return Twins(options).run(); }
+int run_campaign(const CommandOptions& options) {
+  return Campaign(options).run();
+}
+int run_twins(const CommandOptions& options) {
+  return Twins(options).run();
+}
 
 }  // namespace kahuna::sim

@@ -47,10 +47,14 @@ bool parse_last_line(const std::string& text, ChildReport& report) {
   std::istringstream line(text);
   std::string verdict;
   line >> verdict;
-  if (verdict == "PASS") report.verdict = Verdict::kPass;
-  else if (verdict == "FAIL") report.verdict = Verdict::kFail;
-  else if (verdict == "UNKNOWN") report.verdict = Verdict::kUnknown;
-  else return false;
+  if (verdict == "PASS")
+    report.verdict = Verdict::kPass;
+  else if (verdict == "FAIL")
+    report.verdict = Verdict::kFail;
+  else if (verdict == "UNKNOWN")
+    report.verdict = Verdict::kUnknown;
+  else
+    return false;
   std::map<std::string, std::string> fields;
   for (std::string field; line >> field;) {
     size_t equals = field.find('=');
@@ -67,7 +71,9 @@ bool parse_last_line(const std::string& text, ChildReport& report) {
   return true;
 }
 
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
 
 // The line of standard error that says why a process died.
 std::string cause_of_death(const JobResult& result) {
@@ -95,8 +101,8 @@ ChildReport parse_child(const JobResult& result) {
     report.text += line + "\n";
     previous = line;
   }
-  bool ended = !result.timed_out && result.status <= kExitUnknown &&
-               result.status != kExitUsage && parse_last_line(previous, report);
+  bool ended = !result.timed_out && result.status <= kExitUnknown && result.status != kExitUsage &&
+               parse_last_line(previous, report);
   report.usage = result.status == kExitUsage && !result.timed_out;
   if (!ended) {
     report.verdict = Verdict::kFail;

@@ -22,7 +22,7 @@ struct ChildReport {
   std::vector<std::pair<std::string, uint64_t>> probes;
   std::vector<std::pair<uint64_t, std::string>> checkpoints;
   std::vector<std::string> event_lines;
-  bool usage = false;     // the options were refused
+  bool usage = false;  // the options were refused
 };
 
 Job child_job(const CommandOptions& options, uint64_t seed,

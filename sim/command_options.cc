@@ -17,8 +17,7 @@ class Parser {
   Result<CommandOptions> parse() {
     while (at_ < argc_) {
       std::string_view argument = argv_[at_++];
-      if (!argument.starts_with("--"))
-        return usage(fmt::format("'{}' is not an option", argument));
+      if (!argument.starts_with("--")) return usage(fmt::format("'{}' is not an option", argument));
       size_t equals = argument.find('=');
       name_ = argument.substr(2, equals == std::string_view::npos ? equals : equals - 2);
       inline_value_ = equals == std::string_view::npos
@@ -150,7 +149,9 @@ class Parser {
 
 }  // namespace
 
-Result<CommandOptions> parse_options(int argc, char** argv) { return Parser(argc, argv).parse(); }
+Result<CommandOptions> parse_options(int argc, char** argv) {
+  return Parser(argc, argv).parse();
+}
 
 const char* help_text() {
   return R"(kahuna sim: run a whole cluster in virtual time, under faults, and judge what it did.

@@ -14,11 +14,11 @@ namespace kahuna::sim {
 struct CommandOptions {
   RunOptions run;
   std::optional<NumberRange> seeds;
-  size_t jobs = 0;  // 0 = one per processor
+  size_t jobs = 0;          // 0 = one per processor
   bool twin_child = false;  // of --twin: print checkpoints and events
   bool twin = false, mutants = false, coverage = false, help = false, machine = false;
-  uint64_t max_seeds = 1000;     // --mutants
-  uint64_t wall_limit_s = 600;   // per run
+  uint64_t max_seeds = 1000;    // --mutants
+  uint64_t wall_limit_s = 600;  // per run
   std::string history_file, trace_file, plan_file, check_file, catalogue;
   bool show_spec = false;
 

@@ -101,9 +101,12 @@ std::string reply_text(const Operation& op, const SeenPage* page, const History&
                           value_text(item.value), item.revision);
     return "[" + text + (page->complete ? "]" : ", ...]");
   }
-  if (op.function == Function::kRead) text = value_text(op.reply.value);
-  else if (op.function == Function::kExists) text = op.reply.done ? "yes" : "no";
-  else text = op.reply.done ? "done" : "not done";
+  if (op.function == Function::kRead)
+    text = value_text(op.reply.value);
+  else if (op.function == Function::kExists)
+    text = op.reply.done ? "yes" : "no";
+  else
+    text = op.reply.done ? "done" : "not done";
   if (op.reply.revision != kNoRevision) text += fmt::format(" r{}", op.reply.revision);
   if (op.reply.stamp != kNoStamp) text += fmt::format(" stamp {}", op.reply.stamp);
   if (op.reply.replayed) text += " replayed";
@@ -114,16 +117,14 @@ std::string reply_text(const Operation& op, const SeenPage* page, const History&
 
 std::string History::describe(OperationNumber number) const {
   const Operation& op = operations_[number];
-  const SeenPage* page =
-      op.function == Function::kScan && op.is_ok() ? &pages_[op.page] : nullptr;
+  const SeenPage* page = op.function == Function::kScan && op.is_ok() ? &pages_[op.page] : nullptr;
   std::string what = fmt::format("{} {}", verb(op.function), names_[op.key]);
   if (op.function == Function::kWrite) what += "=" + value_text(op.value);
-  return fmt::format("#{} p{} {}{} -> {} [events {}..{}, {:.6f}s..{}]", number, op.process, what,
-                     conditions_text(op.conditions), reply_text(op, page, *this), op.invoked,
-                     op.completed ? std::to_string(op.completed) : "",
-                     double(op.invoked_at.nanos()) / 1e9,
-                     op.completed ? fmt::format("{:.6f}s", double(op.completed_at.nanos()) / 1e9)
-                                  : "");
+  return fmt::format(
+      "#{} p{} {}{} -> {} [events {}..{}, {:.6f}s..{}]", number, op.process, what,
+      conditions_text(op.conditions), reply_text(op, page, *this), op.invoked,
+      op.completed ? std::to_string(op.completed) : "", double(op.invoked_at.nanos()) / 1e9,
+      op.completed ? fmt::format("{:.6f}s", double(op.completed_at.nanos()) / 1e9) : "");
 }
 
 }  // namespace kahuna::sim

@@ -1,17 +1,17 @@
 // What clients asked for and what they were told, in true order: the only input of the checkers.
 //
-// One History belongs to one run. Whoever issues operations calls invoke() when it hands a request to
-// the client library and one of complete_*() in the completion; the order of those calls is real-time
-// order, so a simulated history has no clock error at all.
+// One History belongs to one run. Whoever issues operations calls invoke() when it hands a request
+// to the client library and one of complete_*() in the completion; the order of those calls is
+// real-time order, so a simulated history has no clock error at all.
 //
 //   H1 events are numbered from 1, strictly increasing; an operation spans [invoked, completed);
 //   H2 kFail means: provably did not happen and never will; everything doubtful is kInfo;
 //   H3 an operation still open at the end counts as kInfo;
 //   H4 a process has one operation open at a time; after kInfo its number is never used again.
 //
-// Values are numbers here: kBlank is the empty value, other non-negative numbers name the value that
-// operation number wrote (sim/workload.h turns them into bytes and back), kGarbage is bytes that
-// nobody wrote. Does not judge anything: see checker.h.
+// Values are numbers here: kBlank is the empty value, other non-negative numbers name the value
+// that operation number wrote (sim/workload.h turns them into bytes and back), kGarbage is bytes
+// that nobody wrote. Does not judge anything: see checker.h.
 #pragma once
 
 #include <cstdint>
@@ -48,8 +48,8 @@ struct WriteConditions {
   bool if_exists = false;
   bool compare_value = false;
   bool compare_revision = false;
-  ValueId value = kNothing;         // compare_value: kBlank also matches an absent key
-  int64_t revision = kNoRevision;   // compare_revision: a tombstone's counts; -1 = never written
+  ValueId value = kNothing;        // compare_value: kBlank also matches an absent key
+  int64_t revision = kNoRevision;  // compare_revision: a tombstone's counts; -1 = never written
 };
 
 struct SeenItem {
@@ -61,9 +61,9 @@ struct SeenItem {
 
 // The reply of a scan: one page of one bucket.
 struct SeenPage {
-  std::string after;           // the page covers keys above this one ("" = from the start)
-  bool complete = true;        // ... to the end of the bucket; otherwise to the last item, inclusive
-  std::vector<SeenItem> items; // ascending by key
+  std::string after;     // the page covers keys above this one ("" = from the start)
+  bool complete = true;  // ... to the end of the bucket; otherwise to the last item, inclusive
+  std::vector<SeenItem> items;  // ascending by key
 };
 
 // What an ok completion says. Fields that do not apply keep their defaults.
@@ -72,7 +72,7 @@ struct Reply {
   int64_t revision = kNoRevision;  // done: the new one; otherwise the one that was found
   ValueId value = kNothing;        // reads
   uint64_t stamp = kNoStamp;
-  bool replayed = false;           // answered from an exactly-once record
+  bool replayed = false;  // answered from an exactly-once record
 };
 
 struct Operation {
@@ -80,15 +80,15 @@ struct Operation {
   Completion completion = Completion::kOpen;
   ErrorCode error = ErrorCode::kOk;  // of kFail and kInfo
   uint32_t process = 0;
-  uint32_t client = 0;               // the client library instance it went through
-  uint32_t page = 0;                 // kScan and ok: index into pages()
+  uint32_t client = 0;  // the client library instance it went through
+  uint32_t page = 0;    // kScan and ok: index into pages()
   NameId key = 0;
-  ValueId value = kNothing;          // kWrite: what it writes
+  ValueId value = kNothing;  // kWrite: what it writes
   WriteConditions conditions;
   Reply reply;
   EventNumber invoked = 0;
-  EventNumber completed = 0;         // 0 while open
-  Time invoked_at;                   // true time
+  EventNumber completed = 0;  // 0 while open
+  Time invoked_at;            // true time
   Time completed_at;
 
   bool mutates() const { return function == Function::kWrite || function == Function::kDelete; }

@@ -17,17 +17,23 @@ void add_text(std::string& out, std::string_view text) {
   out += '"';
   for (char c : text) {
     unsigned char byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') (out += '\\') += c;
-    else if (byte < 0x20 || byte >= 0x7f) out += fmt::format("\\u{:04x}", byte);
-    else out += c;
+    if (c == '"' || c == '\\')
+      (out += '\\') += c;
+    else if (byte < 0x20 || byte >= 0x7f)
+      out += fmt::format("\\u{:04x}", byte);
+    else
+      out += c;
   }
   out += '"';
 }
 
 void add_value(std::string& out, ValueId value) {
-  if (value == kNothing) out += "null";
-  else if (value == kGarbage) out += "\"garbage\"";
-  else out += std::to_string(value);
+  if (value == kNothing)
+    out += "null";
+  else if (value == kGarbage)
+    out += "\"garbage\"";
+  else
+    out += std::to_string(value);
 }
 
 std::string_view function_name(const Operation& op) {
@@ -91,9 +97,12 @@ void add_completion(std::string& out, const History& history, const Operation& o
   add_head(out, op, type, history.text(op.key));
   out += R"(,"value":)";
   bool ok = op.is_ok();
-  if (ok && op.function == Function::kScan) add_page(out, history, history.pages()[op.page]);
-  else if (ok && op.function == Function::kRead) add_value(out, op.reply.value);
-  else add_value(out, op.function == Function::kWrite ? op.value : kNothing);
+  if (ok && op.function == Function::kScan)
+    add_page(out, history, history.pages()[op.page]);
+  else if (ok && op.function == Function::kRead)
+    add_value(out, op.reply.value);
+  else
+    add_value(out, op.function == Function::kWrite ? op.value : kNothing);
   if (ok && op.function != Function::kScan && op.function != Function::kRead)
     out += fmt::format(R"(,"done":{})", op.reply.done);
   if (ok && op.reply.revision != kNoRevision)
@@ -252,7 +261,9 @@ ValueId value_of(const Json* json) {
 int64_t number_of(const Json* json, int64_t otherwise) {
   return json && json->kind == Json::kNumber ? json->number : otherwise;
 }
-bool flag_of(const Json* json) { return json && json->kind == Json::kBool && json->flag; }
+bool flag_of(const Json* json) {
+  return json && json->kind == Json::kBool && json->flag;
+}
 uint64_t stamp_of(const Json* json) {
   return json && json->kind == Json::kNumber ? json->magnitude : kNoStamp;
 }

@@ -69,8 +69,8 @@ class Driver {
       if (usage_) return kExitUsage;
       if (kill) {
         ++killed;
-        fmt::print("{:<34} {:>6}  seed {}: {}\n", mutant.name,
-                   kill->seed - first_seed() + 1, kill->seed, kill->reason.substr(0, 110));
+        fmt::print("{:<34} {:>6}  seed {}: {}\n", mutant.name, kill->seed - first_seed() + 1,
+                   kill->seed, kill->reason.substr(0, 110));
       } else {
         fmt::print("{:<34} {:>6}  SURVIVED ({})\n", mutant.name, options_.max_seeds,
                    mutant.description);
@@ -162,8 +162,9 @@ class Driver {
 int run_mutants(const CommandOptions& options) {
 #ifndef KAHUNA_MUTANTS
   (void)options;
-  fmt::print(stderr, "kahuna sim: --mutants needs a build with planted bugs: "
-                     "cmake --preset mutants && cmake --build --preset mutants\n");
+  fmt::print(stderr,
+             "kahuna sim: --mutants needs a build with planted bugs: "
+             "cmake --preset mutants && cmake --build --preset mutants\n");
   return kExitUsage;
 #else
   return Driver(options).run();

@@ -100,8 +100,10 @@ class Run {
 
   void safety_phase() {
     cluster_->start();
-    if (early_) cluster_->run_clients();
-    else begin_in_peace();
+    if (early_)
+      cluster_->run_clients();
+    else
+      begin_in_peace();
     if (!going()) return;
     plan_->begin();
     TrueTime end = world_->now() + time_;
@@ -111,7 +113,8 @@ class Run {
   }
 
   // A cluster that was never founded shows nothing: most runs let it begin in peace, until clients
-  // have written a little. What goes wrong all the time (lost frames, slow disks) does so then, too.
+  // have written a little. What goes wrong all the time (lost frames, slow disks) does so then,
+  // too.
   void begin_in_peace() {
     std::vector<size_t> all(cluster_->nodes());
     for (size_t i = 0; i < all.size(); ++i) all[i] = i;
@@ -130,8 +133,8 @@ class Run {
     for (size_t i = 0; i < cluster_->nodes(); ++i)
       if (!std::binary_search(core.begin(), core.end(), i)) cluster_->freeze(i);
     plan_->begin_liveness(core);
-    if (auto violation = run_liveness(*world_, *cluster_, state_, core,
-                                      world_options_.network.give_up_max);
+    if (auto violation =
+            run_liveness(*world_, *cluster_, state_, core, world_options_.network.give_up_max);
         violation && going())
       cluster_->report(violation->kind, violation->text);
   }
@@ -161,8 +164,10 @@ class Run {
     std::sort(report_.probes.begin(), report_.probes.end());
     collect_faults();
     report_.stopped = world_->stopped() && !cluster_->violation();
-    if (report_.stopped) report_.details = cluster_->describe();
-    else judge();
+    if (report_.stopped)
+      report_.details = cluster_->describe();
+    else
+      judge();
     tear_down();
     report_.history = std::move(state_.history);
   }

@@ -36,11 +36,11 @@ struct FaultCount {
 
 struct RunReport {
   Verdict verdict = Verdict::kPass;
-  std::string reason;   // of a failure or of not knowing: one line
-  std::string details;  // more of it, for people
-  std::string spec;     // every choice, as KEY=VALUE
-  std::string plan;     // the fault plan, for people
-  bool stopped = false; // at `until`
+  std::string reason;    // of a failure or of not knowing: one line
+  std::string details;   // more of it, for people
+  std::string spec;      // every choice, as KEY=VALUE
+  std::string plan;      // the fault plan, for people
+  bool stopped = false;  // at `until`
   Hash128 hash;
   uint64_t events = 0;
   Duration simulated;

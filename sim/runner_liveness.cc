@@ -18,13 +18,17 @@ class Liveness {
  public:
   Liveness(World& world, Cluster& cluster, WorkloadState& workload, const std::vector<size_t>& core,
            Duration give_up_max)
-      : world_(world), cluster_(cluster), workload_(workload), core_(core),
+      : world_(world),
+        cluster_(cluster),
+        workload_(workload),
+        core_(core),
         patience_(kMinute + give_up_max) {}
 
   std::optional<Violation> run() {
     cluster_.stop_clients();
     TrueTime end = world_.now() + workload_.workload.timeout + Duration::seconds(10);
-    bool quiet = world_.run_until([&] { return cluster_.stuck() || cluster_.open_operations() == 0; }, end);
+    bool quiet =
+        world_.run_until([&] { return cluster_.stuck() || cluster_.open_operations() == 0; }, end);
     if (world_.stopped()) return std::nullopt;
     if (!quiet) return Violation{"client", "an operation outlived its deadline:\n" + oldest_open()};
     bool booted = world_.run_until([&] { return cluster_.stuck() || cluster_.all_booted(core_); },
@@ -91,15 +95,18 @@ class Liveness {
         world_.in_turn(cluster_.judge_handle(), [this, key] { attempt(key); });
       });
     };
-    if (writes_) cluster_.judge().set(key, std::move(done));
-    else cluster_.judge().get(key, std::move(done));
+    if (writes_)
+      cluster_.judge().set(key, std::move(done));
+    else
+      cluster_.judge().get(key, std::move(done));
   }
 
   std::optional<Violation> stalled(const char* what) {
-    return Violation{"liveness",
-                     fmt::format("no {} completed within {} of virtual time in a healed cluster of "
-                                 "{} nodes (last error: {})\n{}", what, to_string(patience_),
-                                 core_.size(), last_error_, cluster_.describe())};
+    return Violation{
+        "liveness",
+        fmt::format("no {} completed within {} of virtual time in a healed cluster of "
+                    "{} nodes (last error: {})\n{}",
+                    what, to_string(patience_), core_.size(), last_error_, cluster_.describe())};
   }
 
   std::optional<Violation> converge() {

@@ -24,7 +24,9 @@ struct Child {
   JobResult result;
 };
 
-bool make_pipe(int (&ends)[2]) { return pipe2(ends, O_CLOEXEC) == 0; }
+bool make_pipe(int (&ends)[2]) {
+  return pipe2(ends, O_CLOEXEC) == 0;
+}
 
 [[noreturn]] void become(const Job& job, int out, int err) {
   dup2(out, STDOUT_FILENO);
@@ -101,8 +103,10 @@ void pump(std::vector<Child>& children) {
   for (Child& child : children) {
     for (const pollfd& wait : waits) {
       if (wait.revents == 0) continue;
-      if (wait.fd == child.out) drain(child.out, child.result.out);
-      else if (wait.fd == child.err) drain(child.err, child.result.err);
+      if (wait.fd == child.out)
+        drain(child.out, child.result.out);
+      else if (wait.fd == child.err)
+        drain(child.err, child.result.err);
     }
     if (WallClock::now() < child.deadline || child.result.timed_out) continue;
     child.result.timed_out = true;

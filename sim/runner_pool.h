@@ -1,6 +1,6 @@
-// Runs copies of this program, several at a time, and collects what they print. For campaigns, twins
-// and mutants: every seed gets a fresh process, so that a CHECK's abort counts as that seed's failure
-// and no static state leaks from one run into another.
+// Runs copies of this program, several at a time, and collects what they print. For campaigns,
+// twins and mutants: every seed gets a fresh process, so that a CHECK's abort counts as that seed's
+// failure and no static state leaks from one run into another.
 //
 // Belongs to the command, never to a simulated world: it uses real processes, pipes and time.
 #pragma once
@@ -20,16 +20,17 @@ struct Job {
 };
 
 struct JobResult {
-  int status = 0;         // exit status, or 128 + signal
-  bool timed_out = false; // it was killed after `wall_limit_s`
-  std::string out, err;   // the last kOutputBytesMax of each
+  int status = 0;          // exit status, or 128 + signal
+  bool timed_out = false;  // it was killed after `wall_limit_s`
+  std::string out, err;    // the last kOutputBytesMax of each
 };
 
 class RunnerPool {
  public:
   static constexpr size_t kOutputBytesMax = size_t{64} << 20;
 
-  RunnerPool(size_t parallel, int wall_limit_s) : parallel_(parallel), wall_limit_s_(wall_limit_s) {}
+  RunnerPool(size_t parallel, int wall_limit_s)
+      : parallel_(parallel), wall_limit_s_(wall_limit_s) {}
 
   // Runs every job that `next` gives until it gives none; `done` is told in order of ending and
   // returns false to stop: what still runs is killed, nothing new starts.

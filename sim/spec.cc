@@ -25,9 +25,13 @@ Result<Duration> parse_duration(std::string_view text) {
     std::string_view suffix;
     int64_t nanos;
   };
-  static constexpr Unit kUnits[] = {{"ns", 1},          {"us", 1'000},       {"ms", 1'000'000},
-                                    {"s", 1'000'000'000}, {"m", 60'000'000'000},
-                                    {"h", 3'600'000'000'000}, {"", 1'000'000'000}};
+  static constexpr Unit kUnits[] = {{"ns", 1},
+                                    {"us", 1'000},
+                                    {"ms", 1'000'000},
+                                    {"s", 1'000'000'000},
+                                    {"m", 60'000'000'000},
+                                    {"h", 3'600'000'000'000},
+                                    {"", 1'000'000'000}};
   for (const Unit& unit : kUnits) {
     if (!text.ends_with(unit.suffix)) continue;
     auto count = parse_number(text.substr(0, text.size() - unit.suffix.size()));
@@ -90,15 +94,16 @@ uint64_t Spec::drawn(std::string_view name, uint64_t value) {
 }
 
 void Spec::bad(std::string_view name, std::string_view value, std::string_view expected) {
-  if (first_error_.empty())
-    first_error_ = fmt::format("{}={}: expected {}", name, value, expected);
+  if (first_error_.empty()) first_error_ = fmt::format("{}={}: expected {}", name, value, expected);
 }
 
 uint64_t Spec::number(std::string_view name, uint64_t low, uint64_t high) {
   uint64_t value = stream(name).between(low, high);
   if (auto pin = ask(name)) {
-    if (auto number = parse_number(*pin)) value = *number;
-    else bad(name, *pin, "a number");
+    if (auto number = parse_number(*pin))
+      value = *number;
+    else
+      bad(name, *pin, "a number");
   }
   return drawn(name, value);
 }
@@ -115,8 +120,10 @@ uint64_t Spec::pick(std::string_view name,
     dice -= choice.second;
   }
   if (auto pin = ask(name)) {
-    if (auto number = parse_number(*pin)) value = *number;
-    else bad(name, *pin, "a number");
+    if (auto number = parse_number(*pin))
+      value = *number;
+    else
+      bad(name, *pin, "a number");
   }
   return drawn(name, value);
 }
@@ -124,8 +131,10 @@ uint64_t Spec::pick(std::string_view name,
 bool Spec::flag(std::string_view name, uint32_t parts, uint32_t whole) {
   bool value = stream(name).chance(parts, whole);
   if (auto pin = ask(name)) {
-    if (*pin == "on" || *pin == "off") value = *pin == "on";
-    else bad(name, *pin, "on or off");
+    if (*pin == "on" || *pin == "off")
+      value = *pin == "on";
+    else
+      bad(name, *pin, "on or off");
   }
   drawn_.emplace_back(name, value ? "on" : "off");
   return value;
@@ -145,8 +154,10 @@ uint64_t log_uniform(RandomStream random, uint64_t low, uint64_t high) {
 uint64_t Spec::number_log(std::string_view name, uint64_t low, uint64_t high) {
   uint64_t value = log_uniform(stream(name), low, high);
   if (auto pin = ask(name)) {
-    if (auto number = parse_number(*pin)) value = *number;
-    else bad(name, *pin, "a number");
+    if (auto number = parse_number(*pin))
+      value = *number;
+    else
+      bad(name, *pin, "a number");
   }
   return drawn(name, value);
 }
@@ -155,8 +166,10 @@ Duration Spec::duration(std::string_view name, Duration low, Duration high) {
   auto nanos = stream(name).between(uint64_t(low.nanos()), uint64_t(high.nanos()));
   Duration value = Duration::nanos(static_cast<int64_t>(nanos));
   if (auto pin = ask(name)) {
-    if (auto parsed = parse_duration(*pin)) value = *parsed;
-    else bad(name, *pin, "a time such as 250ms");
+    if (auto parsed = parse_duration(*pin))
+      value = *parsed;
+    else
+      bad(name, *pin, "a time such as 250ms");
   }
   drawn_.emplace_back(name, to_string(value));
   return value;
@@ -166,8 +179,10 @@ Duration Spec::duration_log(std::string_view name, Duration low, Duration high) 
   uint64_t micros = log_uniform(stream(name), uint64_t(low.micros()), uint64_t(high.micros()));
   Duration value = Duration::micros(static_cast<int64_t>(micros));
   if (auto pin = ask(name)) {
-    if (auto parsed = parse_duration(*pin)) value = *parsed;
-    else bad(name, *pin, "a time such as 250ms");
+    if (auto parsed = parse_duration(*pin))
+      value = *parsed;
+    else
+      bad(name, *pin, "a time such as 250ms");
   }
   drawn_.emplace_back(name, to_string(value));
   return value;
@@ -190,8 +205,10 @@ std::string Spec::choice(std::string_view name, std::initializer_list<Weighted> 
       known = known || choice.name == *pin;
       expected += (expected.empty() ? "" : ", ") + std::string(choice.name);
     }
-    if (known) value = *pin;
-    else bad(name, *pin, "one of " + expected);
+    if (known)
+      value = *pin;
+    else
+      bad(name, *pin, "one of " + expected);
   }
   drawn_.emplace_back(name, value);
   return value;

@@ -49,7 +49,8 @@ class Spec {
   // Uniform in [low, high]; a pin may lie outside.
   uint64_t number(std::string_view name, uint64_t low, uint64_t high);
   // One of the values, by weight.
-  uint64_t pick(std::string_view name, std::initializer_list<std::pair<uint64_t, uint32_t>> choices);
+  uint64_t pick(std::string_view name,
+                std::initializer_list<std::pair<uint64_t, uint32_t>> choices);
   bool flag(std::string_view name, uint32_t parts, uint32_t whole);  // pins: on, off
   Duration duration(std::string_view name, Duration low, Duration high);
   // Uniform in the logarithm: each power of two between is as likely.

@@ -44,27 +44,41 @@ ValueId value_of(std::string_view bytes) {
   return value_bytes(id, bytes.size()) == bytes ? id : kGarbage;
 }
 
-std::string Workload::bucket(uint64_t i) const { return fmt::format("b{}", i % buckets); }
-std::string Workload::key(uint64_t i) const { return fmt::format("{}/k{}", bucket(i), i); }
+std::string Workload::bucket(uint64_t i) const {
+  return fmt::format("b{}", i % buckets);
+}
+std::string Workload::key(uint64_t i) const {
+  return fmt::format("{}/k{}", bucket(i), i);
+}
 
 Result<> restrict_mix(OperationMix& mix, std::string_view list) {
   OperationMix only;
   for (const std::string& name : split_list(list)) {
-    if (name == "register") only.set = only.get = 1;
-    else if (name == "set") only.set = 1;
-    else if (name == "get") only.get = 1;
-    else if (name == "delete") only.remove = 1;
-    else if (name == "exists") only.exists = 1;
-    else if (name == "scan") only.scan = 1;
-    else if (name == "cas") only.set = only.get = only.if_absent = 1;
+    if (name == "register")
+      only.set = only.get = 1;
+    else if (name == "set")
+      only.set = 1;
+    else if (name == "get")
+      only.get = 1;
+    else if (name == "delete")
+      only.remove = 1;
+    else if (name == "exists")
+      only.exists = 1;
+    else if (name == "scan")
+      only.scan = 1;
+    else if (name == "cas")
+      only.set = only.get = only.if_absent = 1;
     else
       return fail(ErrorCode::kInvalid,
                   fmt::format("--workload: '{}' is none of register, set, get, delete, exists, "
-                              "scan, cas", name));
+                              "scan, cas",
+                              name));
   }
   auto keep = [](uint32_t& weight, uint32_t wanted, uint32_t otherwise) {
-    if (!wanted) weight = 0;
-    else if (!weight) weight = otherwise;
+    if (!wanted)
+      weight = 0;
+    else if (!weight)
+      weight = otherwise;
   };
   keep(mix.set, only.set, 40);
   keep(mix.get, only.get, 40);
@@ -110,9 +124,8 @@ Workload draw_workload(Spec& spec) {
   w.buckets = spec.number("buckets", 1, 6);
   w.hot_percent = spec.pick("hot-percent", {{0, 50}, {30, 20}, {70, 20}, {95, 10}});
   w.bursts = spec.flag("bursts", 30, 100);
-  w.value_bytes_max =
-      spec.pick("value-bytes-max", {{kValueBytesMin, 30}, {200, 40}, {4'000, 20}, {70'000, 8},
-                                    {900'000, 2}});
+  w.value_bytes_max = spec.pick(
+      "value-bytes-max", {{kValueBytesMin, 30}, {200, 40}, {4'000, 20}, {70'000, 8}, {900'000, 2}});
   w.blank_percent = static_cast<uint32_t>(spec.pick("blank-percent", {{0, 60}, {3, 30}, {30, 10}}));
   w.timeout = spec.duration_log("timeout", Duration::millis(200), Duration::seconds(12));
   w.attempt_timeout =

@@ -1,10 +1,10 @@
 // What the clients of a run do: the mix of operations, keys, values, rates and deadlines, drawn by
-// omission (first which kinds exist at all, then how often), issued through the real client library,
-// recorded in a History.
+// omission (first which kinds exist at all, then how often), issued through the real client
+// library, recorded in a History.
 //
-// One ClientDriver lives on one client host and is destroyed with it; what it had open then stays open
-// in the history. Arrivals are open-loop: a slow answer delays nobody else, up to a bounded number of
-// processes per client. Between two operations a driver has exactly one timer.
+// One ClientDriver lives on one client host and is destroyed with it; what it had open then stays
+// open in the history. Arrivals are open-loop: a slow answer delays nobody else, up to a bounded
+// number of processes per client. Between two operations a driver has exactly one timer.
 #pragma once
 
 #include <memory>
@@ -18,11 +18,12 @@
 
 namespace kahuna::sim {
 
-// The bytes of a value. At least kValueBytesMin long unless it is blank; the same (value, bytes) always
-// gives the same bytes, and any damage to them shows.
+// The bytes of a value. At least kValueBytesMin long unless it is blank; the same (value, bytes)
+// always gives the same bytes, and any damage to them shows.
 inline constexpr size_t kValueBytesMin = 40;
 std::string value_bytes(ValueId value, size_t bytes);
-// How long the value with this number is, in a run whose longest is `max`; each size class as likely.
+// How long the value with this number is, in a run whose longest is `max`; each size class as
+// likely.
 size_t value_size(ValueId value, size_t max);
 // kBlank, a value's number, or kGarbage.
 ValueId value_of(std::string_view bytes);
@@ -38,9 +39,9 @@ struct OperationMix {
 
 struct Workload {
   OperationMix mix;
-  uint64_t rate = 0;      // operations per virtual second, over all clients; 0 = idle
-  uint64_t clients = 1;   // client hosts
-  uint64_t processes = 4; // concurrent operations per client, at most
+  uint64_t rate = 0;       // operations per virtual second, over all clients; 0 = idle
+  uint64_t clients = 1;    // client hosts
+  uint64_t processes = 4;  // concurrent operations per client, at most
   uint64_t keys = 8, buckets = 2;
   uint64_t hot_percent = 0;  // of operations that go to the first key
   bool bursts = false;       // arrivals come in groups
@@ -63,8 +64,8 @@ Workload draw_workload(Spec& spec);
 struct WorkloadState {
   Workload workload;
   History history;
-  ValueId values = 0;      // the last number given
-  uint32_t clients = 0;    // client library instances so far
+  ValueId values = 0;    // the last number given
+  uint32_t clients = 0;  // client library instances so far
   // Revisions and values last seen, by key number: conditions aim at them, so that they often hold.
   struct Seen {
     int64_t revision = -1;

@@ -22,7 +22,10 @@ class ClientDriver::Impl {
  public:
   Impl(Host& host, WorkloadState& state, std::vector<Address> endpoints, uint64_t number,
        Patience patience)
-      : host_(host), state_(state), endpoints_(std::move(endpoints)), patience_(patience),
+      : host_(host),
+        state_(state),
+        endpoints_(std::move(endpoints)),
+        patience_(patience),
         random_(host.random("workload", number)) {
     connect();
   }
@@ -115,11 +118,16 @@ class ClientDriver::Impl {
       dice -= inside ? 0 : weight;
       return inside;
     };
-    if (falls_in(mix.set)) op.function = Function::kWrite;
-    else if (falls_in(mix.remove)) op.function = Function::kDelete;
-    else if (falls_in(mix.get)) op.function = Function::kRead;
-    else if (falls_in(mix.exists)) op.function = Function::kExists;
-    else op.function = Function::kScan;
+    if (falls_in(mix.set))
+      op.function = Function::kWrite;
+    else if (falls_in(mix.remove))
+      op.function = Function::kDelete;
+    else if (falls_in(mix.get))
+      op.function = Function::kRead;
+    else if (falls_in(mix.exists))
+      op.function = Function::kExists;
+    else
+      op.function = Function::kScan;
     if (op.function == Function::kScan) {
       op.key = state_.history.name(workload().bucket(key));
     } else {
@@ -214,15 +222,16 @@ class ClientDriver::Impl {
       if (!result) return fail_operation(number, result.error(), done);
       Reply reply = reply_of(*result);
       const Operation& op = state_.history.operations()[number];
-      if (reply.done) see(op.key, reply.revision, op.function == Function::kWrite ? op.value : kBlank);
+      if (reply.done)
+        see(op.key, reply.revision, op.function == Function::kWrite ? op.value : kBlank);
       finish(number, reply, done);
     };
   }
 
   void send_get(OperationNumber number, const std::string& key, OperationDone done) {
     client_->get(key, std::nullopt,
-                 [this, number, done = std::move(done)](
-                     Result<std::optional<client::Value>> result) mutable {
+                 [this, number,
+                  done = std::move(done)](Result<std::optional<client::Value>> result) mutable {
                    if (!result) return fail_operation(number, result.error(), done);
                    Reply reply;
                    if (*result) {
@@ -237,15 +246,15 @@ class ClientDriver::Impl {
   }
 
   void send_exists(OperationNumber number, const std::string& key, OperationDone done) {
-    client_->exists(key, std::nullopt,
-                    [this, number, done = std::move(done)](
-                        Result<client::ExistsReply> result) mutable {
-                      if (!result) return fail_operation(number, result.error(), done);
-                      Reply reply;
-                      reply.done = result->exists;
-                      if (reply.done) reply.revision = result->revision.value();
-                      finish(number, reply, done);
-                    });
+    client_->exists(
+        key, std::nullopt,
+        [this, number, done = std::move(done)](Result<client::ExistsReply> result) mutable {
+          if (!result) return fail_operation(number, result.error(), done);
+          Reply reply;
+          reply.done = result->exists;
+          if (reply.done) reply.revision = result->revision.value();
+          finish(number, reply, done);
+        });
   }
 
   // One page, from the start of the bucket or from a cursor that an earlier page left.
@@ -258,12 +267,12 @@ class ClientDriver::Impl {
       after = left->second.after;
       cursor = left->second.cursor;
     }
-    client_->scan(bucket, cursor, limit, std::nullopt,
-                  [this, number, after, bucket,
-                   done = std::move(done)](Result<client::Page> result) mutable {
-                    if (!result) return fail_operation(number, result.error(), done);
-                    finish_scan(number, bucket, std::move(after), *result, done);
-                  });
+    client_->scan(
+        bucket, cursor, limit, std::nullopt,
+        [this, number, after, bucket, done = std::move(done)](Result<client::Page> result) mutable {
+          if (!result) return fail_operation(number, result.error(), done);
+          finish_scan(number, bucket, std::move(after), *result, done);
+        });
   }
 
   void finish_scan(OperationNumber number, const std::string& bucket, std::string after,
@@ -275,8 +284,10 @@ class ClientDriver::Impl {
       page.items.push_back({state_.history.name(item.key), value_of(item.value.value),
                             item.value.revision.value(), item.value.stamp.value()});
     }
-    if (page.complete || page.items.empty()) cursors_.erase(bucket);
-    else cursors_[bucket] = {from.items.back().key, from.cursor};
+    if (page.complete || page.items.empty())
+      cursors_.erase(bucket);
+    else
+      cursors_[bucket] = {from.items.back().key, from.cursor};
     state_.history.complete_scan(number, std::move(page), state_.now());
     close(number, done);
   }
@@ -324,10 +335,18 @@ ClientDriver::ClientDriver(Host& host, WorkloadState& state, std::vector<Address
                            uint64_t number, Patience patience)
     : impl_(std::make_unique<Impl>(host, state, std::move(endpoints), number, patience)) {}
 ClientDriver::~ClientDriver() = default;
-void ClientDriver::run() { impl_->run(); }
-void ClientDriver::stop() { impl_->stop(); }
-size_t ClientDriver::open_operations() const { return impl_->open(); }
-uint32_t ClientDriver::client_number() const { return impl_->client_number(); }
+void ClientDriver::run() {
+  impl_->run();
+}
+void ClientDriver::stop() {
+  impl_->stop();
+}
+size_t ClientDriver::open_operations() const {
+  return impl_->open();
+}
+uint32_t ClientDriver::client_number() const {
+  return impl_->client_number();
+}
 void ClientDriver::set(std::string_view key, Callback<void(const Operation&)> done) {
   impl_->set_one(key, std::move(done));
 }

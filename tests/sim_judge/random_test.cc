@@ -1,5 +1,7 @@
-// The checkers against histories made by a model that is linearizable, and against the same histories
-// with one lie in them; and the two register checkers against each other.
+// The checkers against histories made by a model that is linearizable, and against the same
+// histories with one lie in them; and the two register checkers against each other.
+#include "runtime/random.h"
+
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
@@ -7,7 +9,6 @@
 #include <cstdlib>
 #include <map>
 
-#include "runtime/random.h"
 #include "sim/checker.h"
 #include "sim/checker_key.h"
 #include "sim/checker_search.h"
@@ -25,9 +26,9 @@ struct Shape {
   int operations = 30;
   int processes = 4;
   int keys = 1;
-  int scans = 0;         // percent
-  int doubtful = 20;     // percent of mutations whose reply is lost
-  bool lies = false;     // one reply in the history is wrong
+  int scans = 0;      // percent
+  int doubtful = 20;  // percent of mutations whose reply is lost
+  bool lies = false;  // one reply in the history is wrong
 };
 
 // Runs a model whose operations take effect at one instant inside their span.
@@ -49,8 +50,7 @@ class Generator {
       }
       size_t i = random_.below(running.size());
       const Operation& op = history_.operations()[running[i].number];
-      if (!running[i].acted && op.mutates() &&
-          int(random_.below(100)) < shape_.doubtful / 2) {
+      if (!running[i].acted && op.mutates() && int(random_.below(100)) < shape_.doubtful / 2) {
         history_.complete_error(running[i].number, ErrorCode::kUnknown, tick());
         if (random_.chance(1, 2)) ghosts_.push_back(running[i]);
         running.erase(running.begin() + long(i));
@@ -85,16 +85,20 @@ class Generator {
   Running invoke(bool lies) {
     Operation op;
     uint64_t dice = random_.below(100);
-    if (int(dice) < shape_.scans) op.function = Function::kScan;
-    else if (dice < 45 + uint64_t(shape_.scans) / 2) op.function = Function::kWrite;
-    else if (dice < 60) op.function = Function::kDelete;
-    else if (dice < 90) op.function = Function::kRead;
-    else op.function = Function::kExists;
+    if (int(dice) < shape_.scans)
+      op.function = Function::kScan;
+    else if (dice < 45 + uint64_t(shape_.scans) / 2)
+      op.function = Function::kWrite;
+    else if (dice < 60)
+      op.function = Function::kDelete;
+    else if (dice < 90)
+      op.function = Function::kRead;
+    else
+      op.function = Function::kExists;
     op.process = history_.next_process();
     op.client = op.process;
-    op.key = history_.name(op.function == Function::kScan
-                               ? "b"
-                               : key_name(random_.below(uint64_t(shape_.keys))));
+    op.key = history_.name(
+        op.function == Function::kScan ? "b" : key_name(random_.below(uint64_t(shape_.keys))));
     if (op.function == Function::kWrite) {
       op.value = random_.chance(1, 10) ? kBlank : ++values_;
       const ModelState& now = states_[op.key];
@@ -150,8 +154,7 @@ class Generator {
     for (int i = 0; i < shape_.keys; ++i) {
       NameId key = history_.name(key_name(uint64_t(i)));
       const ModelState& state = states_[key];
-      if (state.present)
-        running.page.items.push_back({key, state.value, state.revision, kNoStamp});
+      if (state.present) running.page.items.push_back({key, state.value, state.revision, kNoStamp});
     }
   }
 
@@ -170,10 +173,14 @@ class Generator {
   }
 
   void tell_a_lie(Reply& reply) {
-    if (reply.revision > 0 && random_.chance(1, 2)) --reply.revision;
-    else if (reply.revision != kNoRevision) ++reply.revision;
-    else if (reply.value != kNothing) reply.value = kNothing;
-    else reply.revision = 0;
+    if (reply.revision > 0 && random_.chance(1, 2))
+      --reply.revision;
+    else if (reply.revision != kNoRevision)
+      ++reply.revision;
+    else if (reply.value != kNothing)
+      reply.value = kNothing;
+    else
+      reply.revision = 0;
   }
 
   RandomStream random_;
