@@ -62,8 +62,6 @@ void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOption
   raft.election_timeout_min = raft.election_timeout_min * stretch;
   raft.election_timeout_max = raft.election_timeout_max * stretch;
   raft.disconnect_timeout = raft.disconnect_timeout * stretch;
-  // An entry must fit the journal: a batch is at most half a segment.
-  options.segment_bytes = std::max(options.segment_bytes, workload.value_bytes_max * 3 + 65'536);
   workload.timeout = std::max(workload.timeout, slow * 6);
   workload.attempt_timeout = std::max(workload.attempt_timeout, slow * 3);
 }
