@@ -371,6 +371,8 @@ class KeySolver {
       return op(a.operation).invoked < op(b.operation).invoked;
     });
     used_.assign(candidates_.size(), false);
+    for (size_t i = candidates_.size(); i-- > 0;) class_begin_[candidates_[i].kind] = i;
+    for (size_t i = 0; i < candidates_.size(); ++i) class_end_[candidates_[i].kind] = i + 1;
   }
 
   static Class class_of(const Operation& m, const std::set<ValueId>& compared) {
@@ -397,17 +399,26 @@ class KeySolver {
   }
 
   bool fill(size_t s) {
-    size_t tried = 0;
     steps_ += candidates_.size() / 64;
-    bool class_tried[kSingle] = {};
-    for (size_t i = 0; i < candidates_.size() && !gave_up_; ++i) {
-      Class kind = candidates_[i].kind;
-      if (used_[i] || (kind != kSingle && class_tried[kind])) continue;
-      if (!could_fill(s, op(candidates_[i].operation))) continue;
-      if (kind != kSingle) class_tried[kind] = true;
+    bool deletes_first = slots_[s - 1].present && deletes_abound(s);
+    Class plain = deletes_first ? kPlainDelete : kPlainSet;
+    Class other = deletes_first ? kPlainSet : kPlainDelete;
+    bool any = false;
+    for (Class kind : {kSingle, kIfExists, kIfAbsent, plain, other})
+      if (fill_with(kind, s, any)) return true;
+    if (!any)
+      note([&] { return fmt::format("nothing can have made revision {}", int64_t(s) - 1); });
+    return false;
+  }
+
+  // Tries each candidate of kSingle, the earliest usable one of another class.
+  bool fill_with(Class kind, size_t s, bool& any) {
+    for (size_t i = class_begin_[kind]; i < class_end_[kind] && !gave_up_; ++i) {
+      if (used_[i] || !could_fill(s, op(candidates_[i].operation))) continue;
       Slot before = slots_[s];
       if (enter(s, candidates_[i].operation)) {
-        if (++tried > 1) unique_ = false;
+        if (any) unique_ = false;
+        any = true;
         used_[i] = true;
         if (search(s + 1)) {
           unique_ = unique_ && only_candidate(s, i);
@@ -416,10 +427,22 @@ class KeySolver {
         used_[i] = false;
       }
       slots_[s] = before;
+      if (kind != kSingle) break;
     }
-    if (tried == 0)
-      note([&] { return fmt::format("nothing can have made revision {}", int64_t(s) - 1); });
     return false;
+  }
+
+  // Whether there are more deletes than sets to spare for the holes ahead that share this one's
+  // end. A guess at the better order, nothing more: two deletes cannot follow each other.
+  bool deletes_abound(size_t s) const {
+    int64_t spare = 0;
+    for (Class kind : {kPlainDelete, kPlainSet})
+      for (size_t i = class_begin_[kind]; i < class_end_[kind]; ++i)
+        if (!used_[i] && op(candidates_[i].operation).invoked < facts_[s].before)
+          spare += kind == kPlainDelete ? 1 : -1;
+    for (size_t i = s; i < facts_.size() && facts_[i].before == facts_[s].before; ++i)
+      if (!facts_[i].mutation && facts_[i].presence_known) spare += facts_[i].present ? 1 : -1;
+    return spare >= 0;
   }
 
   // Cheap reasons against; enter() has the last word.
@@ -594,6 +617,7 @@ class KeySolver {
     Class kind;
   };
   std::vector<Candidate> candidates_;  // doubtful ones that were not
+  size_t class_begin_[kSingle + 1] = {}, class_end_[kSingle + 1] = {};  // in candidates_
   std::vector<bool> used_;
   uint64_t steps_ = 0;
   bool gave_up_ = false;

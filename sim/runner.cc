@@ -109,6 +109,11 @@ class Run {
     TrueTime end = world_->now() + time_;
     world_->run_until([&] { return cluster_->stuck(); }, end);
     if (going()) world_->run_until(end);
+    // Faults may keep a cluster from being founded, or from serving, for long: wait for some work.
+    if (going() && state_.workload.rate > 0)
+      world_->run_until(
+          [&] { return cluster_->stuck() || state_.history.counts().writes_done > 0; },
+          end + kPeaceMax * 2);
     written_ = state_.history.counts().writes_done;
   }
 
