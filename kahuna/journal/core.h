@@ -33,6 +33,7 @@ class Core : public std::enable_shared_from_this<Core> {
   std::map<PartitionId, RecoveredGroup> take_recovered() { return std::move(recovered_); }
   Result<> append(PartitionId group, raft::Persist persist, Callback<void()> done);
   void release(PartitionId group, Index index);
+  Result<> adopt(Suspend suspend, std::map<PartitionId, RecoveredGroup> groups);
   const Statistics& statistics() const { return statistics_; }
   // The owner is gone: waiters are dropped, the fiber ends.
   void close();
@@ -59,6 +60,12 @@ class Core : public std::enable_shared_from_this<Core> {
   void go_on(Recovery& found);
   uint32_t unit() const { return options_.direct ? kPageBytes : kSectorBytes; }
   SegmentHeader new_header(uint32_t file);
+
+  // --- groups of another journal (core_adopt.cc) ---
+  Result<> adopt_group(Suspend suspend, PartitionId id, RecoveredGroup& found);
+  Result<> append_when_possible(Suspend suspend, PartitionId id, raft::Persist persist);
+  Result<> await_queued(Suspend suspend);
+  void queue_faulty(GroupIndex& group, const FaultyTail& faulty);
 
   // --- queue and batches (core.cc) ---
   Result<> admit(PartitionId group, const raft::Persist& persist) const;
@@ -118,6 +125,7 @@ class Core : public std::enable_shared_from_this<Core> {
   std::vector<SegmentPtr> replaced_;  // by the seal; free once a batch after it is synced
   uint32_t next_life_ = 1, next_file_ = 1;
 
+  Callback<void()> on_full_;          // while adopt() waits: no space for what it queued
   Callback<void()> wake_;             // of the parked maintenance fiber
   Time retry_at_;                     // after a full disk, not before
   TimerId retry_timer_ = 0;

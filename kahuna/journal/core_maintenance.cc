@@ -82,6 +82,7 @@ Result<bool> Core::prepare_spare(Suspend suspend) {
       statistics_.no_space = true;
       retry_at_ = host_.clock->now() + kRetryAfterFull;
       arm_retry();
+      if (blocked_ && on_full_) on_full_();
       return false;
     }
     if (!created) return fail(std::move(created.error()));

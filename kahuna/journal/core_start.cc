@@ -129,6 +129,9 @@ class OpenJournal : public Journal {
     return core_->append(group, std::move(persist), std::move(done));
   }
   void release(PartitionId group, Index index) override { core_->release(group, index); }
+  Result<> adopt(Suspend suspend, std::map<PartitionId, RecoveredGroup> groups) override {
+    return core_->adopt(suspend, std::move(groups));
+  }
   const Statistics& statistics() const override { return core_->statistics(); }
 
  private:
@@ -141,6 +144,13 @@ Result<std::unique_ptr<Journal>> Journal::open(Suspend suspend, Host& host, Fibe
   auto core = std::make_shared<Core>(host, std::move(options), std::move(on_fatal));
   RETURN_IF_ERROR(core->start(suspend, fibers));
   return std::make_unique<OpenJournal>(std::move(core));
+}
+
+Result<std::map<PartitionId, RecoveredGroup>> Journal::read(Suspend suspend, Host& host,
+                                                            const Options& options) {
+  const SegmentPlace place{host.disk, options.dir, options.direct};
+  ASSIGN_OR_RETURN(Recovery found, recover(suspend, place, options.distrust_tears));
+  return found.replay.groups();
 }
 
 }  // namespace kahuna::journal

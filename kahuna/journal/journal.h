@@ -77,6 +77,11 @@ class Journal {
                                                Options options, Callback<void(Error)> on_fatal);
   virtual ~Journal() = default;
 
+  // What a journal that nobody has open holds. Changes nothing on disk. Suspends. Empty when there
+  // is no such directory; errors as of open().
+  static Result<std::map<PartitionId, RecoveredGroup>> read(Suspend suspend, Host& host,
+                                                            const Options& options);
+
   // The groups found at open; moves them out.
   virtual std::map<PartitionId, RecoveredGroup> take_recovered() = 0;
 
@@ -93,6 +98,12 @@ class Journal {
   // Lazy: takes effect with later batches. Segments with nothing live are recycled; when the oldest
   // is pinned by little, its live records are copied forward (trap 31).
   virtual void release(PartitionId group, Index index) = 0;
+
+  // Takes over groups as another journal's recovery returned them, faulty tails included. Once it
+  // has returned well, recovery here returns the same of them, whatever happens. None of them is
+  // known here yet. Suspends; does not return when the disk fails (on_fatal). kNoSpace, kTooLarge:
+  // some of it may have been written; this journal is of no use then.
+  virtual Result<> adopt(Suspend suspend, std::map<PartitionId, RecoveredGroup> groups) = 0;
 
   virtual const Statistics& statistics() const = 0;
 };
