@@ -108,7 +108,11 @@ class NodeImpl final : public Node,
       if (dialer->up() && !dialer->outbox.empty()) flush(*dialer);
   }
   void on_write(Token token, Result<partition::Reply> reply) override { service_.on_write(token, std::move(reply)); }
-  void on_read(Token token, Result<> granted) override { service_.on_read(token, std::move(granted)); }
+  void on_read(Token token, Result<> granted) override {
+    if (!granted) return service_.on_read(token, fail(std::move(granted.error())));
+    const ReadRequest* request = service_.reading(token);
+    if (request) service_.on_read(token, read_applied(*groups_->state(request->partition), *request));
+  }
   void on_stopped(Error reason) override { fatal_later(std::move(reason)); }
 
   // --- Service::Hooks ---
@@ -125,6 +129,19 @@ class NodeImpl final : public Node,
     return dialer->send(codec::FrameKind::kRequest, request);
   }
   std::string address_of(NodeId node) const override;
+  void collect_status(uint64_t session, uint64_t request) override {
+    service_.answer_status(session, request, status_json());
+  }
+  NodeId leader_of(PartitionId partition) const override {
+    const raft::Replica* replica = groups_->replica(partition);
+    return replica ? replica->leader().node : NodeId();
+  }
+  Result<> propose(PartitionId partition, partition::Command command, Token token) override {
+    return groups_->propose(partition, command, token);
+  }
+  Result<> read(const ReadRequest& request, Token token) override {
+    return groups_->read(request.partition, token);
+  }
 
   // --- Dialer::Hooks ---
   Hello greeting() const override;
@@ -246,7 +263,9 @@ Result<> NodeImpl::start_groups(Suspend) {
     RETURN_IF_ERROR(groups->add(d, voters, std::move(recovered[d.id])));
   }
   groups_ = std::move(groups);
-  service_.open(*groups_, std::move(descriptors), identity_->node());
+  Watermark stamp;
+  for (PartitionId id : groups_->ids()) stamp = std::max(stamp, groups_->state(id)->last_stamp());
+  service_.open(std::move(descriptors), identity_->node(), stamp);
   groups_->start();
   return {};
 }

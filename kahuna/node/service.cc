@@ -9,7 +9,6 @@
 namespace kahuna::node {
 namespace {
 
-constexpr uint32_t kScanLimitDefault = 100;
 constexpr uint32_t kScanLimitMax = 1000;
 
 // Hash positions of a descriptor, both inclusive (partition/position.h: 00 01 hash8 …).
@@ -58,23 +57,17 @@ Service::Service(Host& host, Hooks& hooks, const Options& options)
 
 Service::~Service() { host_.clock->cancel(timer_); }
 
-void Service::open(Groups& groups, std::vector<partition::Descriptor> descriptors, NodeId self) {
-  groups_ = &groups;
+void Service::open(std::vector<partition::Descriptor> descriptors, NodeId self, Watermark watermark) {
   descriptors_ = std::move(descriptors);
   self_ = self;
-  for (PartitionId id : groups.ids()) hear(groups.state(id)->last_stamp());
+  hear(watermark);
 }
 
 // --- requests ---
 
 void Service::on_request(uint64_t session, const wire::Request& r) {
   hear(Watermark(r.watermark()));
-  if (r.kind() == wire::RequestKind::Status) {
-    Answer answer{.request = r.id()};
-    std::string status = hooks_.status_json();
-    answer.status = status;
-    return send(session, answer);
-  }
+  if (r.kind() == wire::RequestKind::Status) return hooks_.collect_status(session, r.id());
   if (!is_keyed(r.kind()))
     return refuse(session, r.id(), {ErrorCode::kInvalid, "unknown kind of request " +
                                        std::to_string(static_cast<int>(r.kind())) + "; this server is older than its client"});
@@ -88,7 +81,7 @@ void Service::on_request(uint64_t session, const wire::Request& r) {
   } else if (auto valid = partition::validate_key(key); !valid) {
     return refuse(session, r.id(), valid.error());
   }
-  if (!groups_)
+  if (descriptors_.empty())
     return refuse(session, r.id(), {ErrorCode::kUnavailable, "this node is still starting, or its cluster is being founded; "
                                                              "try again in a moment"});
   if (in_flight_ >= options_.requests_max)
@@ -98,8 +91,7 @@ void Service::on_request(uint64_t session, const wire::Request& r) {
                              ? partition::positions_of_space(key).start
                              : partition::position_of(key);
   PartitionId id = partition::find_descriptor(descriptors_, position).id;
-  const raft::Replica* replica = groups_->replica(id);
-  NodeId leader = replica ? replica->leader().node : NodeId();
+  NodeId leader = hooks_.leader_of(id);
   if (r.forwarded() || leader == self_) return serve_locally(session, r, id);
   if (!leader)
     return refuse(session, r.id(), {ErrorCode::kUnavailable, "partition " + std::to_string(id.value()) + " has no leader at the moment; "
@@ -116,10 +108,10 @@ void Service::serve_locally(uint64_t session, const wire::Request& r, PartitionI
     if (auto valid = partition::validate(command); !valid) return refuse(session, r.id(), valid.error());
     command.watermark = watermark_;
     token = add(session, r, id);
-    accepted = groups_->propose(id, command, token);
+    accepted = hooks_.propose(id, std::move(command), token);
   } else {
     token = add(session, r, id);
-    accepted = groups_->read(id, token);
+    accepted = hooks_.read(find(token)->read, token);
   }
   if (accepted) return;
   remove(token);
@@ -217,45 +209,39 @@ void Service::on_write(Token token, Result<partition::Reply> reply) {
   finish(token, answer);
 }
 
-void Service::on_read(Token token, Result<> granted) {
+const ReadRequest* Service::reading(Token token) {
   Pending* pending = find(token);
-  if (!pending) return;
-  if (!granted) {
-    PartitionId partition = pending->partition;
-    Answer answer{.error = granted.error().code, .text = granted.error().text, .route = &partition};
-    return finish(token, answer);
-  }
-  answer_read(token, *pending);
+  return pending && !pending->is_write() ? &pending->read : nullptr;
 }
 
-void Service::answer_read(Token token, Pending& pending) {
-  partition::StateMachine& state = *groups_->state(pending.partition);
+void Service::on_read(Token token, Result<ReadAnswer> found) {
+  Pending* pending = find(token);
+  if (!pending) return;
+  PartitionId partition = pending->partition;
+  if (!found) {
+    Answer answer{.error = found.error().code, .text = found.error().text, .route = &partition};
+    return finish(token, answer);
+  }
   Answer answer;
-  if (pending.kind == wire::RequestKind::Scan) {
-    auto page = state.scan(pending.key, pending.cursor, pending.limit ? pending.limit : kScanLimitDefault);
-    if (!page) {
-      answer.error = page.error().code;
-      answer.text = page.error().text;
-      return finish(token, answer);
-    }
-    answer.page = &*page;
+  if (pending->kind == wire::RequestKind::Scan) {
+    answer.page = &found->page;
     answer.outcome = wire::Outcome::Found;
     return finish(token, answer);
   }
-  auto record = state.get(pending.key);
-  if (!record) {
-    answer.error = record.error().code;
-    answer.text = record.error().text;
-    return finish(token, answer);
-  }
-  answer.outcome = *record ? wire::Outcome::Found : wire::Outcome::NotFound;
-  if (*record) {
-    answer.revision = (*record)->revision;
-    answer.stamp = (*record)->stamp;
+  answer.outcome = found->record ? wire::Outcome::Found : wire::Outcome::NotFound;
+  if (found->record) {
+    answer.revision = found->record->revision;
+    answer.stamp = found->record->stamp;
     hear(answer.stamp);
-    if (pending.kind == wire::RequestKind::Get) answer.value = (*record)->value;
+    if (pending->kind == wire::RequestKind::Get) answer.value = found->record->value;
   }
   finish(token, answer);
+}
+
+void Service::answer_status(uint64_t session, uint64_t request, const std::string& status) {
+  Answer answer{.request = request};
+  answer.status = status;
+  send(session, answer);
 }
 
 void Service::finish(Token token, Answer& answer) {
@@ -294,9 +280,8 @@ void Service::send(uint64_t session, const Answer& a) {
     cursor = bytes(a.page->cursor);
   }
   flatbuffers::Offset<wire::Route> route;
-  if (a.route && groups_) {
-    const raft::Replica* replica = groups_->replica(*a.route);
-    NodeId leader = replica ? replica->leader().node : NodeId();
+  if (a.route && !descriptors_.empty()) {
+    NodeId leader = hooks_.leader_of(*a.route);
     auto d = std::find_if(descriptors_.begin(), descriptors_.end(), [&](const auto& x) { return x.id == *a.route; });
     auto address = b.CreateString(leader ? hooks_.address_of(leader) : std::string());
     uint64_t end = hash_bound(d->end, 0);
@@ -326,9 +311,11 @@ Token Service::add(uint64_t session, const wire::Request& r, PartitionId partiti
   p.partition = partition;
   p.forwarded_to = NodeId();
   if (!p.is_write()) {
-    p.key = text_of(r.key());
-    p.cursor = text_of(r.cursor());
-    p.limit = r.limit();
+    p.read.partition = partition;
+    p.read.kind = r.kind();
+    p.read.key = text_of(r.key());
+    p.read.cursor = text_of(r.cursor());
+    p.read.limit = r.limit();
   }
   ++in_flight_;
   Token token = static_cast<Token>(p.generation) << 32 | slot;
@@ -359,8 +346,8 @@ void Service::remove(Token token) {
   CHECK(p != nullptr);
   p->used = false;
   ++p->generation;
-  p->key.clear();
-  p->cursor.clear();
+  p->read.key.clear();
+  p->read.cursor.clear();
   --in_flight_;
   free_.push_back(static_cast<uint32_t>(token));
 }

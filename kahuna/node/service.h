@@ -11,6 +11,7 @@
 
 #include "kahuna/node/groups.h"
 #include "kahuna/node/node.h"
+#include "kahuna/node/reading.h"
 #include "kahuna/node/wire.h"
 
 namespace kahuna::node {
@@ -25,7 +26,15 @@ class Service {
     // Sends an encoded Request to a node; kUnavailable when there is no connection.
     virtual Result<> forward(NodeId to, ByteView request) = 0;
     virtual std::string address_of(NodeId node) const = 0;
-    virtual std::string status_json() const = 0;
+    // Ends in answer_status(), perhaps at once.
+    virtual void collect_status(uint64_t session, uint64_t request) = 0;
+
+    // Of the partitions that this node hosts. Who leads, as far as is known; none when nobody does.
+    virtual NodeId leader_of(PartitionId partition) const = 0;
+    // Ends in on_write(token), unless an error is returned at once (then it never does).
+    virtual Result<> propose(PartitionId partition, partition::Command command, Token token) = 0;
+    // Ends in on_read(token), unless an error is returned at once.
+    virtual Result<> read(const ReadRequest& request, Token token) = 0;
   };
 
   static constexpr Duration kDeadlineGrain = Duration::millis(64);
@@ -35,7 +44,8 @@ class Service {
   ~Service();
 
   // The cluster is founded and recovered: from now on requests are served.
-  void open(Groups& groups, std::vector<partition::Descriptor> descriptors, NodeId self);
+  // `watermark`: the last stamp that any partition here remembers.
+  void open(std::vector<partition::Descriptor> descriptors, NodeId self, Watermark watermark);
 
   void on_request(uint64_t session, const wire::Request& request);
   // A peer's answer to a forwarded request.
@@ -43,9 +53,11 @@ class Service {
   // Everything forwarded to that node on the connection that broke.
   void on_peer_down(NodeId node);
 
-  // From Groups.
   void on_write(Token token, Result<partition::Reply> reply);
-  void on_read(Token token, Result<> granted);
+  void on_read(Token token, Result<ReadAnswer> answer);
+  // What that read asked for, while it waits; otherwise null.
+  const ReadRequest* reading(Token token);
+  void answer_status(uint64_t session, uint64_t request, const std::string& status);
 
   // Nothing honest comes near the bound: a value beyond it is damage, and would stop all stamping.
   static constexpr Watermark kWatermarkMax{uint64_t{1} << 61};
@@ -63,8 +75,7 @@ class Service {
     wire::RequestKind kind = wire::RequestKind::None;
     PartitionId partition;
     NodeId forwarded_to;  // none: local
-    std::string key, cursor;
-    uint32_t limit = 0;
+    ReadRequest read;     // unless it writes
     bool is_write() const {
       return kind == wire::RequestKind::Set || kind == wire::RequestKind::Delete;
     }
@@ -76,7 +87,6 @@ class Service {
   void remove(Token token);
   void serve_locally(uint64_t session, const wire::Request& request, PartitionId partition);
   void forward(uint64_t session, const wire::Request& request, PartitionId partition, NodeId leader);
-  void answer_read(Token token, Pending& pending);
   void finish(Token token, Answer& answer);
   void refuse(uint64_t session, uint64_t request, Error error, const PartitionId* partition = nullptr);
   void send(uint64_t session, const Answer& answer);
@@ -85,9 +95,8 @@ class Service {
   Host& host_;
   Hooks& hooks_;
   const Options& options_;
-  Groups* groups_ = nullptr;
   NodeId self_;
-  std::vector<partition::Descriptor> descriptors_;
+  std::vector<partition::Descriptor> descriptors_;  // none until open()
   Watermark watermark_;
 
   std::vector<Pending> pending_;
