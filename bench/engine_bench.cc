@@ -204,13 +204,13 @@ void apply_set(benchmark::State& state, bool rocks) {
       auto reply = machine->apply({.index = index,
                                    .term = Term(1),
                                    .kind = raft::EntryKind::kCommand,
-                                   .payload = std::move(payload)},
-                                  batch);
+                                   .payload = std::move(payload)});
       CHECK(reply->outcome == partition::Outcome::kDone);
     }
+    machine->collect(batch);
     bench.write(batch);
     batch.clear();
-    machine->written();
+    machine->saved();
   }
   state.SetItemsProcessed(state.iterations() * state.range(1));
 }
@@ -232,13 +232,13 @@ void get(benchmark::State& state, bool rocks) {
          .payload = partition::encode(
              {.operation = {.client = 1, .sequence = i + 1, .birth = machine->last_stamp()},
               .key = key_of_user(i),
-              .value = std::string(kValueBytes, 'v')})},
-        batch);
+              .value = std::string(kValueBytes, 'v')})});
     CHECK(reply.has_value());
     if (i % 256 != 255 && i + 1 != keys) continue;
+    machine->collect(batch);
     bench.write(batch);
     batch.clear();
-    machine->written();
+    machine->saved();
   }
   RandomStream random(1, "bench");
   for (auto _ : state) {

@@ -33,9 +33,10 @@ struct Replica {
     return std::move(*opened);
   }
   void write() {
+    machine.collect(batch);
     CHECK(engine->write(batch).has_value());
     batch.clear();
-    machine.written();
+    machine.saved();
   }
 };
 
@@ -62,9 +63,9 @@ void run(std::string_view input) {
     index = index.next();
     raft::Entry entry{
         .index = index, .term = Term(1), .kind = raft::EntryKind::kCommand, .payload = payload};
-    auto a = one.machine.apply(entry, one.batch);
-    auto b = other.machine.apply(entry, other.batch);
-    one.write();  // the other writes everything in one batch
+    auto a = one.machine.apply(entry);
+    auto b = other.machine.apply(entry);
+    one.write();  // the other saves everything at once
     CHECK(a.has_value());
     CHECK(b.has_value());
     CHECK(a->outcome == b->outcome);

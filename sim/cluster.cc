@@ -35,6 +35,7 @@ ClusterOptions draw_cluster(Spec& spec) {
       o.raft.append_bytes_max, spec.pick("inflight-bytes-max", {{4 << 20, 70}, {16'384, 30}}));
   o.segment_bytes =
       spec.pick("segment-bytes", {{128 << 10, 35}, {1 << 20, 25}, {4 << 20, 25}, {32 << 20, 15}});
+  o.save_entries = spec.pick("save-entries", {{1, 20}, {16, 30}, {256, 25}, {4096, 25}});
   o.flush_bytes = spec.pick("flush-bytes", {{4096, 20}, {100'000, 40}, {4 << 20, 40}});
   o.flush_interval =
       spec.duration_log("flush-interval", Duration::millis(200), Duration::seconds(60));
@@ -148,6 +149,7 @@ node::Options Cluster::node_options(size_t node) {
   o.raft = options_.raft;
   o.journal.segment_bytes = options_.segment_bytes;
   o.journal.batch_bytes_max = std::min(o.journal.batch_bytes_max, options_.segment_bytes / 2);
+  o.save_entries = options_.save_entries;
   o.flush_bytes = options_.flush_bytes;
   o.flush_interval = options_.flush_interval;
   if (options_.engine == EngineKind::kRocks) {
@@ -388,7 +390,7 @@ std::optional<std::string> Cluster::differences(const std::vector<size_t>& nodes
       const raft::Replica* replica =
           slots_[node].node ? slots_[node].node->replica(descriptor.id) : nullptr;
       if (!replica) continue;
-      auto digest = rows_digest(node, descriptor);
+      auto digest = state_digest(node, descriptor.id);
       if (!digest)
         return fmt::format("{}: its rows cannot be read: {}", slots_[node].name,
                            digest.error().text);
@@ -402,45 +404,12 @@ std::optional<std::string> Cluster::differences(const std::vector<size_t>& nodes
   return std::nullopt;
 }
 
-// Rows that must be equal on every replica: the newest row of each position (older ones may be
-// dropped at any time), the exactly-once records, the partition's own state.
-Result<uint64_t> Cluster::rows_digest(size_t node, const partition::Descriptor& descriptor) {
-  Hash128 hash;
-  std::string last;
-  auto engine = const_cast<engine::Engine*>(slots_[node].node->engine());
-  auto bounds = [&](engine::RowKind kind) {
-    std::string from(1, static_cast<char>(kind));
-    std::string to = descriptor.end.empty() ? std::string(1, static_cast<char>(kind) + 1)
-                                            : from + descriptor.end;
-    return std::make_pair(from + descriptor.start, to);
-  };
-  auto add = [&](std::string_view row, std::string_view value) {
-    hash.add(as_bytes(row));
-    hash.add(as_bytes(value));
-    return true;
-  };
-  auto add_newest = [&](std::string_view row, std::string_view value) {
-    if (row.size() < engine::kVersionSuffixBytes) return add(row, value);
-    std::string_view position = row.substr(0, row.size() - engine::kVersionSuffixBytes);
-    if (position == last) return true;
-    last = position;
-    return add(row, value);
-  };
-  Result<> result;
-  world_.in_turn(slots_[node].handle, [&] {
-    auto [record_from, record_to] = bounds(engine::RowKind::kRecord);
-    result = engine->scan(record_from, record_to, add_newest);
-    if (!result) return;
-    auto [operation_from, operation_to] = bounds(engine::RowKind::kOperation);
-    result = engine->scan(operation_from, operation_to, add);
-    if (!result) return;
-    std::string state(1, static_cast<char>(engine::RowKind::kState));
-    for (int shift = 56; shift >= 0; shift -= 8)
-      state += static_cast<char>(descriptor.id.value() >> shift);
-    result = engine->scan(state, state + std::string(1, '\xff'), add);
-  });
-  RETURN_IF_ERROR(result);
-  return hash.low() ^ hash.high();
+Result<uint64_t> Cluster::state_digest(size_t node, PartitionId id) {
+  auto state = const_cast<partition::StateMachine*>(slots_[node].node->state(id));
+  Result<Hash128> digest;
+  world_.in_turn(slots_[node].handle, [&] { digest = state->digest(); });
+  if (!digest) return fail(digest.error());
+  return digest->low() ^ digest->high();
 }
 
 std::string Cluster::describe() const {

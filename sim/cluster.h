@@ -34,6 +34,7 @@ struct ClusterOptions {
   EngineKind engine = EngineKind::kMemory;
   raft::Options raft;
   size_t segment_bytes = size_t{1} << 20;
+  size_t save_entries = 4096;
   size_t flush_bytes = size_t{1} << 20;
   Duration flush_interval = Duration::seconds(5);
   Duration restart_min = Duration::millis(50), restart_max = Duration::seconds(2);
@@ -131,7 +132,7 @@ class Cluster final : public FaultTarget {
   void on_fatal(size_t node, const Error& error);
   void judge_fatal(size_t node, const Error& error);
   void restart_later(size_t node);
-  Result<uint64_t> rows_digest(size_t node, const partition::Descriptor& descriptor);
+  Result<uint64_t> state_digest(size_t node, PartitionId id);
 
   World& world_;
   const ClusterOptions options_;

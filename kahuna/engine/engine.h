@@ -32,7 +32,7 @@ enum class RowKind : uint8_t {
   // versions of keys; 0x10 · position · suffix (kVersionSuffixBytes, newest first). A record row is
   // superseded when another with the same position sorts before it.
   kRecord = 0x10,
-  kOperation = 0x20,  // exactly-once records; 0x20 · position · client · sequence
+  kOperations = 0x20,  // exactly-once records, many to a row; 0x20 · partition id · highest stamp
   kState = 0x30,      // a partition's own state (floor, last stamp, log time); 0x30 · partition id
 };
 // stamp, log index, ordinal: each inverted, big endian, so that newest sorts first (trap 10).
@@ -52,15 +52,11 @@ class WriteBatch {
   void put(std::string_view row, std::string_view value) { add(kPut, row, value); }
   void remove(std::string_view row) { add(kRemove, row, {}); }
   void set_applied(AppliedMark mark) { marks_[mark.group] = mark.applied; }
-  // put() of a group's kState row, once per batch: a later call overwrites the earlier one's value,
-  // which must have the same size.
-  void put_state(PartitionId group, std::string_view row, std::string_view value);
   bool empty() const { return bytes_.empty() && marks_.empty(); }
   size_t size_bytes() const { return bytes_.size(); }
   void clear() {
     bytes_.clear();
     marks_.clear();
-    states_.clear();
   }
 
   // Valid until the batch changes.
@@ -116,16 +112,7 @@ class WriteBatch {
 
   std::string bytes_;
   std::map<PartitionId, raft::LogPosition> marks_;
-  std::map<PartitionId, size_t> states_;  // offset in bytes_ of each put_state's value
 };
-
-inline void WriteBatch::put_state(PartitionId group, std::string_view row, std::string_view value) {
-  auto [at, is_new] = states_.try_emplace(group, bytes_.size() + kHeaderBytes + row.size());
-  if (is_new)
-    put(row, value);
-  else
-    bytes_.replace(at->second, value.size(), value);
-}
 
 // Visits a row; false stops the scan.
 using RowVisitor = std::function<bool(std::string_view row, std::string_view value)>;
@@ -137,6 +124,11 @@ class Engine {
   // E1. kOverloaded: memtables full, nothing written, retry after a flush made progress (the caller
   // keeps the batch). kNoSpace, kIo, kDamaged: the engine is failing; stop the replica.
   virtual Result<> write(const WriteBatch& batch) = 0;
+  // write() with its work done away from the loop: visible at some moment before `done` runs, which
+  // is on the loop and never inside this call. Between the two no other write begins (CHECKed) and
+  // the batch does not change. Does not happen, or happens whole, when the engine is destroyed first.
+  virtual void start_write(std::shared_ptr<const WriteBatch> batch,
+                           Callback<void(Result<>)> done) = 0;
 
   // The first row >= `from` and < `to`, with its value; false when there is none. May
   // read the disk.

@@ -32,6 +32,7 @@ class MemoryEngine final : public Engine {
   Result<> load(Suspend suspend);
 
   Result<> write(const WriteBatch& batch) override;
+  void start_write(std::shared_ptr<const WriteBatch> batch, Callback<void(Result<>)> done) override;
   Result<bool> first(std::string_view from, std::string_view to, std::string& row,
                      std::string& value) override;
   Result<bool> get(std::string_view row, std::string& value) override;
@@ -44,6 +45,7 @@ class MemoryEngine final : public Engine {
  private:
   void replay(std::string_view operations);
   std::string make_image(ImageName name);
+  void post(Callback<void()> task);
   Result<> write_image(Suspend suspend, FlushJob& job);
   Result<> remove_older(Suspend suspend, uint64_t than);
   void finish(Result<> result);
@@ -62,6 +64,7 @@ class MemoryEngine final : public Engine {
   uint64_t last_image_ = 0;  // number of the newest image
   bool has_full_ = false;
 
+  bool writing_ = false;           // a start_write() is under way
   std::shared_ptr<FlushJob> job_;  // while a flush is under way
   Marks cut_;
   Callback<void(Result<>)> done_;
@@ -115,6 +118,7 @@ Result<> MemoryEngine::load(Suspend suspend) {
 }
 
 Result<> MemoryEngine::write(const WriteBatch& batch) {
+  CHECK(!writing_);
   if (broken_) return fail(*broken_);
   replay(batch.bytes());
   if (disk_) pending_.append(batch.bytes());
@@ -124,6 +128,22 @@ Result<> MemoryEngine::write(const WriteBatch& batch) {
     marks_pending_ = true;
   }
   return {};
+}
+
+// Does nothing once the engine is gone.
+void MemoryEngine::post(Callback<void()> task) {
+  scheduler_.post([alive = std::weak_ptr<bool>(alive_), task = std::move(task)]() mutable {
+    if (!alive.expired()) task();
+  });
+}
+
+void MemoryEngine::start_write(std::shared_ptr<const WriteBatch> batch,
+                               Callback<void(Result<>)> done) {
+  CHECK(!std::exchange(writing_, true));
+  post([this, batch = std::move(batch), done = std::move(done)]() mutable {
+    writing_ = false;
+    done(write(*batch));
+  });
 }
 
 Result<bool> MemoryEngine::first(std::string_view from, std::string_view to, std::string& row,
@@ -167,10 +187,7 @@ std::string MemoryEngine::make_image(ImageName name) {
 
 void MemoryEngine::flush(Callback<void(Result<>)> done) {
   auto later = [&](Result<> result) {
-    scheduler_.post(
-        [alive = std::weak_ptr<bool>(alive_), done = std::move(done), result]() mutable {
-          if (!alive.expired()) done(std::move(result));
-        });
+    post([done = std::move(done), result]() mutable { done(std::move(result)); });
   };
   if (broken_) return later(fail(*broken_));
   if (done_) return later(fail(ErrorCode::kOverloaded, "a flush is already under way"));
@@ -181,9 +198,7 @@ void MemoryEngine::flush(Callback<void(Result<>)> done) {
   done_ = std::move(done);
   if (!disk_) {
     pending_.clear();
-    scheduler_.post([this, alive = std::weak_ptr<bool>(alive_)] {
-      if (!alive.expired()) finish({});
-    });
+    post([this] { finish({}); });
     return;
   }
   bool full = !has_full_ || delta_bytes_ > std::max(kDeltaBytesMin, rows_.bytes());

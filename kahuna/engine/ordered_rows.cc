@@ -1,22 +1,8 @@
 #include "kahuna/engine/ordered_rows.h"
 
-#include <algorithm>
+#include <iterator>
 
 namespace kahuna::engine {
-
-namespace {
-
-constexpr char kOperationByte = char(RowKind::kOperation);
-constexpr std::string_view kOperationsFrom(&kOperationByte, 1);
-constexpr char kAfterOperationByte = char(uint8_t(RowKind::kOperation) + 1);
-constexpr std::string_view kOperationsTo(&kAfterOperationByte, 1);
-constexpr size_t kSpareMax = 1024;
-
-bool is_operation(std::string_view row) {
-  return !row.empty() && row[0] == kOperationByte;
-}
-
-}  // namespace
 
 std::string_view record_position(std::string_view row) {
   if (row.size() <= 1 + kVersionSuffixBytes || uint8_t(row[0]) != uint8_t(RowKind::kRecord))
@@ -25,32 +11,6 @@ std::string_view record_position(std::string_view row) {
 }
 
 void OrderedRows::put(std::string_view row, std::string_view value) {
-  if (is_operation(row))
-    put_operation(row, value);
-  else
-    put_sorted(row, value);
-}
-
-void OrderedRows::put_operation(std::string_view row, std::string_view value) {
-  auto at = operations_.find(row);
-  if (at != operations_.end()) {
-    bytes_ += value.size() - at->second.size();
-    at->second.assign(value);
-    return;
-  }
-  bytes_ += row.size() + value.size();
-  if (spare_.empty()) {
-    operations_.emplace(row, value);
-    return;
-  }
-  auto node = std::move(spare_.back());
-  spare_.pop_back();
-  node.key().assign(row);
-  node.mapped().assign(value);
-  operations_.insert(std::move(node));
-}
-
-void OrderedRows::put_sorted(std::string_view row, std::string_view value) {
   std::string_view position = record_position(row);
   auto at = sorted_.lower_bound(row);
   if (at != sorted_.end() && at->first == row) {
@@ -76,14 +36,6 @@ void OrderedRows::put_sorted(std::string_view row, std::string_view value) {
 }
 
 void OrderedRows::remove(std::string_view row) {
-  if (is_operation(row)) {
-    auto at = operations_.find(row);
-    if (at == operations_.end()) return;
-    bytes_ -= at->first.size() + at->second.size();
-    auto node = operations_.extract(at);
-    if (spare_.size() < kSpareMax) spare_.push_back(std::move(node));
-    return;
-  }
   auto at = sorted_.find(row);
   if (at == sorted_.end()) return;
   bytes_ -= at->first.size() + at->second.size();
@@ -91,40 +43,14 @@ void OrderedRows::remove(std::string_view row) {
 }
 
 const std::string* OrderedRows::find(std::string_view row) const {
-  if (is_operation(row)) {
-    auto at = operations_.find(row);
-    return at == operations_.end() ? nullptr : &at->second;
-  }
   auto at = sorted_.find(row);
   return at == sorted_.end() ? nullptr : &at->second;
 }
 
 void OrderedRows::scan(std::string_view from, std::string_view to, const RowVisitor& visit) const {
-  // No sorted row lies between the first and the last operation row.
-  if (!scan_sorted(from, std::min(to, kOperationsFrom), visit)) return;
-  if (!scan_operations(std::max(from, kOperationsFrom), std::min(to, kOperationsTo), visit)) return;
-  scan_sorted(std::max(from, kOperationsTo), to, visit);
-}
-
-bool OrderedRows::scan_sorted(std::string_view from, std::string_view to,
-                              const RowVisitor& visit) const {
-  if (from >= to) return true;
+  if (from >= to) return;
   for (auto at = sorted_.lower_bound(from); at != sorted_.end() && at->first < to; ++at)
-    if (!visit(at->first, at->second)) return false;
-  return true;
-}
-
-bool OrderedRows::scan_operations(std::string_view from, std::string_view to,
-                                  const RowVisitor& visit) const {
-  if (from >= to) return true;
-  std::vector<const Hashed::value_type*> found;
-  for (const auto& item : operations_)
-    if (item.first >= from && item.first < to) found.push_back(&item);
-  std::sort(found.begin(), found.end(),
-            [](const auto* a, const auto* b) { return a->first < b->first; });
-  for (const auto* item : found)
-    if (!visit(item->first, item->second)) return false;
-  return true;
+    if (!visit(at->first, at->second)) return;
 }
 
 }  // namespace kahuna::engine

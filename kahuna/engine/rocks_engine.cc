@@ -2,6 +2,8 @@
 
 #include <rocksdb/write_batch.h>
 
+#include <algorithm>
+
 #include "kahuna/engine/ordered_rows.h"
 #include "kahuna/engine/rocks_database.h"
 #include "runtime/check.h"
@@ -35,6 +37,7 @@ class RocksEngine final : public Engine {
   Result<> open(Suspend suspend);
 
   Result<> write(const WriteBatch& batch) override;
+  void start_write(std::shared_ptr<const WriteBatch> batch, Callback<void(Result<>)> done) override;
   Result<bool> first(std::string_view from, std::string_view to, std::string& row,
                      std::string& value) override;
   Result<bool> get(std::string_view row, std::string& value) override;
@@ -47,6 +50,7 @@ class RocksEngine final : public Engine {
  private:
   using Alive = std::weak_ptr<bool>;
   Result<> load_marks();
+  Result<> written(const WriteBatch& batch, Result<> result);
   void post_pump();
   void pump();
   void start_production_flush();
@@ -61,6 +65,7 @@ class RocksEngine final : public Engine {
   bool simulated_;
   std::shared_ptr<RocksDatabase> database_;
   rocksdb::WriteBatch batch_;  // scratch
+  bool writing_ = false;       // a start_write() is under way
   Marks applied_, flushed_, cut_;
   size_t unflushed_bytes_ = 0;
   bool unflushed_ = false;  // something was written since the last flush's cut
@@ -117,16 +122,20 @@ Result<> RocksEngine::load_marks() {
 
 // --- reading and writing ---
 
-Result<> RocksEngine::write(const WriteBatch& batch) {
-  if (broken_) return fail(*broken_);
-  RocksScope scope(database_->entropy());
-  batch_.Clear();
-  batch.for_each([&](const WriteBatch::Operation& operation) {
+// On any thread.
+Result<> write_to(RocksDatabase& database, const WriteBatch& batch, rocksdb::WriteBatch& scratch) {
+  RocksScope scope(database.entropy());
+  scratch.Clear();
+  // In order of rows, each insertion starts where the one before it ended.
+  std::vector<WriteBatch::Operation> operations = batch.operations();
+  std::stable_sort(operations.begin(), operations.end(),
+                   [](const auto& a, const auto& b) { return a.row < b.row; });
+  for (const WriteBatch::Operation& operation : operations) {
     if (operation.removes)
-      batch_.Delete(operation.row);
+      scratch.Delete(operation.row);
     else
-      batch_.Put(operation.row, operation.value);
-  });
+      scratch.Put(operation.row, operation.value);
+  }
   std::string row, value;
   for (const auto& [group, mark] : batch.marks()) {
     row.assign(1, char(RowKind::kMark));
@@ -134,18 +143,47 @@ Result<> RocksEngine::write(const WriteBatch& batch) {
     value.clear();
     append_big(value, mark.index.value());
     append_big(value, mark.term.value());
-    batch_.Put(row, value);
+    scratch.Put(row, value);
   }
   rocksdb::WriteOptions options;
   options.disableWAL = true;
   options.no_slowdown = true;
-  rocksdb::Status status = database_->db().Write(options, &batch_);
-  if (!status.ok()) {
-    if (status.IsIncomplete()) SOMETIMES(rocks_engine_refuses_to_stall);
-    return fail(error_of(status));
+  options.memtable_insert_hint_per_batch = true;
+  rocksdb::Status status = database.db().Write(options, &scratch);
+  if (!status.ok()) return fail(error_of(status));
+  return {};
+}
+
+Result<> RocksEngine::write(const WriteBatch& batch) {
+  CHECK(!writing_);
+  if (broken_) return fail(*broken_);
+  return written(batch, write_to(*database_, batch, batch_));
+}
+
+void RocksEngine::start_write(std::shared_ptr<const WriteBatch> batch,
+                              Callback<void(Result<>)> done) {
+  CHECK(!std::exchange(writing_, true));
+  auto result = std::make_shared<Result<>>();
+  if (broken_) *result = fail(*broken_);
+  offload_.run(
+      [database = database_, batch, result] {
+        rocksdb::WriteBatch scratch;
+        if (*result) *result = write_to(*database, *batch, scratch);
+      },
+      [this, alive = Alive(alive_), batch, result, done = std::move(done)]() mutable {
+        if (alive.expired()) return;
+        writing_ = false;
+        done(written(*batch, std::move(*result)));
+      });
+}
+
+Result<> RocksEngine::written(const WriteBatch& batch, Result<> result) {
+  if (!result) {
+    if (result.error().code == ErrorCode::kOverloaded) SOMETIMES(rocks_engine_refuses_to_stall);
+    return result;
   }
   for (const auto& [group, mark] : batch.marks()) applied_[group] = mark;
-  unflushed_bytes_ += batch_.GetDataSize();
+  unflushed_bytes_ += batch.size_bytes();
   unflushed_ = true;
   return {};
 }

@@ -27,8 +27,9 @@ struct Groups::Group {
   };
   std::vector<WaitingRead> reads;            // confirmed, waiting for the state to catch up
   std::deque<raft::Persist> stalled_persists;  // refused by the journal for now, in order
-  std::vector<raft::Entry> stalled_entries;    // committed while the engine refused, in order
-  Index applied;                               // in the state machine (and in batch_ or the engine)
+  std::vector<raft::Entry> stalled_entries;    // committed while too much was unsaved, in order
+  Index applied;                               // in the state machine
+  bool unsaved = false;                        // in unsaved_
   Index trim, released;
 
   Group(size_t at, PartitionId partition, raft::Replica r, partition::StateMachine s, Index applied_to)
@@ -196,10 +197,11 @@ void Groups::process() {
     if (stopped_) return;
   }
   hooks_.messages_sent();
-  write_applied();
+  finish_applied();
   if (stopped_) return;
   for (Group* group : batch) arm(*group);
   arm_timer();
+  consider_save();
   consider_flush();
 }
 
@@ -272,39 +274,39 @@ void Groups::retry_stalled() {
       if (stopped_) return;
     }
   }
-  if (write_stalled_) {
-    write_stalled_ = false;
-    write_applied();
-    if (stopped_) return;
-    for (auto& group : groups_) {
-      if (write_stalled_ || group->stalled_entries.empty()) continue;
-      std::vector<raft::Entry> entries;
-      entries.swap(group->stalled_entries);
-      apply(*group, std::move(entries));
-    }
-    write_applied();
-  }
+  if (std::exchange(save_refused_, false)) write_batch();
 }
 
 // --- apply ---
 
+bool Groups::too_much_unsaved() const {
+  return unsaved_entries_ >= options_.save_entries * options_.unsaved_factor ||
+         unsaved_bytes_ >= options_.save_bytes * options_.unsaved_factor;
+}
+
 void Groups::apply(Group& group, std::vector<raft::Entry> entries) {
-  if (write_stalled_) {
+  if (!group.stalled_entries.empty() || too_much_unsaved()) {
+    SOMETIMES(apply_waits_for_the_engine);
+    apply_stalled_ = true;
     group.stalled_entries.insert(group.stalled_entries.end(), std::make_move_iterator(entries.begin()),
                                  std::make_move_iterator(entries.end()));
     return;
   }
   if (MUTANT(apply_out_of_order) && entries.size() >= 2) std::swap(entries[0], entries[1]);
   if (std::find(applied_.begin(), applied_.end(), &group) == applied_.end()) applied_.push_back(&group);
+  if (!std::exchange(group.unsaved, true)) unsaved_.push_back(&group);
   for (const raft::Entry& entry : entries) {
     if (!MUTANT(apply_out_of_order)) CHECK_EQ(entry.index, group.applied.next());
-    auto reply = group.state.apply(entry, batch_);
+    auto reply = group.state.apply(entry);
     if (!reply) {
       stopped_ = true;
       hooks_.on_stopped(reply.error());
       return;
     }
     group.applied = std::max(group.applied, entry.index);
+    ++unsaved_entries_;
+    unsaved_bytes_ += entry.payload.size();
+    unflushed_bytes_ += entry.payload.size();
     stamp_seen_ = std::max(stamp_seen_, reply->stamp);
     if (observer_) observer_->on_apply(self_, group.id, entry, *reply);
     while (!group.writes.empty() && group.writes.front().at.index <= entry.index) {
@@ -316,32 +318,10 @@ void Groups::apply(Group& group, std::vector<raft::Entry> entries) {
   }
 }
 
-void Groups::write_applied() {
-  if (write_stalled_ || applied_.empty()) return;
-  auto written = FAULT_POINT(engine_refuses_a_write) ? Result<>(fail(ErrorCode::kOverloaded, "fault point"))
-                                                     : engine_.write(batch_);
-  if (!written) {
-    if (written.error().code == ErrorCode::kOverloaded) {
-      SOMETIMES(engine_refused_a_write);
-      write_stalled_ = true;
-      start_flush();
-      if (!stall_timer_)
-        stall_timer_ = host_.clock->call_at(host_.clock->now() + kStallRetry, guarded([this] { retry_stalled(); }));
-      return;
-    }
-    stopped_ = true;
-    hooks_.on_stopped(written.error());
-    return;
-  }
-  finish_applied();
-}
-
 void Groups::finish_applied() {
-  batch_.clear();
   std::vector<Group*> groups;
   groups.swap(applied_);
   for (Group* group : groups) {
-    group->state.written();
     group->replica.applied(group->applied);
     release_reads(*group);
     if (group->replica.has_ready()) touch(*group);
@@ -356,6 +336,69 @@ void Groups::finish_applied() {
       hooks_.on_write(answer.token, answer.reply);
     }
   }
+}
+
+void Groups::apply_stalled() {
+  if (!std::exchange(apply_stalled_, false)) return;
+  for (auto& group : groups_) {
+    if (group->stalled_entries.empty()) continue;
+    std::vector<raft::Entry> entries;
+    entries.swap(group->stalled_entries);
+    apply(*group, std::move(entries));
+    if (stopped_) return;
+  }
+  finish_applied();
+}
+
+// --- saving ---
+
+void Groups::consider_save() {
+  if (batch_ || unsaved_.empty()) return;
+  if (flush_wanted_ || unsaved_entries_ >= options_.save_entries || unsaved_bytes_ >= options_.save_bytes)
+    save();
+}
+
+void Groups::save() {
+  CHECK(!batch_ && saving_.empty());
+  batch_ = std::make_shared<engine::WriteBatch>();
+  saving_.swap(unsaved_);
+  for (Group* group : saving_) {
+    group->unsaved = false;
+    group->state.collect(*batch_);
+  }
+  unsaved_entries_ = unsaved_bytes_ = 0;
+  flush_follows_ = flush_wanted_;
+  write_batch();
+}
+
+void Groups::write_batch() {
+  if (FAULT_POINT(engine_refuses_a_write)) return on_saved(fail(ErrorCode::kOverloaded, "fault point"));
+  engine_.start_write(batch_, guarded([this](Result<> result) { on_saved(std::move(result)); }));
+}
+
+void Groups::on_saved(Result<> result) {
+  if (stopped_) return;
+  if (!result) {
+    if (result.error().code != ErrorCode::kOverloaded) {
+      stopped_ = true;
+      hooks_.on_stopped(result.error());
+      return;
+    }
+    SOMETIMES(engine_refused_a_write);
+    save_refused_ = true;
+    if (!flushing_) flush_engine();  // without what is refused: it makes room
+    if (!stall_timer_)
+      stall_timer_ = host_.clock->call_at(host_.clock->now() + kStallRetry, guarded([this] { retry_stalled(); }));
+    return;
+  }
+  batch_.reset();
+  std::vector<Group*> groups;
+  groups.swap(saving_);
+  for (Group* group : groups) group->state.saved();
+  apply_stalled();
+  if (stopped_) return;
+  if (flush_follows_ && !flushing_) flush_engine();
+  consider_save();
 }
 
 void Groups::fail_writes(Group& group) {
@@ -401,11 +444,8 @@ void Groups::release_reads(Group& group) {
   if (group.reads.empty()) return;
   std::vector<Group::WaitingRead> waiting;
   waiting.swap(group.reads);
-  // What is applied but not yet written to the engine is visible through the state's overlay only to
-  // later applies, so reads wait for the write as well.
-  bool unwritten = std::find(applied_.begin(), applied_.end(), &group) != applied_.end();
   for (const auto& read : waiting) {
-    if ((group.applied >= read.index && !unwritten) || MUTANT(read_before_applied))
+    if (group.applied >= read.index || MUTANT(read_before_applied))
       hooks_.on_read(read.token, {});
     else
       group.reads.push_back(read);
@@ -458,11 +498,12 @@ void Groups::on_timer() {
 // --- flush ---
 
 void Groups::consider_flush() {
-  if (flushing_) return;
-  size_t unflushed = engine_.unflushed_bytes();
-  if (unflushed >= options_.flush_bytes || (unflushed > 0 && FAULT_POINT(engine_flushes_early))) {
+  if (flushing_ || flush_wanted_) return;
+  bool unflushed = !unsaved_.empty() || batch_ || engine_.unflushed_bytes() > 0;
+  if (unflushed_bytes_ >= options_.flush_bytes || engine_.unflushed_bytes() >= options_.flush_bytes ||
+      (unflushed && FAULT_POINT(engine_flushes_early))) {
     start_flush();
-  } else if (unflushed > 0 && !flush_timer_) {
+  } else if (unflushed && !flush_timer_) {
     flush_timer_ = host_.clock->call_at(host_.clock->now() + options_.flush_interval, guarded([this] {
                                           flush_timer_ = 0;
                                           start_flush();
@@ -470,12 +511,26 @@ void Groups::consider_flush() {
   }
 }
 
+// A flush covers what was applied when it was asked for: that is saved first.
 void Groups::start_flush() {
-  if (flushing_) return;
+  if (flush_wanted_) return;
   host_.clock->cancel(flush_timer_);
   flush_timer_ = 0;
+  flush_wanted_ = true;
+  if (flushing_ || batch_) return;
+  if (unsaved_.empty()) return flush_engine();
+  save();
+}
+
+void Groups::flush_engine() {
+  std::vector<Callback<void()>> waiters;
+  if (!batch_) {
+    flush_wanted_ = flush_follows_ = false;
+    unflushed_bytes_ = unsaved_bytes_;
+    waiters.swap(flush_waiters_);
+  }
   flushing_ = true;
-  engine_.flush(guarded([this](Result<> flushed) {
+  engine_.flush(guarded([this, waiters = std::move(waiters)](Result<> flushed) mutable {
     flushing_ = false;
     if (!flushed && flushed.error().code != ErrorCode::kNoSpace &&
         flushed.error().code != ErrorCode::kOverloaded) {
@@ -484,8 +539,7 @@ void Groups::start_flush() {
       return;
     }
     release_flushed();
-    std::vector<Callback<void()>> waiters;
-    waiters.swap(flush_waiters_);
+    if (flush_wanted_ && !batch_) unsaved_.empty() ? flush_engine() : save();
     for (auto& waiter : waiters) waiter();
   }));
 }

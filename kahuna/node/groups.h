@@ -1,8 +1,9 @@
 // Drives the replicas of one event loop: carries out their effects, in the order their duties ask.
 //
 // Once a turn, for every replica that was touched: messages go out, entries go to the journal,
-// committed entries are applied and written to the engine in one batch for all groups, then replies
-// and reads are released.
+// committed entries are applied, then replies and reads are released. Applied state lives in memory
+// (the journal has the entries) and is saved to the engine behind the turns' back, one batch for all
+// groups at a time.
 //
 //   G1 a reply to a write is given after its entry was applied, never before;
 //   G2 a read is released after leadership was confirmed by a round started after it arrived, and
@@ -83,8 +84,13 @@ class Groups {
   void on_persisted(PartitionId id, raft::WriteId write);
   void retry_stalled();
   void apply(Group& group, std::vector<raft::Entry> entries);
-  void write_applied();
   void finish_applied();
+  void apply_stalled();
+  bool too_much_unsaved() const;
+  void consider_save();
+  void save();
+  void write_batch();
+  void on_saved(Result<> result);
   void release_reads(Group& group);
   void fail_writes(Group& group);
   void start_round();
@@ -94,6 +100,7 @@ class Groups {
   void on_timer();
   void consider_flush();
   void start_flush();
+  void flush_engine();
   void release_flushed();
   Group* find(PartitionId id) const;
 
@@ -120,16 +127,22 @@ class Groups {
   bool process_scheduled_ = false;
   bool stopped_ = false;
 
-  // One batch for all groups; replies wait for its write.
-  engine::WriteBatch batch_;
   struct Answer {
     Token token;
     partition::Reply reply;
     bool overwritten;
   };
   std::vector<Answer> answers_;
-  std::vector<Group*> applied_;  // groups with entries in batch_
-  bool write_stalled_ = false;
+  std::vector<Group*> applied_;  // groups that applied entries in this pass
+
+  // Saving. What is applied is in groups' states (unsaved), then in batch_ (being saved, or refused by
+  // the engine and to be tried again), then in the engine.
+  size_t unsaved_entries_ = 0, unsaved_bytes_ = 0;
+  std::vector<Group*> unsaved_;  // groups with unsaved entries
+  std::vector<Group*> saving_;   // groups in batch_
+  std::shared_ptr<engine::WriteBatch> batch_;  // null: nothing is being saved
+  bool save_refused_ = false;                  // batch_ waits for the stall timer
+  bool apply_stalled_ = false;                 // some group has stalled_entries
 
   // Read rounds (G3).
   struct QueuedRead {
@@ -149,7 +162,10 @@ class Groups {
 
   TimerId stall_timer_ = 0;
   TimerId flush_timer_ = 0;
+  bool flush_wanted_ = false;   // a flush begins once what is unsaved is saved
+  bool flush_follows_ = false;  // ... by the batch under way
   bool flushing_ = false;
+  size_t unflushed_bytes_ = 0;  // of entries applied since the last flush began
   std::vector<Callback<void()>> flush_waiters_;
   Watermark stamp_seen_;
 };

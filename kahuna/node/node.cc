@@ -93,7 +93,6 @@ class NodeImpl final : public Node,
   const partition::StateMachine* state(PartitionId id) const override {
     return groups_ ? groups_->state(id) : nullptr;
   }
-  const engine::Engine* engine() const override { return engine_.get(); }
   std::string status_json() const override;
 
   // --- Groups::Hooks ---

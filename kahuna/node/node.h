@@ -31,7 +31,12 @@ struct Options {
   raft::Options raft;
   journal::Options journal;
   Duration request_timeout = Duration::seconds(10);    // of a request that names none
-  size_t flush_bytes = size_t{64} << 20;               // engine flush when so much is unflushed
+  // Applied state is saved to the engine in the background when so many entries, or bytes of them,
+  // are unsaved; at unsaved_factor times as many, applying waits for the engine.
+  size_t save_entries = 4096;
+  size_t save_bytes = size_t{4} << 20;
+  size_t unsaved_factor = 8;
+  size_t flush_bytes = size_t{64} << 20;               // engine flush when so much was applied
   Duration flush_interval = Duration::seconds(60);     // ... or this long after the first write
   size_t requests_max = 65'536;    // in flight on this node; beyond it kOverloaded
   // Opens the engine in the node's directory.
@@ -70,7 +75,6 @@ class Node {
   virtual std::vector<PartitionId> partitions() const = 0;
   virtual const raft::Replica* replica(PartitionId id) const = 0;
   virtual const partition::StateMachine* state(PartitionId id) const = 0;
-  virtual const engine::Engine* engine() const = 0;
   virtual std::string status_json() const = 0;
 };
 

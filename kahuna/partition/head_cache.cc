@@ -6,6 +6,11 @@
 
 namespace kahuna::partition {
 
+namespace {
+// Pinned heads that one eviction steps over.
+constexpr size_t kShieldsMax = 16;
+}  // namespace
+
 const Head* HeadCache::find(std::string_view position) {
   uint32_t slot = lookup(hash64(as_bytes(position)), position);
   if (slot == kNone) return nullptr;
@@ -30,16 +35,16 @@ void HeadCache::write(std::string_view position, Head head) {
   else
     use(slot);
   set_head(slot, std::move(head));
-  if (!slots_[slot].pinned) {
-    slots_[slot].pinned = true;
-    pinned_.push_back(slot);
+  if (!slots_[slot].unsaved) {
+    slots_[slot].unsaved = true;
+    unsaved_.push_back(slot);
   }
   evict();
 }
 
-void HeadCache::unpin_all() {
-  for (uint32_t slot : pinned_) slots_[slot].pinned = false;
-  pinned_.clear();
+void HeadCache::saved() {
+  for (uint32_t slot : saving_) slots_[slot].saving = false;
+  saving_.clear();
   evict();
 }
 
@@ -90,12 +95,27 @@ void HeadCache::link_newest(uint32_t slot) {
   newest_ = slot;
 }
 
+void HeadCache::link_behind_newest(uint32_t slot) {
+  uint32_t older = slots_[newest_].older;
+  slots_[slot].newer = newest_;
+  slots_[slot].older = older;
+  slots_[newest_].older = slot;
+  (older == kNone ? oldest_ : slots_[older].newer) = slot;
+}
+
 void HeadCache::evict() {
-  // The newest stays: its caller is about to read it. A pinned oldest ends it until the next unpin.
-  while ((used_ > limits_.entries || bytes_ > limits_.bytes) && oldest_ != newest_ &&
-         !slots_[oldest_].pinned) {
-    SOMETIMES(partition_head_evicted);
+  // The newest stays: its caller is about to read it. A pinned oldest goes to its place's other end,
+  // behind the newest, where it no longer shields the others.
+  for (size_t shields = 0; used_ > limits_.entries || bytes_ > limits_.bytes;) {
     uint32_t slot = oldest_;
+    if (slot == newest_) return;
+    if (slots_[slot].unsaved || slots_[slot].saving) {
+      if (++shields > kShieldsMax) return;
+      unlink(slot);
+      link_behind_newest(slot);
+      continue;
+    }
+    SOMETIMES(partition_head_evicted);
     bytes_ -= cost(slots_[slot]);
     --used_;
     index_.erase(slots_[slot].hash, slot);

@@ -1,8 +1,9 @@
 // The newest record of recently used positions, so that conditions and reads of hot keys never ask
-// the engine. It also is the overlay of applied entries whose batch is not written yet.
+// the engine. It also is the overlay of what is applied and not yet in the engine: a written head is
+// unsaved until collect() hands it out, and pinned until the saved() that follows.
 //
-//   H1 a head written since the last unpin_all() is never evicted;
-//   H2 otherwise the least recently used goes first, once entries or bytes pass their maximum;
+//   H1 a pinned head is never evicted;
+//   H2 otherwise about the least recently used goes first, once entries or bytes pass their maximum;
 //   H3 what is cached changes no answer, only who gives it.
 #pragma once
 
@@ -14,6 +15,7 @@
 
 #include "kahuna/partition/flat_index.h"
 #include "runtime/bytes.h"
+#include "runtime/check.h"
 #include "runtime/ids.h"
 
 namespace kahuna::partition {
@@ -22,6 +24,7 @@ struct Head {
   bool alive = false;  // false: never written (revision -1), or deleted
   Revision revision;
   Watermark stamp;
+  Index index;             // of the entry that wrote it; of unsaved heads only
   Payload holder;          // keeps `value` valid
   std::string_view value;  // alive only
 };
@@ -38,14 +41,29 @@ class HeadCache {
   const Head* find(std::string_view position);
   // Caches what the engine said. The position is not cached yet.
   const Head* add(std::string_view position, Head head);
-  // Replaces or adds, and pins until unpin_all().
+  // Replaces or adds; unsaved from now on.
   void write(std::string_view position, Head head);
-  void unpin_all();
+  // Calls visit(position, head) for every unsaved head, in order of first write: they are being
+  // saved from now on. Not again before saved().
+  template <class Visit>
+  void collect(Visit visit) {
+    CHECK(saving_.empty());
+    saving_.swap(unsaved_);
+    for (uint32_t slot : saving_) {
+      slots_[slot].unsaved = false;
+      slots_[slot].saving = true;
+      visit(std::string_view(slots_[slot].position), slots_[slot].head);
+    }
+  }
+  // The engine holds what was collected.
+  void saved();
 
-  // Calls visit(position, head) for every pinned head, in order of first write.
+  // Calls visit(position, head) for every pinned head.
   template <class Visit>
   void for_each_pinned(Visit visit) const {
-    for (uint32_t slot : pinned_) visit(std::string_view(slots_[slot].position), slots_[slot].head);
+    for (uint32_t slot : saving_) visit(std::string_view(slots_[slot].position), slots_[slot].head);
+    for (uint32_t slot : unsaved_)
+      if (!slots_[slot].saving) visit(std::string_view(slots_[slot].position), slots_[slot].head);
   }
   size_t entries() const { return used_; }
   size_t bytes() const { return bytes_; }
@@ -56,7 +74,7 @@ class HeadCache {
     std::string position;
     uint64_t hash = 0;
     Head head;
-    bool pinned = false;
+    bool unsaved = false, saving = false;  // either: pinned
     uint32_t newer = kNone, older = kNone;  // use order
   };
 
@@ -66,13 +84,14 @@ class HeadCache {
   void use(uint32_t slot);
   void unlink(uint32_t slot);
   void link_newest(uint32_t slot);
+  void link_behind_newest(uint32_t slot);
   void evict();
   size_t cost(const Slot& slot) const;
 
   Limits limits_;
   FlatIndex index_;
   std::vector<Slot> slots_;
-  std::vector<uint32_t> free_, pinned_;
+  std::vector<uint32_t> free_, unsaved_, saving_;
   uint32_t newest_ = kNone, oldest_ = kNone;
   size_t used_ = 0, bytes_ = 0;
 };

@@ -13,7 +13,6 @@
 
 #include <cstdint>
 #include <deque>
-#include <string>
 #include <string_view>
 
 #include "kahuna/partition/flat_index.h"
@@ -29,7 +28,8 @@ class OperationTable {
   void append(OperationRow row);
   size_t size() const { return rows_.size(); }
   const OperationRow& oldest() const { return rows_.front(); }
-  const OperationRow& newest() const { return rows_.back(); }
+  // 0 = the oldest.
+  const OperationRow& operator[](size_t place) const { return rows_[place]; }
   void evict_oldest();
 
  private:

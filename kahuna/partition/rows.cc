@@ -11,8 +11,8 @@ using engine::RowKind;
 constexpr char kFormat = 1;
 constexpr char kTombstoneFlag = 1;
 constexpr size_t kRecordValueHeader = 1 + 1 + 8;
-constexpr size_t kOperationSuffix = 8 + 8;
-constexpr size_t kOperationValue = 1 + 1 + 8 + 8 + 8;
+constexpr size_t kOperationsRow = 1 + 8 + 8;
+constexpr size_t kOperationBytes = 8 + 8 + 8 + 8 + 8 + 1;
 constexpr size_t kStateValue = 1 + 8 + 8;
 static_assert(engine::kVersionSuffixBytes == sizeof(uint64_t) * 2 + sizeof(uint32_t));
 
@@ -27,7 +27,9 @@ T read_big(std::string_view bytes, size_t at) {
   return v;
 }
 void append_little(std::string& out, uint64_t v) {
-  for (size_t i = 0; i < 8; ++i) out.push_back(char(v >> (8 * i)));
+  char bytes[8];
+  for (size_t i = 0; i < 8; ++i) bytes[i] = char(v >> (8 * i));
+  out.append(bytes, sizeof bytes);
 }
 uint64_t read_little(std::string_view bytes, size_t at) {
   uint64_t v = 0;
@@ -53,9 +55,11 @@ std::string rows_after(RowKind kind, std::string_view position) {
   return row;
 }
 
-std::string rows_until(RowKind kind, std::string_view end) {
-  if (end.empty()) return std::string(1, char(uint8_t(kind) + 1));
-  return rows_from(kind, end);
+std::pair<std::string, std::string> operations_rows_of(PartitionId id) {
+  std::string from(1, kind_byte(RowKind::kOperations));
+  append_big(from, id.value());
+  // No stamp reaches the highest number.
+  return {from, from + std::string(8, '\xff')};
 }
 
 void make_record_row(std::string_view position, Watermark stamp, Index index, uint32_t ordinal,
@@ -75,20 +79,23 @@ void make_record_value(bool tombstone, Revision revision, std::string_view bytes
   value.append(bytes);
 }
 
-void make_operation_row(std::string_view position, uint64_t client, uint64_t sequence,
-                        std::string& row) {
-  row.assign(1, kind_byte(RowKind::kOperation));
-  row.append(position);
-  append_big(row, client);
-  append_big(row, sequence);
+void make_operations_row(PartitionId id, Watermark highest, std::string& row) {
+  row.assign(1, kind_byte(RowKind::kOperations));
+  append_big(row, id.value());
+  append_big(row, highest.value());
 }
 
-void make_operation_value(Watermark stamp, const Reply& reply, std::string& value) {
+void begin_operations_value(std::string& value) {
   value.assign(1, kFormat);
-  value.push_back(char(reply.outcome));
-  append_little(value, stamp.value());
-  append_little(value, reply.stamp.value());
-  append_little(value, uint64_t(reply.revision.value()));
+}
+
+void append_operation(const OperationRow& operation, std::string& value) {
+  append_little(value, operation.client);
+  append_little(value, operation.sequence);
+  append_little(value, operation.stamp.value());
+  append_little(value, operation.reply.stamp.value());
+  append_little(value, uint64_t(operation.reply.revision.value()));
+  value.push_back(char(operation.reply.outcome));
 }
 
 std::string make_state_row(PartitionId id) {
@@ -118,20 +125,26 @@ std::optional<RecordRow> read_record_row(std::string_view row, std::string_view 
       .value = value.substr(kRecordValueHeader)};
 }
 
-std::optional<OperationRow> read_operation_row(std::string_view row, std::string_view value) {
-  if (row.size() <= 1 + kOperationSuffix || value.size() != kOperationValue) return std::nullopt;
-  if (value[0] != kFormat) return std::nullopt;
-  auto outcome = Outcome(value[1]);
-  if (outcome != Outcome::kDone && outcome != Outcome::kNotSet && outcome != Outcome::kNotFound)
-    return std::nullopt;
-  size_t suffix = row.size() - kOperationSuffix;
-  return OperationRow{.position = std::string(row.substr(1, suffix - 1)),
-                      .client = read_big<uint64_t>(row, suffix),
-                      .sequence = read_big<uint64_t>(row, suffix + 8),
-                      .stamp = Watermark(read_little(value, 2)),
-                      .reply = {.outcome = outcome,
-                                .revision = Revision(int64_t(read_little(value, 18))),
-                                .stamp = Watermark(read_little(value, 10))}};
+std::optional<Watermark> read_operations_row(std::string_view row, std::string_view value,
+                                             std::vector<OperationRow>& operations) {
+  if (row.size() != kOperationsRow || value.size() <= 1 || value[0] != kFormat) return std::nullopt;
+  if ((value.size() - 1) % kOperationBytes != 0) return std::nullopt;
+  Watermark highest(read_big<uint64_t>(row, kOperationsRow - 8)), before;
+  for (size_t at = 1; at < value.size(); at += kOperationBytes) {
+    auto outcome = Outcome(value[at + kOperationBytes - 1]);
+    if (outcome != Outcome::kDone && outcome != Outcome::kNotSet && outcome != Outcome::kNotFound)
+      return std::nullopt;
+    operations.push_back({.client = read_little(value, at),
+                          .sequence = read_little(value, at + 8),
+                          .stamp = Watermark(read_little(value, at + 16)),
+                          .reply = {.outcome = outcome,
+                                    .revision = Revision(int64_t(read_little(value, at + 32))),
+                                    .stamp = Watermark(read_little(value, at + 24))}});
+    if (operations.back().stamp <= before || operations.back().stamp > highest) return std::nullopt;
+    before = operations.back().stamp;
+  }
+  if (before != highest) return std::nullopt;
+  return highest;
 }
 
 std::optional<StateRow> read_state_value(std::string_view value) {

@@ -20,21 +20,21 @@ class PageBuilder {
   PageBuilder(std::string_view prefix, size_t limit) : prefix_(prefix), limit_(limit) {}
 
   // False when the page is full and this candidate belongs to the next one.
-  bool offer(std::string_view position, bool alive, Revision revision, Watermark stamp,
-             std::string_view value) {
+  bool offer(const Newest& record) {
     if (page_.items.size() == limit_ || bytes_ > kScanBytesMax || looked_at_ == kScanRowsMax) {
       SOMETIMES(partition_scan_has_cursor);
       page_.cursor = last_key_;
       return false;
     }
     ++looked_at_;
-    last_key_ = key_of(position);
+    last_key_ = key_of(record.position);
     // Nested buckets share the prefix only when their hashes collide.
     bool inside =
         last_key_.starts_with(prefix_) && last_key_.find('/', prefix_.size()) == std::string::npos;
-    if (!inside || !alive) return true;
-    bytes_ += last_key_.size() + value.size();
-    page_.items.push_back({last_key_, {std::string(value), revision, stamp}});
+    if (!inside || !record.alive) return true;
+    bytes_ += last_key_.size() + record.value.size();
+    page_.items.push_back(
+        {last_key_, {std::string(record.value), record.revision, record.stamp}});
     return true;
   }
   ScanPage take() {
@@ -61,7 +61,50 @@ PositionRange positions_of_prefix(std::string_view prefix) {
 
 using Overlay = std::map<std::string_view, const Head*>;
 
+Newest newest_of(std::string_view position, const Head& head) {
+  return {position, head.alive, head.revision, head.stamp, head.value};
+}
+
 }  // namespace
+
+Result<> visit_newest(engine::Engine& engine, const HeadCache& heads, const PositionRange& range,
+                      const std::function<bool(const Newest&)>& visit) {
+  Overlay overlay;
+  heads.for_each_pinned([&](std::string_view position, const Head& head) {
+    if (position >= range.start && (range.end.empty() || position < range.end))
+      overlay.emplace(position, &head);
+  });
+  auto next = overlay.cbegin();
+  std::string previous;  // position of the row before
+  bool stopped = false, malformed = false;
+  std::string to = range.end.empty() ? std::string(1, char(uint8_t(RowKind::kRecord) + 1))
+                                     : rows_from(RowKind::kRecord, range.end);
+  RETURN_IF_ERROR(engine.scan(rows_from(RowKind::kRecord, range.start), to,
+                              [&](std::string_view row, std::string_view value) {
+                                std::string_view position = position_in_record_row(row);
+                                if (position == previous) return true;  // superseded
+                                previous = position;
+                                for (; next != overlay.cend() && next->first < position; ++next) {
+                                  stopped = !visit(newest_of(next->first, *next->second));
+                                  if (stopped) return false;
+                                }
+                                if (next != overlay.cend() && next->first == position) {
+                                  stopped = !visit(newest_of(next->first, *next->second));
+                                  ++next;
+                                  return !stopped;
+                                }
+                                auto record = read_record_row(row, value);
+                                malformed = !record;
+                                if (malformed) return false;
+                                stopped = !visit({position, !record->tombstone, record->revision,
+                                                  record->stamp, record->value});
+                                return !stopped;
+                              }));
+  if (malformed) return fail(ErrorCode::kDamaged, "a malformed record row");
+  for (; next != overlay.cend() && !stopped; ++next)
+    stopped = !visit(newest_of(next->first, *next->second));
+  return {};
+}
 
 Result<ScanPage> scan_bucket(engine::Engine& engine, const HeadCache& heads,
                              const Descriptor& descriptor, const ScanRequest& request) {
@@ -87,41 +130,9 @@ Result<ScanPage> scan_bucket(engine::Engine& engine, const HeadCache& heads,
     range.start = std::move(after);
   }
 
-  Overlay overlay;
-  heads.for_each_pinned([&](std::string_view position, const Head& head) {
-    if (position >= range.start && position < range.end) overlay.emplace(position, &head);
-  });
   PageBuilder page(prefix, request.limit);
-  auto offer_head = [&](Overlay::const_iterator it) {
-    const Head& head = *it->second;
-    return page.offer(it->first, head.alive, head.revision, head.stamp, head.value);
-  };
-  auto next = overlay.cbegin();
-  std::string previous;  // position of the row before
-  bool full = false, malformed = false;
-  RETURN_IF_ERROR(engine.scan(rows_from(RowKind::kRecord, range.start),
-                              rows_from(RowKind::kRecord, range.end),
-                              [&](std::string_view row, std::string_view value) {
-                                std::string_view position = position_in_record_row(row);
-                                if (position == previous) return true;  // superseded
-                                previous = position;
-                                for (; next != overlay.cend() && next->first < position; ++next) {
-                                  full = !offer_head(next);
-                                  if (full) return false;
-                                }
-                                if (next != overlay.cend() && next->first == position) {
-                                  full = !offer_head(next++);
-                                  return !full;
-                                }
-                                auto record = read_record_row(row, value);
-                                malformed = !record;
-                                if (malformed) return false;
-                                full = !page.offer(position, !record->tombstone, record->revision,
-                                                   record->stamp, record->value);
-                                return !full;
-                              }));
-  if (malformed) return fail(ErrorCode::kDamaged, "a bucket holds a malformed record row");
-  for (; next != overlay.cend() && !full; ++next) full = !offer_head(next);
+  RETURN_IF_ERROR(visit_newest(engine, heads, range,
+                               [&](const Newest& record) { return page.offer(record); }));
   return page.take();
 }
 

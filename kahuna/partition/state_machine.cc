@@ -1,7 +1,8 @@
 #include "kahuna/partition/state_machine.h"
 
 #include <algorithm>
-#include <tuple>
+#include <deque>
+#include <utility>
 
 #include "kahuna/partition/command.h"
 #include "kahuna/partition/head_cache.h"
@@ -28,19 +29,23 @@ struct StateMachine::State {
   HeadCache heads{HeadCache::Limits()};
   OperationTable operations;
   Watermark last,
-      floor;      // highest stamp drawn; highest stamp whose record was evicted; floor <= last
-  Index applied;  // 0 = the engine has no mark of this group
+      floor;  // highest stamp drawn; highest stamp whose record was evicted; floor <= last
+  StateRow saved_state;
+  raft::LogPosition applied;  // index 0 = the engine has no mark of this group
+  std::deque<Watermark> operations_rows;    // stamps of the rows collected, ascending
+  size_t unsaved_operations = 0;            // newest of `operations` that no row holds
+  size_t unsaved_entries = 0, unsaved_bytes = 0;
   std::string row, value;  // scratch, to spare allocations
 
   Result<> load();
   Result<> load_operations();
   Result<const Head*> head(std::string_view position);
-  Result<Reply> execute(const CommandView& command, const raft::Entry& entry, WriteBatch& batch);
+  Result<Reply> execute(const CommandView& command, const raft::Entry& entry);
   Reply evaluate(const CommandView& command, const Head& head) const;
   void write_record(const CommandView& command, std::string_view position, const raft::Entry& entry,
-                    const Reply& reply, WriteBatch& batch);
-  void remember(const CommandView& command, std::string position, Watermark stamp,
-                const Reply& reply, WriteBatch& batch);
+                    const Reply& reply);
+  void remember(const CommandView& command, Watermark stamp, const Reply& reply);
+  void collect_operations(WriteBatch& batch);
 };
 
 namespace {
@@ -73,34 +78,33 @@ Result<> StateMachine::State::load() {
   if (found) {
     auto state = read_state_value(value);
     if (!state || state->floor > state->last) return damaged("state", descriptor);
+    saved_state = *state;
     last = state->last;
     floor = state->floor;
   }
   auto mark = engine.applied().find(descriptor.id);
-  if (mark != engine.applied().end()) applied = mark->second.index;
+  if (mark != engine.applied().end()) applied = mark->second;
   return load_operations();
 }
 
 Result<> StateMachine::State::load_operations() {
-  std::vector<OperationRow> rows;
+  std::vector<OperationRow> records;
   bool malformed = false;
-  RETURN_IF_ERROR(engine.scan(rows_from(RowKind::kOperation, descriptor.start),
-                              rows_until(RowKind::kOperation, descriptor.end),
-                              [&](std::string_view found_row, std::string_view found_value) {
-                                auto read = read_operation_row(found_row, found_value);
-                                malformed = !read;
-                                if (read) rows.push_back(std::move(*read));
-                                return !malformed;
-                              }));
-  if (malformed) return damaged("operation", descriptor);
-  std::sort(rows.begin(), rows.end(), [](const OperationRow& a, const OperationRow& b) {
-    return std::tie(a.stamp, a.client, a.sequence) < std::tie(b.stamp, b.client, b.sequence);
-  });
-  for (OperationRow& read : rows) {
-    if (read.stamp > last || read.stamp <= floor) {
-      if (!MUTANT(stamp_ignores_last)) return damaged("operation", descriptor);
+  auto [from, to] = operations_rows_of(descriptor.id);
+  RETURN_IF_ERROR(engine.scan(from, to, [&](std::string_view found_row, std::string_view found) {
+    auto highest = read_operations_row(found_row, found, records);
+    malformed = !highest;
+    if (highest) operations_rows.push_back(*highest);
+    return !malformed;
+  }));
+  if (malformed) return damaged("operations", descriptor);
+  Watermark before;
+  for (OperationRow& record : records) {
+    if (record.stamp > last || record.stamp <= before) {
+      if (!MUTANT(stamp_ignores_last)) return damaged("operations", descriptor);
     }
-    operations.append(std::move(read));
+    before = record.stamp;
+    if (record.stamp > floor) operations.append(record);
   }
   return {};
 }
@@ -125,8 +129,7 @@ Result<const Head*> StateMachine::State::head(std::string_view position) {
   return heads.add(position, std::move(loaded));
 }
 
-Result<Reply> StateMachine::State::execute(const CommandView& command, const raft::Entry& entry,
-                                           WriteBatch& batch) {
+Result<Reply> StateMachine::State::execute(const CommandView& command, const raft::Entry& entry) {
   std::string position = position_of(command.key);
   if (!descriptor.contains(position) && !MUTANT(range_not_checked)) {
     SOMETIMES(partition_refuses_out_of_range);
@@ -150,10 +153,10 @@ Result<Reply> StateMachine::State::execute(const CommandView& command, const raf
   Reply reply = evaluate(command, *found);
   if (reply.outcome == Outcome::kDone) {
     reply.stamp = stamp;
-    write_record(command, position, entry, reply, batch);
+    write_record(command, position, entry, reply);
   }
   last = std::max(last, stamp);
-  remember(command, std::move(position), stamp, reply, batch);
+  remember(command, stamp, reply);
   return reply;
 }
 
@@ -172,13 +175,12 @@ Reply StateMachine::State::evaluate(const CommandView& command, const Head& foun
 }
 
 void StateMachine::State::write_record(const CommandView& command, std::string_view position,
-                                       const raft::Entry& entry, const Reply& reply,
-                                       WriteBatch& batch) {
+                                       const raft::Entry& entry, const Reply& reply) {
   bool tombstone = command.kind == CommandKind::kDelete;
-  make_record_row(position, reply.stamp, entry.index, /*ordinal=*/0, row);
-  make_record_value(tombstone, reply.revision, command.value, value);
-  batch.put(row, value);
-  Head written{.alive = !tombstone, .revision = reply.revision, .stamp = reply.stamp};
+  Head written{.alive = !tombstone,
+               .revision = reply.revision,
+               .stamp = reply.stamp,
+               .index = entry.index};
   if (!tombstone) {
     written.holder = entry.payload;  // command.value points into it
     written.value = command.value;
@@ -186,28 +188,40 @@ void StateMachine::State::write_record(const CommandView& command, std::string_v
   heads.write(position, std::move(written));
 }
 
-void StateMachine::State::remember(const CommandView& command, std::string position,
-                                   Watermark stamp, const Reply& reply, WriteBatch& batch) {
+void StateMachine::State::remember(const CommandView& command, Watermark stamp,
+                                   const Reply& reply) {
   const OperationId& id = command.operation;
-  make_operation_row(position, id.client, id.sequence, row);
-  make_operation_value(stamp, reply, value);
-  batch.put(row, value);
-  operations.append({.position = std::move(position),
-                     .client = id.client,
-                     .sequence = id.sequence,
-                     .stamp = stamp,
-                     .reply = reply});
+  operations.append(
+      {.client = id.client, .sequence = id.sequence, .stamp = stamp, .reply = reply});
+  ++unsaved_operations;
   while (operations.size() > limits.operation_records_max) {
     SOMETIMES(partition_floor_rises);
-    const OperationRow& oldest = operations.oldest();
-    floor = std::max(floor, oldest.stamp);
-    make_operation_row(oldest.position, oldest.client, oldest.sequence, row);
-    batch.remove(row);
+    floor = std::max(floor, operations.oldest().stamp);
     operations.evict_oldest();
   }
+  unsaved_operations = std::min(unsaved_operations, operations.size());
   CHECK_LE(floor, last);
-  make_state_value({.last = last, .floor = floor}, value);
-  batch.put_state(descriptor.id, state_row, value);
+}
+
+// --- saving ---
+
+void StateMachine::State::collect_operations(WriteBatch& batch) {
+  size_t collected = std::exchange(unsaved_operations, 0);
+  if (collected > 0 && !MUTANT(operations_not_saved)) {
+    begin_operations_value(value);
+    for (size_t i = operations.size() - collected; i < operations.size(); ++i)
+      append_operation(operations[i], value);
+    Watermark highest = operations[operations.size() - 1].stamp;
+    make_operations_row(descriptor.id, highest, row);
+    batch.put(row, value);
+    operations_rows.push_back(highest);
+  }
+  while (!operations_rows.empty() && operations_rows.front() <= floor) {
+    SOMETIMES(partition_operations_row_removed);
+    make_operations_row(descriptor.id, operations_rows.front(), row);
+    batch.remove(row);
+    operations_rows.pop_front();
+  }
 }
 
 // --- the public face ---
@@ -226,15 +240,16 @@ Result<StateMachine> StateMachine::open(engine::Engine& engine, Descriptor descr
   return StateMachine(std::move(state));
 }
 
-Result<Reply> StateMachine::apply(const raft::Entry& entry, WriteBatch& batch) {
+Result<Reply> StateMachine::apply(const raft::Entry& entry) {
   State& state = *state_;
-  if (state.applied && !MUTANT(apply_out_of_order)) CHECK_EQ(entry.index, state.applied.next());
+  if (state.applied.index && !MUTANT(apply_out_of_order))
+    CHECK_EQ(entry.index, state.applied.index.next());
   if (entry.level > kCurrentSemanticLevel)
     return fail(ErrorCode::kVersion, "an entry needs a newer version of this program");
   Reply reply;
   if (entry.kind == raft::EntryKind::kCommand) {
     if (auto command = read_command(entry.payload.view())) {
-      ASSIGN_OR_RETURN(reply, state.execute(*command, entry, batch));
+      ASSIGN_OR_RETURN(reply, state.execute(*command, entry));
     } else {
       SOMETIMES(partition_refuses_undecodable_entry);
       reply.outcome = Outcome::kRefused;
@@ -242,13 +257,63 @@ Result<Reply> StateMachine::apply(const raft::Entry& entry, WriteBatch& batch) {
   } else if (entry.kind != raft::EntryKind::kNoop) {
     return fail(ErrorCode::kVersion, "an entry is of a kind this version does not know");
   }
-  state.applied = entry.index;
-  batch.set_applied({state.descriptor.id, {entry.index, entry.term}});
+  state.applied = {entry.index, entry.term};
+  ++state.unsaved_entries;
+  state.unsaved_bytes += entry.payload.size();
   return reply;
 }
 
-void StateMachine::written() {
-  state_->heads.unpin_all();
+void StateMachine::collect(WriteBatch& batch) {
+  State& state = *state_;
+  state.heads.collect([&](std::string_view position, const Head& head) {
+    make_record_row(position, head.stamp, head.index, /*ordinal=*/0, state.row);
+    make_record_value(!head.alive, head.revision, head.value, state.value);
+    batch.put(state.row, state.value);
+  });
+  state.collect_operations(batch);
+  if (StateRow now{state.last, state.floor}; now != state.saved_state) {
+    make_state_value(now, state.value);
+    batch.put(state.state_row, state.value);
+    state.saved_state = now;
+  }
+  if (state.applied.index) batch.set_applied({state.descriptor.id, state.applied});
+  state.unsaved_entries = state.unsaved_bytes = 0;
+}
+
+void StateMachine::saved() {
+  state_->heads.saved();
+}
+size_t StateMachine::unsaved_entries() const {
+  return state_->unsaved_entries;
+}
+size_t StateMachine::unsaved_bytes() const {
+  return state_->unsaved_bytes;
+}
+
+Result<Hash128> StateMachine::digest() {
+  State& state = *state_;
+  Hash128 hash;
+  PositionRange all{state.descriptor.start, state.descriptor.end};
+  RETURN_IF_ERROR(visit_newest(state.engine, state.heads, all, [&](const Newest& record) {
+    hash.add(as_bytes(record.position));
+    hash.add(record.alive);
+    hash.add(uint64_t(record.revision.value()));
+    hash.add(record.stamp.value());
+    hash.add(as_bytes(record.value));
+    return true;
+  }));
+  for (size_t i = 0; i < state.operations.size(); ++i) {
+    const OperationRow& operation = state.operations[i];
+    hash.add(operation.client);
+    hash.add(operation.sequence);
+    hash.add(operation.stamp.value());
+    hash.add(uint64_t(operation.reply.outcome));
+    hash.add(uint64_t(operation.reply.revision.value()));
+    hash.add(operation.reply.stamp.value());
+  }
+  hash.add(state.last.value());
+  hash.add(state.floor.value());
+  return hash;
 }
 
 Result<std::optional<Record>> StateMachine::get(std::string_view key) {
@@ -274,6 +339,9 @@ Watermark StateMachine::last_stamp() const {
 }
 Watermark StateMachine::floor() const {
   return state_->floor;
+}
+raft::LogPosition StateMachine::applied() const {
+  return state_->applied;
 }
 size_t StateMachine::operation_records() const {
   return state_->operations.size();

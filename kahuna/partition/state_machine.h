@@ -9,7 +9,7 @@
 //      where last is the highest stamp applied in this partition;
 //   P4 a key outside the partition's range at this log position is refused (trap 34);
 //   P5 reads judge by applied state only;
-//   P6 the result does not depend on how entries are grouped into batches, nor on what is cached.
+//   P6 the result does not depend on when applied state is saved to the engine, nor on what is cached.
 //
 // P2 needs only a bounded table because stamps are Lamport's: an operation's stamp exceeds its
 // birth, so one that was executed and whose record is gone was born below the floor
@@ -29,6 +29,7 @@
 #include "kahuna/engine/engine.h"
 #include "kahuna/raft/types.h"
 #include "runtime/error.h"
+#include "runtime/hash.h"
 #include "runtime/ids.h"
 
 namespace kahuna::partition {
@@ -122,23 +123,28 @@ inline constexpr size_t kScanRowsMax = 10'000;
 
 class StateMachine {
  public:
-  // Loads last stamp, floor and operation queue from the engine (reads the partition's kOperation
-  // rows). The engine outlives it. kDamaged: a row is malformed; kVersion: of a newer format.
+  // Loads last stamp, floor and operation records from the engine. The engine outlives it. kDamaged:
+  // a row is malformed; kVersion: of a newer format.
   static Result<StateMachine> open(engine::Engine& engine, Descriptor descriptor,
                                    Limits limits = Limits());
   StateMachine(StateMachine&&) noexcept;
   StateMachine& operator=(StateMachine&&) noexcept;
   ~StateMachine();
 
-  // Evaluates one committed entry, adding its rows and the applied mark to `batch`. The caller
-  // writes the batch before the next call that reads, or passes the same batch on: state changed by
-  // entries still in an unwritten batch is visible to later applies and reads (kept in an overlay
-  // until written()). Entries come in log order, without gaps (CHECKed). Errors are the engine's,
-  // and kVersion for an entry of a newer semantic level: stop the replica. After an error neither
-  // this object nor the batch may be used further.
-  Result<Reply> apply(const raft::Entry& entry, engine::WriteBatch& batch);
-  // The batch that apply() filled has been written to the engine: drops the overlay.
-  void written();
+  // Evaluates one committed entry. What it changes is visible at once, to applies and reads, and kept
+  // in memory until it is saved. Entries come in log order, without gaps (CHECKed). Errors are the
+  // engine's, and kVersion for an entry of a newer semantic level: stop the replica. After an error
+  // this object may not be used further.
+  Result<Reply> apply(const raft::Entry& entry);
+
+  // Saving: collect() adds to `batch` all that was applied since the last collect(), with the applied
+  // mark: a restart from there replays the log behind it. A key written many times meanwhile is
+  // written once. saved() says that the engine has taken the batch; before it no other collect().
+  void collect(engine::WriteBatch& batch);
+  void saved();
+  // Entries, and bytes of their payloads, that collect() would save.
+  size_t unsaved_entries() const;
+  size_t unsaved_bytes() const;
 
   // Latest applied record; nullopt when absent or deleted. kWrongPartition when out of range.
   Result<std::optional<Record>> get(std::string_view key);
@@ -147,7 +153,11 @@ class StateMachine {
   // kInvalid: limit, or a cursor of another bucket.
   Result<ScanPage> scan(std::string_view bucket, std::string_view cursor, size_t limit);
 
+  // Of everything that is applied: equal on replicas that applied equal entries (P6).
+  Result<Hash128> digest();
+
   const Descriptor& descriptor() const;
+  raft::LogPosition applied() const;  // index 0: nothing yet
   Watermark last_stamp() const;
   Watermark floor() const;
   size_t operation_records() const;

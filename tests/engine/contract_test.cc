@@ -90,28 +90,18 @@ TEST_P(EngineContract, WritesAreVisibleAtOnceAndLaterOperationsWin) {
                     value));
 }
 
-TEST_P(EngineContract, PutStateKeepsTheLastValueOfABatch) {
-  WriteBatch batch;
-  batch.put_state(PartitionId(1),
-                  "\x30"
-                  "one",
-                  "1");
-  batch.put_state(PartitionId(2),
-                  "\x30"
-                  "two",
-                  "2");
-  batch.put_state(PartitionId(1),
-                  "\x30"
-                  "one",
-                  "3");
-  EXPECT_EQ(batch.operations().size(), 2u);
-  ASSERT_TRUE(engine().write(batch).has_value());
-  EXPECT_EQ(rows_of(engine()), (Rows{{"\x30"
-                                      "one",
-                                      "3"},
-                                     {"\x30"
-                                      "two",
-                                      "2"}}));
+TEST_P(EngineContract, StartWriteIsAWriteWithItsWorkElsewhere) {
+  auto batch = std::make_shared<WriteBatch>();
+  batch->put("\x30 one", "1");
+  batch->set_applied({PartitionId(1), {Index(7), Term(2)}});
+  std::optional<Result<>> done;
+  engine().start_write(batch, [&](Result<> result) { done = std::move(result); });
+  EXPECT_FALSE(done.has_value());
+  machine_.settle(done);
+  ASSERT_TRUE(done.has_value() && done->has_value());
+  EXPECT_EQ(rows_of(engine()), (Rows{{"\x30 one", "1"}}));
+  EXPECT_EQ(engine().applied().at(PartitionId(1)).index, Index(7));
+  EXPECT_GT(engine().unflushed_bytes(), 0u);
 }
 
 TEST_P(EngineContract, FirstFindsTheFirstRowOfARange) {

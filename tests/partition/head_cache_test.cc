@@ -28,10 +28,21 @@ TEST(HeadCache, NeverEvictsWhatIsPinned) {
   for (char c = 'a'; c < 'g'; ++c) cache.write(std::string(1, c), head_at(uint64_t(c)));
   EXPECT_EQ(cache.entries(), 6u);
   for (char c = 'a'; c < 'g'; ++c) EXPECT_NE(cache.find(std::string(1, c)), nullptr);
-  cache.unpin_all();
+  cache.collect([](std::string_view, const Head&) {});
+  EXPECT_EQ(cache.entries(), 6u);
+  cache.write("c", head_at('c'));
+  cache.saved();
   EXPECT_EQ(cache.entries(), 2u);
+  EXPECT_NE(cache.find("c"), nullptr);
+}
+
+TEST(HeadCache, EvictsPastWhatIsPinned) {
+  HeadCache cache({.entries = 2});
+  cache.write("pinned", head_at(1));
+  for (char c = 'a'; c < 'g'; ++c) cache.add(std::string(1, c), head_at(uint64_t(c)));
+  EXPECT_EQ(cache.entries(), 2u);
+  EXPECT_NE(cache.find("pinned"), nullptr);
   EXPECT_NE(cache.find("f"), nullptr);
-  EXPECT_EQ(cache.find("a"), nullptr);
 }
 
 TEST(HeadCache, CountsBytes) {
@@ -49,18 +60,24 @@ TEST(HeadCache, CountsBytes) {
 TEST(HeadCache, FindsOnlyTheLatest) {
   ASSERT_TRUE(rc::check([] {
     HeadCache cache({.entries = *rc::gen::inRange<size_t>(1, 20)});
-    std::map<std::string, uint64_t> latest, pinned;
+    std::map<std::string, uint64_t> latest, unsaved, saving;
     for (uint64_t step = 1; step < 300; ++step) {
       std::string position = std::to_string(*rc::gen::inRange(0, 40));
       switch (*rc::gen::inRange(0, 4)) {
         case 0:
           cache.write(position, head_at(step));
-          latest[position] = pinned[position] = step;
+          latest[position] = unsaved[position] = step;
           break;
         case 1:
-          if (*rc::gen::inRange(0, 5) == 0) {
-            cache.unpin_all();
-            pinned.clear();
+          if (*rc::gen::inRange(0, 3) == 0 && saving.empty()) {
+            cache.collect([&](std::string_view p, const Head& head) {
+              saving[std::string(p)] = head.stamp.value();
+            });
+            RC_ASSERT(saving == unsaved);
+            unsaved.clear();
+          } else if (*rc::gen::inRange(0, 3) == 0 && !saving.empty()) {
+            cache.saved();
+            saving.clear();
           }
           break;
         default: {
@@ -68,7 +85,7 @@ TEST(HeadCache, FindsOnlyTheLatest) {
           if (found) {
             RC_ASSERT(found->stamp == Watermark(latest[position]));
           } else {
-            RC_ASSERT(!pinned.contains(position));
+            RC_ASSERT(!unsaved.contains(position) && !saving.contains(position));
             cache.add(position, head_at(latest[position]));
           }
         }
@@ -76,9 +93,11 @@ TEST(HeadCache, FindsOnlyTheLatest) {
       size_t visited = 0;
       cache.for_each_pinned([&](std::string_view p, const Head& head) {
         ++visited;
-        RC_ASSERT(head.stamp == Watermark(pinned.at(std::string(p))));
+        RC_ASSERT(head.stamp == Watermark(latest.at(std::string(p))));
+        RC_ASSERT(unsaved.contains(std::string(p)) || saving.contains(std::string(p)));
       });
-      RC_ASSERT(visited == pinned.size());
+      for (const auto& [p, stamp] : saving) visited -= unsaved.contains(p) ? 0 : 1;
+      RC_ASSERT(visited == unsaved.size());
     }
   }));
 }

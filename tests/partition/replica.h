@@ -63,7 +63,7 @@ class TestReplica {
     CHECK(opened.has_value());
     machine_ = std::make_unique<StateMachine>(std::move(*opened));
   }
-  // Applies without writing.
+  // Applies without saving.
   Reply stage(const Command& command) { return stage_payload(encode(command)); }
   Reply stage_payload(Payload payload) {
     raft::Entry entry{.index = next_,
@@ -71,14 +71,24 @@ class TestReplica {
                       .kind = raft::EntryKind::kCommand,
                       .payload = std::move(payload)};
     next_ = next_.next();
-    auto reply = machine_->apply(entry, batch_);
+    auto reply = machine_->apply(entry);
     CHECK(reply.has_value());
     return *reply;
   }
-  void write() {
+  void collect() { machine_->collect(batch_); }
+  void save_collected() {
     CHECK(engine_->write(batch_).has_value());
     batch_.clear();
-    machine_->written();
+    machine_->saved();
+  }
+  void write() {
+    collect();
+    save_collected();
+  }
+  Hash128 digest() {
+    auto digest = machine_->digest();
+    CHECK(digest.has_value());
+    return *digest;
   }
   Reply apply(const Command& command) {
     Reply reply = stage(command);

@@ -159,12 +159,9 @@ TEST(StateMachineEntries, OnlyMoveTheMarkWhenTheyAreNoCommand) {
   TestReplica replica;
   EXPECT_EQ(replica.stage_payload(Payload("garbage")).outcome, Outcome::kRefused);
   EXPECT_EQ(replica.stage_payload(Payload()).outcome, Outcome::kRefused);
-  engine::WriteBatch batch;
   raft::Entry noop{.index = replica.next_index(), .term = Term(4)};
-  EXPECT_TRUE(replica.machine().apply(noop, batch).has_value());
-  EXPECT_TRUE(batch.operations().empty());
+  EXPECT_TRUE(replica.machine().apply(noop).has_value());
   replica.write();
-  EXPECT_TRUE(replica.engine().write(batch).has_value());
   raft::LogPosition applied = replica.engine().applied().at(PartitionId(1));
   EXPECT_EQ(applied.index, noop.index);
   EXPECT_EQ(applied.term, Term(4));
@@ -173,10 +170,9 @@ TEST(StateMachineEntries, OnlyMoveTheMarkWhenTheyAreNoCommand) {
 
 TEST(StateMachineEntries, OfANewerLevelStopTheReplica) {
   TestReplica replica;
-  engine::WriteBatch batch;
   raft::Entry entry{
       .index = replica.next_index(), .term = Term(1), .level = kCurrentSemanticLevel.next()};
-  EXPECT_EQ(replica.machine().apply(entry, batch).error().code, ErrorCode::kVersion);
+  EXPECT_EQ(replica.machine().apply(entry).error().code, ErrorCode::kVersion);
 }
 
 std::vector<std::string> keys_of(const ScanPage& page) {
