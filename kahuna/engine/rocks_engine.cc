@@ -148,7 +148,6 @@ Result<> write_to(RocksDatabase& database, const WriteBatch& batch, rocksdb::Wri
   rocksdb::WriteOptions options;
   options.disableWAL = true;
   options.no_slowdown = true;
-  options.memtable_insert_hint_per_batch = true;
   rocksdb::Status status = database.db().Write(options, &scratch);
   if (!status.ok()) return fail(error_of(status));
   return {};
