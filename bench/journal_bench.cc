@@ -218,8 +218,8 @@ void append_on_disk(benchmark::State& state) {
       while (writer.done < until) (*loop)->turn(Duration::millis(100));
     }
     state.SetItemsProcessed(static_cast<int64_t>(writer.done));
-    state.counters["entries_per_sync"] = static_cast<double>(writer.done) /
-                                         static_cast<double>(journal->statistics().syncs);
+    state.counters["entries_per_batch"] = static_cast<double>(writer.done) /
+                                         static_cast<double>(journal->statistics().batches);
     journal.reset();
   }
   loop->reset();

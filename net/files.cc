@@ -42,6 +42,10 @@ class PosixFile final : public File {
     start(FileOp::Kind::kWrite, offset, const_cast<std::byte*>(bytes.data()), bytes.size(),
           std::move(done), {});
   }
+  void write_durably_at(uint64_t offset, ByteView bytes, IoDone done) override {
+    start(FileOp::Kind::kDurableWrite, offset, const_cast<std::byte*>(bytes.data()), bytes.size(),
+          std::move(done), {});
+  }
   void sync(Done done) override { start(FileOp::Kind::kSync, 0, nullptr, 0, {}, std::move(done)); }
   uint64_t size() const override { return file_->size; }
 
@@ -140,6 +144,11 @@ void FileOp::run() {
     switch (kind) {
       case Kind::kRead: result = pread(file->fd, bytes, size, static_cast<off_t>(offset)); break;
       case Kind::kWrite: result = pwrite(file->fd, bytes, size, static_cast<off_t>(offset)); break;
+      case Kind::kDurableWrite: {
+        const iovec place{bytes, size};
+        result = pwritev2(file->fd, &place, 1, static_cast<off_t>(offset), RWF_DSYNC);
+        break;
+      }
       case Kind::kSync: result = fdatasync(file->fd); break;
     }
   } while (result < 0 && errno == EINTR);
@@ -147,11 +156,11 @@ void FileOp::run() {
 }
 
 void FileOp::finish() {
-  if (kind == Kind::kWrite && result > 0) {
+  if ((kind == Kind::kWrite || kind == Kind::kDurableWrite) && result > 0) {
     file->size = std::max(file->size, offset + static_cast<uint64_t>(result));
   }
   if (!file->observed) return;
-  const char* verb = kind == Kind::kRead ? "read" : kind == Kind::kWrite ? "write" : "sync";
+  const char* verb = kind == Kind::kRead ? "read" : kind == Kind::kSync ? "sync" : "write";
   if (kind == Kind::kSync) {
     if (result < 0) return synced(fail(error_from_errno(static_cast<int>(-result), verb)));
     return synced({});

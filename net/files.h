@@ -31,14 +31,14 @@ struct OpenFile : Counted {
 
 // One read, write or sync in flight. Owned by whoever runs it; finish() on the loop's thread.
 struct FileOp {
-  enum class Kind : uint8_t { kRead, kWrite, kSync };
+  enum class Kind : uint8_t { kRead, kWrite, kDurableWrite, kSync };
   Kind kind;
   CountedPtr<OpenFile> file;
   uint64_t offset = 0;
   std::byte* bytes = nullptr;  // written only by kRead
   size_t size = 0;
   int64_t result = 0;  // bytes, or a negative errno value
-  IoDone done;         // of kRead and kWrite
+  IoDone done;         // of all but kSync
   Done synced;         // of kSync
   size_t place = 0;    // of the back end
 

@@ -236,6 +236,10 @@ bool UringPoller::start(FileOp& operation) {
     case FileOp::Kind::kWrite:
       io_uring_prep_write(sqe, fd, operation.bytes, size, operation.offset);
       break;
+    case FileOp::Kind::kDurableWrite:
+      io_uring_prep_write(sqe, fd, operation.bytes, size, operation.offset);
+      sqe->rw_flags = RWF_DSYNC;
+      break;
     case FileOp::Kind::kSync: io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC); break;
   }
   mark(sqe, Tag::kFile, &operation);

@@ -4,6 +4,16 @@
 
 namespace kahuna {
 
+void File::write_durably_at(uint64_t offset, ByteView bytes, IoDone done) {
+  write_at(offset, bytes, [this, done = std::move(done)](Result<size_t> written) mutable {
+    if (!written) return done(std::move(written));
+    sync([written = *written, done = std::move(done)](Result<> synced) mutable {
+      if (!synced) return done(fail(std::move(synced.error())));
+      done(written);
+    });
+  });
+}
+
 Result<Address> parse_address(std::string_view text) {
   auto bad = [&](std::string_view why) {
     return fail(ErrorCode::kInvalid, "bad address '" + std::string(text) + "': " + std::string(why) +

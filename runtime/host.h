@@ -66,6 +66,9 @@ class File {
   // Writes up to bytes.size(); may be short. Extends the file when needed. Errors: kNoSpace, kIo.
   // Two writes in flight that overlap have no order.
   virtual void write_at(uint64_t offset, ByteView bytes, IoDone done) = 0;
+  // write_at() of bytes that are durable when it completes, as if a sync had followed; says nothing of
+  // other writes. An error may be the sync's: final.
+  virtual void write_durably_at(uint64_t offset, ByteView bytes, IoDone done);
   // All writes that completed before this call are durable when it succeeds. A failure is final:
   // the caller must crash, never retry (the kernel may have dropped the dirty pages).
   virtual void sync(Done done) = 0;

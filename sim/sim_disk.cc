@@ -310,6 +310,7 @@ Duration SimDisk::latency(Op op, size_t bytes, TrueTime now) {
   Duration low = profile_.write_min, high = profile_.write_max;
   if (op == Op::kRead) low = profile_.read_min, high = profile_.read_max;
   if (op == Op::kSync || op == Op::kName) low = profile_.sync_min, high = profile_.sync_max;
+  if (op == Op::kDurableWrite) low = low + profile_.sync_min, high = high + profile_.sync_max;
   Duration taken = draw(latency_random_, low, high);
   taken = taken + profile_.per_kib * static_cast<int64_t>(bytes / 1024);
   if (happens(latency_random_, profile_.tail)) taken = taken * profile_.tail_factor;

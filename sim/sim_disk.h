@@ -90,6 +90,8 @@ class SimDisk {
   // Short at end of file or by draw. kIo.
   Result<size_t> read(Inode& file, uint64_t offset, MutableByteView bytes);
   Result<size_t> write(Inode& file, uint64_t offset, ByteView bytes);
+  // A write whose sectors are durable when it returns.
+  Result<size_t> write_durably(Inode& file, uint64_t offset, ByteView bytes);
   Result<> sync(Inode& file);
   Result<> truncate(Inode& file, uint64_t size);
   Result<> rename(const std::string& from, const std::string& to);
@@ -113,7 +115,7 @@ class SimDisk {
   void tear(Inode& file, uint64_t offset, ByteView bytes);
 
   // How long an operation takes when it begins now. Slow episodes and stalls included.
-  enum class Op : uint8_t { kRead, kWrite, kSync, kName };
+  enum class Op : uint8_t { kRead, kWrite, kDurableWrite, kSync, kName };
   Duration latency(Op op, size_t bytes, TrueTime now);
   // Until then operations take `factor` times as long, or (stall) none completes.
   void slow_until(TrueTime until, uint32_t factor) { slow_until_ = until, slow_factor_ = factor; }
@@ -153,6 +155,7 @@ class SimDisk {
   std::byte* take_page();
   void give_page(std::byte* page);
   void store(Inode& file, uint64_t offset, ByteView bytes);
+  bool sync_fails(Inode& file);
   void settle(Inode& file, PerMillion keep);
   static void apply(Names& names, const NameOp& op);
   static void drop_orphans(Names& names);

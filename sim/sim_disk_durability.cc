@@ -74,12 +74,7 @@ Result<> SimDisk::finish_sync(SyncTicket& ticket) {
   if (file.poisoned) return {};  // the kernel has forgotten the pages: it lies
   if (ticket.number < file.synced_through) return {};  // a later sync covered all of this one
   file.synced_through = ticket.number;
-  if (fail_next_sync_ || (faulty(file) && happens(fault_random_, profile_.sync_error))) {
-    fail_next_sync_ = false;
-    file.poisoned = true;
-    ++counters_.sync_failures;
-    return fail(ErrorCode::kIo, "sync failed: " + file.path);
-  }
+  if (sync_fails(file)) return fail(ErrorCode::kIo, "sync failed: " + file.path);
   for (const SyncTicket::Cover& cover : ticket.covers)
     if (cover.page < file.pages.size() && cover.sectors) file.clean(cover.page, cover.sectors);
   for (const SyncTicket::Saved& saved : ticket.saved) {
@@ -96,6 +91,31 @@ Result<> SimDisk::finish_sync(SyncTicket& ticket) {
   file.refresh_dirty();
   file.release_pages_past_end();
   return {};
+}
+
+bool SimDisk::sync_fails(Inode& file) {
+  if (!fail_next_sync_ && !(faulty(file) && happens(fault_random_, profile_.sync_error)))
+    return false;
+  fail_next_sync_ = false;
+  file.poisoned = true;
+  ++counters_.sync_failures;
+  return true;
+}
+
+Result<size_t> SimDisk::write_durably(Inode& file, uint64_t offset, ByteView bytes) {
+  ASSIGN_OR_RETURN(size_t written, write(file, offset, bytes));
+  ++counters_.syncs;
+  if (written == 0 || file.poisoned) return written;
+  if (sync_fails(file)) return fail(ErrorCode::kIo, "sync failed: " + file.path);
+  for (size_t done = 0; done < written;) {
+    uint64_t at = offset + done;
+    size_t inside = at % kPageBytes, step = std::min(written - done, kPageBytes - inside);
+    file.clean(at / kPageBytes, sector_mask(inside, step));
+    done += step;
+  }
+  file.durable_size = std::max(file.durable_size, std::min(file.size, offset + written));
+  file.refresh_dirty();
+  return written;
 }
 
 Result<> SimDisk::sync(Inode& file) {

@@ -95,11 +95,20 @@ void SimFile::read_at(uint64_t offset, MutableByteView bytes, IoDone done) {
 }
 
 void SimFile::write_at(uint64_t offset, ByteView bytes, IoDone done) {
+  start_write(SimDisk::Op::kWrite, offset, bytes, std::move(done));
+}
+
+void SimFile::write_durably_at(uint64_t offset, ByteView bytes, IoDone done) {
+  start_write(SimDisk::Op::kDurableWrite, offset, bytes, std::move(done));
+}
+
+void SimFile::start_write(SimDisk::Op kind, uint64_t offset, ByteView bytes, IoDone done) {
   if (host_.dead_) return;
   // Files are preallocated by writing zeros, which need be neither hashed nor kept.
   bool zero = bytes.size() >= kZeroBytesMin && all_zero(bytes);
-  auto& op = host_.begin(SimDiskHost::Kind::kWrite, SimDisk::Op::kWrite, bytes.size(),
+  auto& op = host_.begin(SimDiskHost::Kind::kWrite, kind, bytes.size(),
                          zero ? offset ^ bytes.size() << 40 : hash64(bytes, offset));
+  op.durable = kind == SimDisk::Op::kDurableWrite;
   op.file = this, op.inode = inode_, op.offset = offset;
   if (zero) {
     op.zeros = bytes.size();
@@ -158,7 +167,9 @@ void SimDiskHost::finish_io(Operation& op) {
   } else if (op.file && !op.file->writable_) {
     result = fail(ErrorCode::kIo, "opened for reading only");
   } else {
-    result = disk_.write(*op.inode, op.offset, op.zeros ? zeros(op.zeros) : as_bytes(op.bytes));
+    ByteView bytes = op.zeros ? zeros(op.zeros) : as_bytes(op.bytes);
+    result = op.durable ? disk_.write_durably(*op.inode, op.offset, bytes)
+                        : disk_.write(*op.inode, op.offset, bytes);
     if (op.bytes.capacity() > 64 && op.bytes.capacity() < (size_t{1} << 20) && buffers_.size() < 64)
       buffers_.push_back(std::move(op.bytes));
   }

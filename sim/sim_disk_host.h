@@ -59,6 +59,7 @@ class SimDiskHost final : public Disk {
     MutableByteView into;
     std::string bytes;  // what is written; or a path
     size_t zeros = 0;   // written instead of `bytes`
+    bool durable = false;
     std::string to;
     OpenOptions options;
     std::shared_ptr<SyncTicket> ticket;
@@ -93,11 +94,13 @@ class SimFile final : public File {
   ~SimFile() override;
   void read_at(uint64_t offset, MutableByteView bytes, IoDone done) override;
   void write_at(uint64_t offset, ByteView bytes, IoDone done) override;
+  void write_durably_at(uint64_t offset, ByteView bytes, IoDone done) override;
   void sync(Done done) override;
   uint64_t size() const override { return size_; }
 
  private:
   friend class SimDiskHost;
+  void start_write(SimDisk::Op kind, uint64_t offset, ByteView bytes, IoDone done);
   SimDiskHost& host_;
   InodeRef inode_;
   uint64_t size_;

@@ -260,18 +260,25 @@ bool Core::make_room(size_t chunk) {
 
 void Core::write_body() {
   size_t done = flight_.body_done;
-  flight_.segment->file->write_at(
-      builder_.body_offset() + done,
-      ByteView(builder_.body()->data() + done, builder_.body_bytes() - done),
-      [self = shared_from_this()](Result<size_t> n) { self->written(true, std::move(n)); });
+  write(true, builder_.body_offset() + done,
+        ByteView(builder_.body()->data() + done, builder_.body_bytes() - done));
 }
 
 void Core::write_header() {
   size_t done = flight_.header_done;
-  flight_.segment->file->write_at(
-      builder_.header_offset() + done,
-      ByteView(builder_.header()->data() + done, builder_.header_bytes() - done),
-      [self = shared_from_this()](Result<size_t> n) { self->written(false, std::move(n)); });
+  write(false, builder_.header_offset() + done,
+        ByteView(builder_.header()->data() + done, builder_.header_bytes() - done));
+}
+
+// Body and header may become durable in any order: recovery believes neither without the other.
+void Core::write(bool body, uint64_t offset, ByteView bytes) {
+  auto done = [self = shared_from_this(), body](Result<size_t> n) {
+    self->written(body, std::move(n));
+  };
+  if (MUTANT(ack_before_sync_journal))
+    flight_.segment->file->write_at(offset, bytes, std::move(done));
+  else
+    flight_.segment->file->write_durably_at(offset, bytes, std::move(done));
 }
 
 void Core::written(bool body, Result<size_t> result) {
@@ -288,20 +295,13 @@ void Core::written(bool body, Result<size_t> result) {
   }
   (body ? flight_.writing_body : flight_.writing_header) = false;
   if (flight_.writing_body || flight_.writing_header) return;
-  if (MUTANT(ack_before_sync_journal)) run_waiters(flight_.end);
-  if (closed_) return;
-  flight_.segment->file->sync([self = shared_from_this()](Result<> synced) {
-    if (self->closed_ || self->fatal_) return;
-    if (!synced) return self->fail_for_good(std::move(synced.error()));
-    self->synced();
-  });
+  synced();
 }
 
 void Core::synced() {
   flight_.active = false;
   synced_end_ = flight_.end;
   ++statistics_.batches;
-  ++statistics_.syncs;
   index_.apply(builder_.items(), flight_.segment->life());
   for (const RangeItem& range : builder_.items().ranges) {
     GroupIndex* group = index_.find(range.group);

@@ -80,6 +80,7 @@ class Core : public std::enable_shared_from_this<Core> {
   bool make_room(size_t chunk);
   void write_body();
   void write_header();
+  void write(bool body, uint64_t offset, ByteView bytes);
   void written(bool body, Result<size_t> result);
   void synced();
   void run_waiters(uint64_t up_to);

@@ -96,7 +96,6 @@ Result<> Core::write_seal(Suspend suspend, Recovery& found) {
                              builder_.header_bytes()));
   RETURN_IF_ERROR(sync_segment(suspend, segment));
   ++statistics_.batches;
-  ++statistics_.syncs;
   // While the seal is the last batch, what it replaces stays.
   if (found.last->first_batch == 0) replaced_.push_back(found.last);
   return {};

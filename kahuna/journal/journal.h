@@ -59,7 +59,7 @@ struct RecoveredGroup {
 };
 
 struct Statistics {
-  uint64_t batches = 0, syncs = 0;
+  uint64_t batches = 0;  // each was made durable on its own
   uint64_t bytes = 0;     // written in batches, bodies and headers
   uint64_t records = 0;
   uint64_t segments = 0;  // in use now

@@ -517,7 +517,7 @@ std::string NodeImpl::status_json() const {
   out += "]";
   if (journal_) {
     const journal::Statistics& j = journal_->statistics();
-    out += ",\"journal\":{\"batches\":" + number(j.batches) + ",\"syncs\":" + number(j.syncs) + ",\"bytes\":" +
+    out += ",\"journal\":{\"batches\":" + number(j.batches) + ",\"bytes\":" +
            number(j.bytes) + ",\"records\":" + number(j.records) + ",\"segments\":" + number(j.segments) + "}";
   }
   return out + "}";

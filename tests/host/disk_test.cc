@@ -39,6 +39,26 @@ TEST_P(DiskContract, ReadsBackWhatWasWritten) {
   EXPECT_EQ(read_all(*file, 6, 100), "world");
 }
 
+TEST_P(DiskContract, DurableWritesAreWrites) {
+  for (bool direct : {false, true}) {
+    auto file = open(direct ? "direct" : "buffered",
+                     {.create = true, .write = true, .direct = direct});
+    ASSERT_TRUE(file);
+    alignas(4096) static std::byte page[8192];
+    std::fill(std::begin(page), std::end(page), std::byte{'k'});
+    auto written = complete<Result<size_t>>(
+        [&](auto d) { (*file)->write_durably_at(4096, page, std::move(d)); });
+    ASSERT_TRUE(written);
+    EXPECT_EQ(*written % 512, 0u);
+    EXPECT_EQ((*file)->size(), 4096 + *written);
+    alignas(4096) static std::byte back[8192];
+    auto read = complete<Result<size_t>>(
+        [&](auto d) { (*file)->read_at(4096, back, std::move(d)); });
+    ASSERT_TRUE(read);
+    EXPECT_TRUE(std::equal(back, back + *read, page));
+  }
+}
+
 TEST_P(DiskContract, ReadsAtAndPastTheEndAreEmpty) {
   auto file = create("data");
   write_all(*file, 0, "abc");

@@ -106,18 +106,27 @@ class FakeFile : public File {
   }
 
   void write_at(uint64_t offset, ByteView bytes, IoDone done) override {
+    start_write(offset, bytes, false, std::move(done));
+  }
+  void write_durably_at(uint64_t offset, ByteView bytes, IoDone done) override {
+    ++machine_.disk_.durable_writes;
+    start_write(offset, bytes, true, std::move(done));
+  }
+  void start_write(uint64_t offset, ByteView bytes, bool durable, IoDone done) {
     ++machine_.disk_.writes;
-    machine_.start([this, alive = alive_, offset, bytes, done = std::move(done)]() mutable {
+    machine_.start([this, alive = alive_, offset, bytes, durable, done = std::move(done)]() mutable {
       if (!*alive) return;
       FakeDisk& disk = machine_.disk_;
       Result<size_t> result = bytes.size();
+      uint64_t landed = offset;
       if (misaligned(offset, bytes)) {
         result = fail(ErrorCode::kIo, "misaligned write");
       } else if (counts_down(disk.writes_until_error)) {
         result = fail(ErrorCode::kIo, "write failed");
       } else if (counts_down(disk.writes_until_lost)) {
       } else if (counts_down(disk.writes_until_misdirected)) {
-        put(*inode_, offset + static_cast<uint64_t>(disk.misdirect_by * int64_t{kSector}), bytes);
+        landed += static_cast<uint64_t>(disk.misdirect_by * int64_t{kSector});
+        put(*inode_, landed, bytes);
       } else {
         size_t grows = offset + bytes.size() > inode_->current.size()
                            ? offset + bytes.size() - inode_->current.size()
@@ -130,6 +139,14 @@ class FakeFile : public File {
             n -= direct_ ? n % 4096 : kSector;
           put(*inode_, offset, bytes.first(n));
           result = n;
+        }
+      }
+      if (durable && result) {
+        if (counts_down(disk.syncs_until_error)) {
+          inode_->poisoned = true;
+          result = fail(ErrorCode::kIo, "sync failed");
+        } else if (!inode_->poisoned) {
+          make_durable(landed, *result);
         }
       }
       report(alive, std::move(done), std::move(result));
@@ -154,16 +171,8 @@ class FakeFile : public File {
         });
         return;
       }
-      Inode& inode = *inode_;
-      if (inode.durable.size() < inode.current.size() && !inode.poisoned)
-        inode.durable.resize(inode.current.size());
-      for (size_t sector : *dirty) {
-        size_t at = sector * kSector;
-        if (at >= inode.current.size()) continue;
-        std::memcpy(inode.durable.data() + at, inode.current.data() + at,
-                    std::min(kSector, inode.current.size() - at));
-        inode.dirty.erase(sector);
-      }
+      if (!inode_->poisoned) grow_durable(inode_->current.size());
+      for (size_t sector : *dirty) make_durable(sector);
       machine_.post([alive, done = std::move(done)]() mutable {
         if (*alive) done({});
       });
@@ -173,6 +182,22 @@ class FakeFile : public File {
   uint64_t size() const override { return inode_->current.size(); }
 
  private:
+  void grow_durable(size_t size) {
+    if (inode_->durable.size() < size) inode_->durable.resize(size);
+  }
+  void make_durable(size_t sector) {
+    Inode& inode = *inode_;
+    size_t at = sector * kSector;
+    if (at >= inode.current.size()) return;
+    std::memcpy(inode.durable.data() + at, inode.current.data() + at,
+                std::min(kSector, inode.current.size() - at));
+    inode.dirty.erase(sector);
+  }
+  void make_durable(uint64_t offset, size_t bytes) {
+    if (bytes == 0 || offset >= inode_->current.size()) return;
+    grow_durable(std::min<size_t>(offset + bytes, inode_->current.size()));
+    for (size_t s = offset / kSector; s <= (offset + bytes - 1) / kSector; ++s) make_durable(s);
+  }
   void report(std::shared_ptr<bool> alive, IoDone done, Result<size_t> result) {
     machine_.post([alive, done = std::move(done), result = std::move(result)]() mutable {
       if (*alive) done(std::move(result));

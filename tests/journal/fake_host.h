@@ -53,7 +53,7 @@ class FakeDisk {
   int writes_until_lost = -1;         // that write reports success and does nothing
   std::set<std::pair<std::string, size_t>> unreadable;  // (path, page of 4096)
   bool short_transfers = false;
-  uint64_t writes = 0, syncs = 0;
+  uint64_t writes = 0, durable_writes = 0, syncs = 0;
 
  private:
   friend class Machine;

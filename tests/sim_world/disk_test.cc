@@ -56,6 +56,32 @@ TEST(SimDisk, KeepsWhatWasSynced) {
   }
 }
 
+TEST(SimDisk, KeepsDurableWritesAndPromisesNoOther) {
+  bool lost = false;
+  for (uint64_t seed = 1; seed < 30; ++seed) {
+    Machine m(calm(), seed);
+    make_file(m);
+    std::string other(4096, 'o'), text(10'000, 'a');
+    ASSERT_TRUE(write(m.world, *m.file, 0, other));
+    ASSERT_TRUE(write_durably(m.world, *m.file, 8192, text));
+    EXPECT_TRUE(m.world.disk(m.node).unsynced());
+    m.crash(CrashKind::kPower);
+    EXPECT_EQ(m.whole().substr(8192), text);
+    lost |= m.whole().substr(0, 4096) != other;
+  }
+  EXPECT_TRUE(lost);
+}
+
+TEST(SimDisk, DurableWritesFailLikeSyncs) {
+  Machine m;
+  make_file(m);
+  m.world.disk(m.node).fail_next_sync();
+  EXPECT_EQ(write_durably(m.world, *m.file, 0, "text").error().code, ErrorCode::kIo);
+  EXPECT_TRUE(write_durably(m.world, *m.file, 0, "lies"));
+  m.crash(CrashKind::kPower);
+  EXPECT_EQ(m.whole(), "");
+}
+
 TEST(SimDisk, KeepsCompletedWritesWhenOnlyTheProcessDies) {
   Machine m;
   make_file(m);

@@ -94,6 +94,10 @@ inline Result<size_t> write(World& world, File& file, uint64_t at, std::string_v
   return wait_for<Result<size_t>>(
       world, [&](auto done) { file.write_at(at, as_bytes(text), std::move(done)); });
 }
+inline Result<size_t> write_durably(World& world, File& file, uint64_t at, std::string_view text) {
+  return wait_for<Result<size_t>>(
+      world, [&](auto done) { file.write_durably_at(at, as_bytes(text), std::move(done)); });
+}
 inline Result<> sync(World& world, File& file) {
   return wait_for<Result<>>(world, [&](auto done) { file.sync(std::move(done)); });
 }
