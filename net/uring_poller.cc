@@ -92,6 +92,7 @@ Result<> UringPoller::set_up_buffers() {
 }
 
 UringPoller::~UringPoller() {
+  for (FileOp* operation : std::exchange(starting_, {})) take(operation);
   if (enabled_ && pthread_equal(owner_, pthread_self())) wait_for_operations();
   if (has_ring_) io_uring_queue_exit(&ring_);
   for (FileOp* operation : files_) delete operation;
@@ -226,6 +227,13 @@ void UringPoller::close(Connection& connection) {
 }
 
 bool UringPoller::start(FileOp& operation) {
+  operation.place = files_.size();
+  files_.push_back(&operation);
+  starting_.push_back(&operation);
+  return true;
+}
+
+void UringPoller::submit(FileOp& operation) {
   io_uring_sqe* sqe = submission();
   const int fd = operation.file->fd;
   const auto size = static_cast<unsigned>(std::min<size_t>(operation.size, kFileBytesMax));
@@ -243,9 +251,6 @@ bool UringPoller::start(FileOp& operation) {
     case FileOp::Kind::kSync: io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC); break;
   }
   mark(sqe, Tag::kFile, &operation);
-  operation.place = files_.size();
-  files_.push_back(&operation);
-  return true;
 }
 
 void UringPoller::flush() {
@@ -269,6 +274,9 @@ void UringPoller::flush() {
     if (connection->state == Connection::State::kOpen) send(*connection);
   }
   dirty_.clear();
+  // After what is sent: starting a device's work takes longer, and peers' disks can work meanwhile.
+  for (FileOp* operation : starting_) submit(*operation);
+  starting_.clear();
 }
 
 void UringPoller::arm(Acceptor& acceptor) {

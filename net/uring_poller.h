@@ -78,6 +78,7 @@ class UringPoller final : public Poller {
   void list_for_arming(Connection& connection);
   void arm(Acceptor& acceptor);
   void arm(Connection& connection);
+  void submit(FileOp& operation);
   void send(Connection& connection);
 
   void take_completions();
@@ -97,7 +98,8 @@ class UringPoller final : public Poller {
   bool wake_watched_ = false;
   io_uring_buf_ring* buffer_ring_ = nullptr;
   std::unique_ptr<std::byte[]> buffers_;
-  std::vector<FileOp*> files_;  // in flight; owned
+  std::vector<FileOp*> files_;     // in flight, or about to be; owned
+  std::vector<FileOp*> starting_;  // of files_: not yet handed to the kernel
   std::vector<Arrival> arrivals_;
   std::vector<CountedPtr<Acceptor>> arming_acceptors_;
   std::vector<CountedPtr<Connection>> arming_;

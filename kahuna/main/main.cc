@@ -19,12 +19,11 @@ namespace kahuna {
 namespace {
 
 template <class Run>
-int in_world(Run run) {
+int in_world(net::IoBackend io, Run run) {
   net::ignore_broken_pipes();
   net::raise_descriptor_limit();
-  // Verbs own no directory; epoll starts faster and serves a few sockets as well.
   net::LoopOptions options;
-  options.io = net::IoBackend::kEpoll;
+  options.io = io;
   Result<std::unique_ptr<net::Loop>> loop = net::Loop::create(options);
   if (!loop) {
     fmt::print(stderr, "kahuna: {}\n", loop.error().text);
@@ -46,7 +45,9 @@ int dispatch(const cli::Invocation& invocation) {
         } else if constexpr (std::is_same_v<Options, cli::CompletionOptions>) {
           return cli::print_bash_completion();
         } else {
-          return in_world(
+          // A few sockets are served as well by epoll, which starts faster.
+          constexpr bool kBusy = std::is_same_v<Options, cli::BenchOptions>;
+          return in_world(kBusy ? net::IoBackend::kUring : net::IoBackend::kEpoll,
               [&](cli::World& world) { return cli::run_verb(world, invocation.connect, options); });
         }
       },
