@@ -87,7 +87,7 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max
     const size_t length =
         std::min<size_t>({size - at, cuts.below(64), max_size - framed.size() - 32});
     kahuna::codec::append_frame(
-        framed, static_cast<kahuna::codec::FrameKind>(cuts.below(6)),
+        framed, static_cast<kahuna::codec::FrameKind>(cuts.below(8)),
         kahuna::ByteView(reinterpret_cast<const std::byte*>(data) + at, length));
     at += length + 1;
   }

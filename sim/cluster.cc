@@ -39,10 +39,12 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.flush_bytes = spec.pick("flush-bytes", {{4096, 20}, {100'000, 40}, {4 << 20, 40}});
   o.flush_interval =
       spec.duration_log("flush-interval", Duration::millis(200), Duration::seconds(60));
+  o.sessions_spare = spec.pick("sessions-spare", {{0, 70}, {1, 15}, {5, 15}});
   bool rots = spec.flag("rot-journal", 12, 100);
   o.rots = spec.number("rot-journal-node", 1, o.nodes);
   o.rots_at = spec.pick("rot-journal-crash", {{0, 3}, {1, 2}, {4, 1}});
   if (!rots || o.nodes < 3) o.rots = 0;
+  if (spec.flag("judge-hurries", 30, 100)) o.judge_timeout = Duration::seconds(2);
   o.restart_max = spec.duration_log("restart-max", Duration::millis(60), Duration::seconds(5));
   return o;
 }
@@ -64,6 +66,8 @@ void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOption
   raft.election_timeout_max = raft.election_timeout_max * stretch;
   raft.disconnect_timeout = raft.disconnect_timeout * stretch;
   workload.timeout = std::max(workload.timeout, slow * 6);
+  if (options.judge_timeout.nanos() > 0)
+    options.judge_timeout = std::max(options.judge_timeout, slow * 6);
   workload.attempt_timeout = std::max(workload.attempt_timeout, slow * 3);
 }
 
@@ -152,6 +156,8 @@ node::Options Cluster::node_options(size_t node) {
   o.save_entries = options_.save_entries;
   o.flush_bytes = options_.flush_bytes;
   o.flush_interval = options_.flush_interval;
+  if (options_.sessions_spare > 0)
+    o.sessions_max = slots_.size() + clients_.size() + options_.sessions_spare;
   if (options_.engine == EngineKind::kRocks) {
     engine::RocksOptions rocks;
     rocks.simulated = slots_[node].files.get();
@@ -176,6 +182,8 @@ void Cluster::start() {
       ClientDriver::Patience patience{workload_.workload.timeout,
                                       workload_.workload.attempt_timeout};
       if (i == judge_) patience = {Duration::seconds(30), Duration::seconds(3)};
+      if (i == judge_ && options_.judge_timeout.nanos() > 0)
+        patience = {options_.judge_timeout, options_.judge_timeout + Duration::seconds(1)};
       clients_[i].driver =
           std::make_unique<ClientDriver>(host, workload_, addresses(), i, patience);
     });
@@ -273,6 +281,13 @@ void Cluster::restart_later(size_t node) {
 void Cluster::run_clients() {
   for (size_t i = 0; i < judge_; ++i)
     world_.in_turn(clients_[i].handle, [this, i] { clients_[i].driver->run(); });
+  if (options_.judge_timeout.nanos() == 0) return;
+  std::vector<PartitionId> all;
+  for (const partition::Descriptor& descriptor : descriptors_)
+    if (descriptor.id.value() != 0) all.push_back(descriptor.id);
+  world_.in_turn(judge_handle(), [&] {
+    for (const std::string& key : keys_in(all)) judge().get(key, {});
+  });
 }
 void Cluster::stop_clients() {
   for (ClientSlot& client : clients_) world_.in_turn(client.handle, [&] { client.driver->stop(); });

@@ -37,10 +37,15 @@ struct ClusterOptions {
   size_t save_entries = 4096;
   size_t flush_bytes = size_t{1} << 20;
   Duration flush_interval = Duration::seconds(5);
+  // Connections a node accepts beyond one for each machine of the run; 0 = as in production.
+  size_t sessions_spare = 0;
   Duration restart_min = Duration::millis(50), restart_max = Duration::seconds(2);
   // The newest journal batch of one node rots at one of its crashes (cluster_damage.h); 0 = never.
   size_t rots = 0;     // node number, from 1
   size_t rots_at = 0;  // ... at its crash of this number, from 0
+  // The judge has connections from the first phase, and waits for an operation no longer than this,
+  // which is less than it waits for an attempt; zero = it connects in the second phase, patiently.
+  Duration judge_timeout;
 };
 ClusterOptions draw_cluster(Spec& spec);
 // Stretches Raft's and the clients' patience to what this world's latencies, disks and largest
@@ -61,7 +66,8 @@ class Cluster final : public FaultTarget {
   Cluster& operator=(const Cluster&) = delete;
 
   void start();
-  // Clients issue what the workload says, from now on.
+  // Clients issue what the workload says, from now on. A judge with a timeout of its own reads once
+  // from every partition.
   void run_clients();
   void stop_clients();
   size_t open_operations() const;

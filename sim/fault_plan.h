@@ -50,6 +50,7 @@ enum class FaultKind : uint8_t {
   kSyncError,     // one sync fails, and those after it lie
   kClockStep,     // the wall clock jumps, either way
   kClockRate,     // the monotonic clock changes its rate, within the bound
+  kBlackHole,     // what a connection carries vanishes, one way or both, and nobody is told
   // Always at work, at a rate.
   kDelay,         // latency tails
   kFrameLoss,     // single node-to-node frames

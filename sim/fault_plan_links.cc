@@ -112,6 +112,13 @@ bool FaultPlan::apply_to_network(FaultKind kind, RandomStream& random, std::stri
     text = node_name(node);
     return world_.network().reset_one(target_.handle(node).index, kind == FaultKind::kHalfOpen);
   }
+  if (kind == FaultKind::kBlackHole) {
+    size_t node = pick_up(random);
+    uint32_t other = 0;
+    if (node == n || !world_.network().swallow_one(target_.handle(node).index, other)) return false;
+    text = node_name(node) + " and " + world_.name({other});
+    return true;
+  }
   if (n < 2) return false;
   Duration length = span(random);
   switch (kind) {

@@ -16,6 +16,7 @@ Pace pace_of(FaultKind kind) {
     case FaultKind::kClog:
     case FaultKind::kReset:
     case FaultKind::kHalfOpen:
+    case FaultKind::kBlackHole:
     case FaultKind::kSlowLink: return {Duration::millis(100), Duration::seconds(20)};
     case FaultKind::kSyncError:
     case FaultKind::kFullDisk: return {Duration::seconds(5), Duration::seconds(60)};
@@ -117,7 +118,8 @@ size_t FaultPlan::pick_up(RandomStream& random) const {
 bool FaultPlan::apply(FaultKind kind, RandomStream& random, std::string& text) {
   if (target_.nodes() == 0) return false;
   if (kind <= FaultKind::kStall) return apply_to_process(kind, random, text);
-  if (kind <= FaultKind::kHalfOpen) return apply_to_network(kind, random, text);
+  if (kind <= FaultKind::kHalfOpen || kind == FaultKind::kBlackHole)
+    return apply_to_network(kind, random, text);
   return apply_to_device(kind, random, text);
 }
 

@@ -253,6 +253,11 @@ void SimNetwork::on_segment(const Event& event) {
   }
   Side& sender = c->sides[side_of(event.a)];
   Side& receiver = c->sides[side_of(other(event.a))];
+  if (sender.swallowed) {
+    ++counters_.vanished;
+    free_segment(segment);
+    return;
+  }
   bool is_blocked = blocked(sender.node, receiver.node);
   if (segments_[segment].kind == Segment::Kind::kReset) {
     if (is_blocked) {

@@ -5,7 +5,9 @@
 // back-pressure. A blocked link (partition, clog; one direction each) holds what would arrive and
 // lets it through when it opens, unless the sender gave up before: then the sender sees its stream
 // closed, and the other side knows nothing until it speaks or hears of it (half-open). A reset
-// discards what is in flight; a reset that meets a blocked link is lost. When a process dies, its
+// discards what is in flight; a reset that meets a blocked link is lost. A connection may become a
+// black hole, as behind a proxy that hangs: what one side or both send vanishes, resets and ends
+// included, while the network acknowledges it; nobody is ever told. When a process dies, its
 // peers are told by a reset or not at all (drawn). Bytes and attempts to connect that left a process
 // before it died still arrive. Frames between nodes may be dropped, doubled, delayed and overtaken
 // (sim_network_frames.h).
@@ -52,7 +54,7 @@ struct NetworkProfile {
 
 struct NetworkCounters {
   uint64_t connections = 0, refused = 0, segments = 0, bytes = 0, held = 0, resets = 0, gave_up = 0,
-           half_open = 0, tails = 0, random_resets = 0, short_transfers = 0;
+           half_open = 0, vanished = 0, tails = 0, random_resets = 0, short_transfers = 0;
   FrameCounters frames;
 };
 
@@ -108,6 +110,9 @@ class SimNetwork {
   // Breaks one open connection of the node, drawn; both sides learn, or (half_open) one side only.
   // False when it has none.
   bool reset_one(uint32_t node, bool half_open);
+  // One open connection of the node, drawn, becomes a black hole: a third each way, a third both.
+  // False when it has none. `other` is the node at its other end.
+  bool swallow_one(uint32_t node, uint32_t& other);
   // All latencies from `from` to `to` are multiplied by this from now on; 1 = normal.
   void set_slowness(uint32_t from, uint32_t to, uint32_t factor) { links_[from][to].slowness = factor; }
 
@@ -139,6 +144,7 @@ class SimNetwork {
     bool wants_writable = false;
     bool writable_sent = false;
     bool dirty = false;          // listed for flush
+    bool swallowed = false;      // what it sends never arrives
     std::string out;             // written in this turn
     uint64_t unread = 0;         // bytes taken from it that its peer has not read, `out` included
     TrueTime last_arrival;       // of what it sent
@@ -184,6 +190,8 @@ class SimNetwork {
   bool dead(uint32_t node, uint64_t incarnation) const {
     return incarnation <= nodes_[node].dead_through;
   }
+  // An open end of the node, drawn; nothing when it has none.
+  std::optional<uint64_t> draw_open_end(uint32_t node);
   std::optional<uint32_t> resolve(const std::string& host, uint32_t own) const;
   Duration latency(uint32_t from, uint32_t to, size_t bytes);
 

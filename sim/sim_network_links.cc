@@ -198,7 +198,7 @@ void SimNetwork::break_side(uint64_t end) {
   kernel_.schedule(kernel_.now, {EventKind::kGiveUp, side.node, end, 1});
 }
 
-bool SimNetwork::reset_one(uint32_t node, bool half_open) {
+std::optional<uint64_t> SimNetwork::draw_open_end(uint32_t node) {
   std::vector<uint64_t> ends;
   for (uint64_t slot = 0; slot < connections_.size(); ++slot) {
     Connection& c = *connections_[slot];
@@ -207,18 +207,36 @@ bool SimNetwork::reset_one(uint32_t node, bool half_open) {
       if (c.sides[side].node == node && c.sides[side].stream && !c.sides[side].closed)
         ends.push_back(end_of(c, slot, side));
   }
-  if (ends.empty()) return false;
-  RandomStream& random = links_[node][node].random;
-  uint64_t end = ends[random.below(ends.size())];
+  if (ends.empty()) return std::nullopt;
+  return ends[links_[node][node].random.below(ends.size())];
+}
+
+bool SimNetwork::reset_one(uint32_t node, bool half_open) {
+  std::optional<uint64_t> drawn = draw_open_end(node);
+  if (!drawn) return false;
+  uint64_t end = *drawn;
   if (half_open) {
     ++counters_.half_open;
-    if (random.chance(1, 2)) end = other(end);
+    if (links_[node][node].random.chance(1, 2)) end = other(end);
     break_side(end);
   } else {
     break_side(end);
     break_side(other(end));
   }
   ++counters_.resets;
+  return true;
+}
+
+bool SimNetwork::swallow_one(uint32_t node, uint32_t& peer) {
+  std::optional<uint64_t> end = draw_open_end(node);
+  if (!end) return false;
+  Connection& c = *find(*end);
+  uint64_t way = links_[node][node].random.below(3);  // outwards, inwards, both
+  Side& near = c.sides[side_of(*end)];
+  Side& far = c.sides[side_of(other(*end))];
+  near.swallowed |= way != 1;
+  far.swallowed |= way != 0;
+  peer = far.node;
   return true;
 }
 

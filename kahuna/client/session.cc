@@ -24,6 +24,11 @@ Session::Session(const Host& host, Owner& owner, size_t index, Address address,
       address_(std::move(address)),
       connect_timeout_(connect_timeout),
       random_(host.random("client-session", index)),
+      liveness_(*host.clock,
+                [this] {
+                  SOMETIMES(client_session_dead);
+                  lose(Error(ErrorCode::kTimeout, to_string(address_) + " gives no sign of life"));
+                }),
       self_(std::make_shared<Session*>(this)) {}
 
 Session::~Session() {
@@ -69,6 +74,7 @@ void Session::connected(Result<std::unique_ptr<Stream>> stream) {
 
 void Session::drop() {
   if (state_ == State::kIdle || state_ == State::kConnecting) return;
+  liveness_.end();
   connection_.reset();
   host_.clock->cancel(std::exchange(greeting_timer_, 0));
   enter(State::kIdle);
@@ -85,6 +91,7 @@ void Session::rest() {
 
 void Session::lose(const Error& reason) {
   const State was = state_;
+  liveness_.end();
   connection_.reset();
   host_.clock->cancel(std::exchange(greeting_timer_, 0));
   enter(State::kIdle);
@@ -94,15 +101,19 @@ void Session::lose(const Error& reason) {
 
 Result<> Session::send(ByteView request) {
   CHECK_EQ(state_, State::kReady);
-  return connection_->send(codec::FrameKind::kRequest, request);
+  Result<> sent = connection_->send(codec::FrameKind::kRequest, request);
+  if (!MUTANT(client_never_probes)) liveness_.on_use();
+  return sent;
 }
 
 void Session::on_frame(codec::FrameConnection&, codec::FrameKind kind, ByteView payload) {
   heard_ = host_.clock->now();
+  liveness_.on_heard();
   if (state_ == State::kGreeting && kind == codec::FrameKind::kHello) return on_hello(payload);
   if (state_ == State::kReady && kind == codec::FrameKind::kResponse) {
     return on_response_frame(payload);
   }
+  if (state_ == State::kReady && kind == codec::FrameKind::kPong) return;
   lose(Error(ErrorCode::kDamaged, to_string(address_) + " sent a frame that does not belong here"));
 }
 
@@ -132,6 +143,7 @@ void Session::on_hello(ByteView payload) {
   host_.clock->cancel(std::exchange(greeting_timer_, 0));
   failures_ = 0;
   enter(State::kReady);
+  liveness_.begin(*connection_);
   owner_.on_session_ready(*this, hello);
 }
 

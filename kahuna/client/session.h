@@ -6,12 +6,14 @@
 // 3. A session that fails to become ready may be opened again at retry_at() only (jittered,
 // growing).
 // 4. Its owner hears on_session_ready and on_session_lost in turn, never inside open() or drop().
+// 5. A ready session that gives no sign of life while it is used is lost (net/codec/liveness.h).
 #pragma once
 
 #include <cstdint>
 #include <memory>
 
 #include "net/codec/frame.h"
+#include "net/codec/liveness.h"
 #include "runtime/host.h"
 #include "runtime/ids.h"
 #include "schemas/wire_generated.h"
@@ -78,6 +80,7 @@ class Session final : public codec::FrameConnection::Owner {
 
   State state_ = State::kIdle;
   std::unique_ptr<codec::FrameConnection> connection_;
+  codec::Liveness liveness_;  // while ready
   TimerId greeting_timer_ = 0;
   uint32_t failures_ = 0;  // in a row, since it was last ready
   Time since_, heard_, retry_at_;

@@ -8,7 +8,10 @@ namespace kahuna::node {
 
 Dialer::Dialer(Host& host, Hooks& hooks, std::string name, Address address)
     : host_(host), hooks_(hooks), name_(std::move(name)), address_(std::move(address)),
-      random_(host.random("dialer/" + name_)) {
+      random_(host.random("dialer/" + name_)), liveness_(*host.clock, [this] {
+        SOMETIMES(peer_connection_dead);
+        drop();
+      }) {
   connect();
 }
 
@@ -16,7 +19,9 @@ Dialer::~Dialer() { host_.clock->cancel(timer_); }
 
 Result<> Dialer::send(codec::FrameKind kind, ByteView payload) {
   if (!up_) return fail(ErrorCode::kUnavailable, "no connection to node '" + name_ + "'");
-  return connection_->send(kind, payload);
+  Result<> sent = connection_->send(kind, payload);
+  if (!MUTANT(peer_never_probed)) liveness_.on_use();
+  return sent;
 }
 
 void Dialer::connect() {
@@ -48,6 +53,7 @@ void Dialer::retry_later() {
 }
 
 void Dialer::drop() {
+  liveness_.end();
   connection_.reset();
   up_ = false;
   outbox.clear();
@@ -56,7 +62,9 @@ void Dialer::drop() {
 }
 
 void Dialer::on_frame(codec::FrameConnection&, codec::FrameKind kind, ByteView payload) {
+  if (up_) liveness_.on_heard();
   if (up_ && kind == codec::FrameKind::kResponse) return hooks_.on_response(*this, payload);
+  if (up_ && kind == codec::FrameKind::kPong) return;
   if (!up_ && kind == codec::FrameKind::kHello) {
     auto hello = decode_hello(payload);
     if (hello && hello->refused.empty()) {
@@ -64,6 +72,7 @@ void Dialer::on_frame(codec::FrameConnection&, codec::FrameKind kind, ByteView p
       timer_ = 0;
       if (auto accepted = hooks_.on_greeted(*this, *hello); accepted) {
         up_ = true;
+        liveness_.begin(*connection_);
         back_off_ = kBackOffMin;
         return;
       }

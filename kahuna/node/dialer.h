@@ -1,4 +1,6 @@
-// Keeps one outgoing connection to one peer: connects, greets, reconnects with back-off.
+// Keeps one outgoing connection to one peer: connects, greets, reconnects with back-off. Messages go
+// out on it and nothing need come back, so it asks for a sign of life (net/codec/liveness.h) and
+// drops a connection that gives none.
 #pragma once
 
 #include <memory>
@@ -6,6 +8,7 @@
 
 #include "kahuna/node/wire.h"
 #include "net/codec/frame.h"
+#include "net/codec/liveness.h"
 #include "runtime/host.h"
 
 namespace kahuna::node {
@@ -52,6 +55,7 @@ class Dialer final : public codec::FrameConnection::Owner {
   const Address address_;
   RandomStream random_;
   std::unique_ptr<codec::FrameConnection> connection_;
+  codec::Liveness liveness_;  // while up
   bool up_ = false;
   Duration back_off_ = kBackOffMin;
   TimerId timer_ = 0;

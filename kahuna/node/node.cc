@@ -15,7 +15,12 @@
 namespace kahuna::node {
 namespace {
 
-constexpr size_t kSessionsMax = 20'000;
+// Connections beyond Options::sessions_max, for nodes and for those that have not said who they are.
+constexpr size_t kSessionsSpare = 16;
+// A connection that was silent for so long may be dead without our knowing: nothing is asked of those
+// who dialed, for they ask. Not greeted for so long, it has no business here.
+constexpr Duration kSilentMax = Duration::seconds(30);
+constexpr Duration kUngreetedMax = Duration::seconds(2);
 // A turn's messages to one peer are cut into frames of about this size.
 constexpr size_t kBatchBytesMax = 1024 * 1024;
 
@@ -165,11 +170,14 @@ class NodeImpl final : public Node,
     wire::Role role = wire::Role::Client;
     NodeId node;
     uint64_t boot = 0;
+    Time heard;  // last frame, or when it was accepted
   };
 
   Result<> boot(Suspend s);
   Result<> start_groups(Suspend s);
   void accept(std::unique_ptr<Stream> stream);
+  // Closes the connection that is likeliest dead, if any is.
+  void make_room();
   void greet(Session& session, uint64_t id, ByteView payload);
   Result<> judge_peer(const Hello& hello) const;
   void on_peer_batch(Session& session, const wire::PeerBatch& batch);
@@ -388,18 +396,34 @@ void NodeImpl::on_peer_batch(Session& session, const wire::PeerBatch& batch) {
 // --- accepted connections ---
 
 void NodeImpl::accept(std::unique_ptr<Stream> stream) {
-  if (sessions_.size() >= kSessionsMax) return;  // closes it
+  if (sessions_.size() >= options_.sessions_max) make_room();
+  if (sessions_.size() >= options_.sessions_max + kSessionsSpare) return;  // closes it
   uint64_t id = next_session_++;
   Session session;
+  session.heard = host_.clock->now();
   session.connection = std::make_unique<codec::FrameConnection>(*host_.scheduler, std::move(stream), *this,
                                                                 codec::FrameConnection::Options{});
   session.connection->tag = id;
   sessions_.emplace(id, std::move(session));
 }
 
+void NodeImpl::make_room() {
+  auto victim = sessions_.end();
+  for (auto it = sessions_.begin(); it != sessions_.end(); ++it) {
+    const Session& s = it->second;
+    const Duration silent = host_.clock->now() - s.heard;
+    if (s.role == wire::Role::Node || silent < (s.greeted ? kSilentMax : kUngreetedMax)) continue;
+    if (victim == sessions_.end() || s.heard < victim->second.heard) victim = it;
+  }
+  if (victim == sessions_.end() || MUTANT(silent_sessions_kept)) return;
+  SOMETIMES(silent_session_makes_room);
+  sessions_.erase(victim);
+}
+
 void NodeImpl::on_frame(codec::FrameConnection& connection, codec::FrameKind kind, ByteView payload) {
   uint64_t id = connection.tag;
   Session& session = sessions_.find(id)->second;
+  session.heard = host_.clock->now();
   if (!session.greeted) {
     if (kind != codec::FrameKind::kHello) {
       sessions_.erase(id);
@@ -414,6 +438,10 @@ void NodeImpl::on_frame(codec::FrameConnection& connection, codec::FrameKind kin
       return;
     }
     return service_.on_request(id, *request);
+  }
+  if (kind == codec::FrameKind::kPing) {
+    if (!connection.send(codec::FrameKind::kPong, {})) close_soon(id);
+    return;
   }
   if (kind == codec::FrameKind::kPeer && session.role == wire::Role::Node) {
     if (const wire::PeerBatch* batch = decode_peer_batch(payload)) {
@@ -439,6 +467,9 @@ void NodeImpl::greet(Session& session, uint64_t id, ByteView payload) {
   } else if (hello->cluster && answer.cluster && hello->cluster != answer.cluster) {
     accepted = fail(ErrorCode::kWrongCluster, "this node belongs to another cluster than the one this client talked to before; "
                                               "check --endpoints");
+  } else if (sessions_.size() > options_.sessions_max) {
+    SOMETIMES(client_refused_for_room);
+    accepted = fail(ErrorCode::kOverloaded, "this node has as many connections as it may have; try another, or later");
   }
   if (!accepted) answer.refused = accepted.error().text;
   (void)session.connection->send(codec::FrameKind::kHello, as_bytes(encode_hello(answer)));
@@ -450,9 +481,10 @@ void NodeImpl::greet(Session& session, uint64_t id, ByteView payload) {
   session.node = hello->node;
   session.boot = hello->boot;
   boots_[hello->node] = std::max(boots_[hello->node], hello->boot);
-  // Connections of an earlier boot of the same node speak for nobody any more.
+  // A node dials anew only when its earlier connection was lost to it, or it is from an earlier boot:
+  // that one speaks for nobody any more, whether or not we were told.
   for (auto it = sessions_.begin(); it != sessions_.end();) {
-    bool stale = it->second.node == hello->node && it->second.boot < hello->boot;
+    bool stale = it->first != id && it->second.node == hello->node;
     if (stale) SOMETIMES(stale_peer_connection_closed);
     it = stale ? sessions_.erase(it) : std::next(it);
   }

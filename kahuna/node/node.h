@@ -39,6 +39,9 @@ struct Options {
   size_t flush_bytes = size_t{64} << 20;               // engine flush when so much was applied
   Duration flush_interval = Duration::seconds(60);     // ... or this long after the first write
   size_t requests_max = 65'536;    // in flight on this node; beyond it kOverloaded
+  // Connections accepted. When there are more, those that were silent for long make room, and when
+  // none was, clients are refused; nodes have some places of their own.
+  size_t sessions_max = 20'000;
   // Opens the engine in the node's directory.
   std::function<Result<std::unique_ptr<engine::Engine>>(Suspend, Host&, Fibers&)> open_engine;
 };

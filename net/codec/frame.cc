@@ -158,6 +158,7 @@ void FrameConnection::flush() {
     const size_t taken = stream_->write(rest);
     CHECK_LE(taken, rest.size());
     taken_ += taken;
+    sent_ += taken;
     if (taken < rest.size()) {
       blocked_ = true;
       break;

@@ -25,6 +25,8 @@ enum class FrameKind : uint16_t {
   kRequest = 2,   // schemas/wire.fbs Request, client to node
   kResponse = 3,  // schemas/wire.fbs Response
   kPeer = 4,      // schemas/wire.fbs PeerBatch, node to node
+  kPing = 5,      // empty; by the side that dialed, once greeted (liveness.h)
+  kPong = 6,      // empty; the answer, at once
 };
 
 inline constexpr size_t kFrameHeaderBytes = 16;
@@ -107,6 +109,8 @@ class FrameConnection final : public StreamHandler {
   Result<> send(FrameKind kind, ByteView payload);
   // Bytes queued here that the stream has not taken yet.
   size_t unsent_bytes() const { return out_.size() - taken_; }
+  // Bytes that the stream has taken, ever.
+  uint64_t sent_bytes() const { return sent_; }
   // Back-pressure. Frames of the piece being delivered may still be reported after pause_reading().
   void pause_reading();
   void resume_reading();
@@ -130,6 +134,7 @@ class FrameConnection final : public StreamHandler {
   std::unique_ptr<Stream> stream_;  // null once closed
   std::string out_;                 // frames not yet taken by the stream, from `taken_` on
   size_t taken_ = 0;
+  uint64_t sent_ = 0;
   Address peer_;                 // remembered after the close
   bool flush_due_ = false;       // a flush is deferred to this turn's end
   bool blocked_ = false;         // the stream took too little; on_writable will come

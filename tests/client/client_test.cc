@@ -326,6 +326,47 @@ TEST_F(ClientTest, ASilentNodeIsLeftForAnotherAfterOneAttempt) {
   EXPECT_EQ(node(3 - home).asked.size(), 1u);
 }
 
+// No attempt ever outlives its time here: only the connection itself can tell that it is dead.
+TEST_F(ClientTest, HurriedOperationsLeaveADeadConnectionToo) {
+  Options options;
+  options.timeout = 500_ms;
+  start({at(1), at(2)}, options);
+  get("warm-up");
+  world_.settle();
+  const size_t home = node(1).asked.empty() ? 2 : 1;
+  world_.fault(at(static_cast<uint16_t>(home))).mute = true;
+  int failed = 0;
+  for (int i = 0; i < 10; ++i) {
+    auto done = get("k");
+    world_.advance(500_ms);
+    failed += code(done) == ErrorCode::kTimeout;
+  }
+  EXPECT_GE(failed, 4);
+  EXPECT_LE(failed, 8);
+  EXPECT_FALSE(node(3 - home).asked.empty());
+  auto done = get("k");
+  world_.settle();
+  EXPECT_TRUE(done->has_value() && (**done).has_value());
+}
+
+TEST_F(ClientTest, ASlowNodeThatLivesKeepsItsConnection) {
+  node(1).script = [](const Asked& asked) -> std::optional<Told> {
+    if (asked.key == "slow") return std::nullopt;
+    return Told();
+  };
+  start({at(1)});
+  get("warm-up");
+  world_.advance(5_s);
+  auto slow = get("slow");
+  for (int i = 0; i < 40; ++i) {
+    auto done = get("quick");
+    world_.advance(200_ms);
+    EXPECT_TRUE(done->has_value() && (**done).has_value());
+  }
+  EXPECT_EQ(world_.connects(at(1)), 1u);
+  EXPECT_FALSE(slow->has_value());
+}
+
 TEST_F(ClientTest, AMuteGreetingIsLeftForAnotherNode) {
   node(1).greets = node(2).greets = false;
   start({at(1), at(2), at(3)});

@@ -44,6 +44,10 @@ void FakeNode::greet(codec::FrameConnection& connection, ByteView payload) {
 void FakeNode::on_frame(codec::FrameConnection& connection, codec::FrameKind kind,
                         ByteView payload) {
   if (kind == codec::FrameKind::kHello) return greet(connection, payload);
+  if (kind == codec::FrameKind::kPing) {
+    (void)connection.send(codec::FrameKind::kPong, {});
+    return;
+  }
   CHECK_EQ(kind, codec::FrameKind::kRequest);
   const auto& r = *flatbuffers::GetRoot<wire::Request>(payload.data());
   Asked request{.connection = connection.tag,

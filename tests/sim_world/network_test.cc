@@ -83,6 +83,42 @@ TEST(SimNetwork, DeliversWhatWasWrittenBeforeClosing) {
   EXPECT_EQ(p.world.network().open_connections(), 0u);
 }
 
+TEST(SimNetwork, ABlackHoleTellsNobody) {
+  int dead_ways[3] = {};  // out, in, both
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    Pair p(calm(), seed);
+    p.connect();
+    uint32_t other = 0;
+    ASSERT_TRUE(p.world.network().swallow_one(p.a.index, other));
+    EXPECT_EQ(other, p.b.index);
+    p.world.in_turn(p.a, [&] { p.near().stream->write(as_bytes("there")); });
+    p.world.in_turn(p.b, [&] { p.far().stream->write(as_bytes("back")); });
+    p.run(3'600_s);
+    const bool out = p.far().received.empty(), in = p.near().received.empty();
+    ASSERT_TRUE(out || in);
+    ++dead_ways[out && in ? 2 : in];
+    EXPECT_FALSE(p.near().closed || p.far().closed);
+    // Its window fills, and nothing else happens.
+    std::string text(1 << 20, 'x');
+    size_t taken = 1;
+    while (out && taken > 0) {
+      p.world.in_turn(p.a, [&] { taken = p.near().stream->write(as_bytes(text)); });
+      p.run(1_s);
+    }
+    // A new connection between the same two works.
+    Dial dial(p.world, p.a, "b");
+    p.run(1_s);
+    ASSERT_TRUE(dial.endpoint);
+    p.world.in_turn(p.a, [&] { dial.endpoint->stream->write(as_bytes("anew")); });
+    p.run(1_s);
+    EXPECT_EQ(p.server->accepted.back()->received, "anew");
+    p.world.in_turn(p.a, [&] { p.near().stream.reset(); });
+    p.run(3'600_s);
+    EXPECT_EQ(p.far().closed.has_value(), !out);
+  }
+  for (int seen : dead_ways) EXPECT_GT(seen, 3);
+}
+
 TEST(SimNetwork, LimitsUnreadBytesAndOffersMore) {
   WorldOptions options = calm();
   options.network.window_bytes = 1000;
