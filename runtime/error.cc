@@ -46,6 +46,7 @@ std::string_view name_of(ErrorCode code) {
     case ErrorCode::kVersion: return "version";
     case ErrorCode::kClosed: return "closed";
     case ErrorCode::kNotFound: return "not-found";
+    case ErrorCode::kRolledBack: return "rolled-back";
   }
   return "invalid";
 }

@@ -77,6 +77,7 @@ void Dialer::on_frame(codec::FrameConnection&, codec::FrameKind kind, ByteView p
         return;
       }
     }
+    if (hello && !hello->refused.empty()) hooks_.on_refused(*this, *hello);
     back_off_ = kBackOffMax;  // refused: no hurry to ask again
   }
   drop();

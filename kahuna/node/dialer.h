@@ -21,6 +21,8 @@ class Dialer final : public codec::FrameConnection::Owner {
     virtual Hello greeting() const = 0;
     // The peer's answer to our greeting; an error closes the connection (and is tried again).
     virtual Result<> on_greeted(Dialer& dialer, const Hello& hello) = 0;
+    // The peer will not talk to us, and said why; it is asked again later.
+    virtual void on_refused(Dialer& dialer, const Hello& hello) = 0;
     virtual void on_response(Dialer& dialer, ByteView payload) = 0;
     virtual void on_down(Dialer& dialer) = 0;  // was up, or being set up; reconnecting by itself
   };

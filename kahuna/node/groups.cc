@@ -30,6 +30,7 @@ struct Groups::Group {
   std::vector<raft::Entry> stalled_entries;    // committed while too much was unsaved, in order
   Index applied;                               // in the state machine
   bool unsaved = false;                        // in unsaved_
+  bool serves = false;                         // leads, with an entry of its own term committed
   Index trim, released;
 
   Group(size_t at, PartitionId partition, raft::Replica r, partition::StateMachine s, Index applied_to)
@@ -227,6 +228,8 @@ void Groups::process_group(Group& group) {
     if (stopped_) return;
   }
   release_reads(group);
+  if (bool serves = group.replica.can_serve(); serves != std::exchange(group.serves, serves) && serves)
+    hooks_.on_serving(group.id);
   if (observer_) observer_->on_step(group.replica);
 }
 

@@ -43,6 +43,8 @@ class Groups {
     virtual void on_write(Token token, Result<partition::Reply> reply) = 0;
     // Leadership confirmed and state recent enough: read now. Or why not (nothing was read).
     virtual void on_read(Token token, Result<> granted) = 0;
+    // The replica has begun to lead and to serve (again, in a later term).
+    virtual void on_serving(PartitionId partition) = 0;
     virtual void on_stopped(Error reason) = 0;  // engine or journal failed; the node must stop
   };
 

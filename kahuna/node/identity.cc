@@ -61,6 +61,7 @@ Result<Founding> decode_founding(ByteView bytes) {
 Result<std::unique_ptr<Identity>> Identity::load(Suspend s, Host& host, const std::string& name) {
   Disk& disk = *host.disk;
   auto identity = std::unique_ptr<Identity>(new Identity);
+  identity->boot_.nonce = host.random("boot-nonce").next();
   auto lock = open(s, disk, "lock", {.create = true, .write = true, .lock = true});
   if (!lock) {
     if (lock.error().code == ErrorCode::kInUse)
@@ -83,7 +84,7 @@ Result<std::unique_ptr<Identity>> Identity::load(Suspend s, Host& host, const st
     }
     identity->node_ = NodeId(host.random("node-id").next() | 1);
     identity->name_ = name;
-    identity->boot_ = 1;
+    identity->boot_.number = 1;
     RETURN_IF_ERROR(identity->store(s, host));
     return identity;
   }
@@ -112,7 +113,7 @@ Result<std::unique_ptr<Identity>> Identity::load(Suspend s, Host& host, const st
                     std::to_string(stored.format()) + ", this server reads version " +
                     std::to_string(kFormat) + "; run the server version that wrote it");
   identity->node_ = NodeId(stored.node());
-  identity->boot_ = stored.boot() + 1;
+  identity->boot_.number = stored.boot() + 1;
   identity->name_ = stored.name() ? stored.name()->str() : "";
   if (identity->name_ != name)
     return fail(ErrorCode::kInvalid, "data directory " + disk.native_path("") + " belongs to node '" +
@@ -136,7 +137,7 @@ Result<> Identity::store(Suspend s, Host& host) {
   auto name = b.CreateString(name_);
   flatbuffers::Offset<meta::Founding> founding;
   if (founding_) founding = build(b, *founding_);
-  meta::FinishIdentityBuffer(b, meta::CreateIdentity(b, kFormat, node_.value(), boot_, name, founding));
+  meta::FinishIdentityBuffer(b, meta::CreateIdentity(b, kFormat, node_.value(), boot_.number, name, founding));
   std::string bytes(kPrefixBytes, '\0');
   bytes.append(reinterpret_cast<const char*>(b.GetBufferPointer()), b.GetSize());
   uint32_t length = b.GetSize();

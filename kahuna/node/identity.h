@@ -16,6 +16,12 @@
 
 namespace kahuna::node {
 
+// One life of a node's process. Numbers count up in the directory; the nonce tells apart two boots of
+// which one began from a copy of the directory.
+struct Boot {
+  uint64_t number = 0, nonce = 0;
+};
+
 struct FoundingMember {
   NodeId node;
   std::string name;
@@ -44,7 +50,7 @@ class Identity {
                                                 const std::string& name);
 
   NodeId node() const { return node_; }
-  uint64_t boot() const { return boot_; }
+  Boot boot() const { return boot_; }
   const std::optional<Founding>& founding() const { return founding_; }
   // Makes the founding durable. CHECKs that there was none. Suspends.
   Result<> found(Suspend suspend, Host& host, Founding founding);
@@ -54,7 +60,7 @@ class Identity {
 
   std::unique_ptr<File> lock_;
   NodeId node_;
-  uint64_t boot_ = 0;
+  Boot boot_;
   std::string name_;
   std::optional<Founding> founding_;
 };

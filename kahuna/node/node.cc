@@ -6,6 +6,7 @@
 #include "kahuna/node/dialer.h"
 #include "kahuna/node/groups.h"
 #include "kahuna/node/identity.h"
+#include "kahuna/node/registry.h"
 #include "kahuna/node/service.h"
 #include "kahuna/node/wire.h"
 #include "kahuna/partition/position.h"
@@ -23,6 +24,9 @@ constexpr Duration kSilentMax = Duration::seconds(30);
 constexpr Duration kUngreetedMax = Duration::seconds(2);
 // A turn's messages to one peer are cut into frames of about this size.
 constexpr size_t kBatchBytesMax = 1024 * 1024;
+constexpr PartitionId kMetaPartition{0};
+// No token of a request: those have a slot in their lower half.
+constexpr Token kRegistryToken = UINT64_MAX;
 
 bool valid_name(std::string_view name) {
   return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
@@ -55,11 +59,12 @@ class NodeImpl final : public Node,
                        public Groups::Hooks,
                        public Service::Hooks,
                        public Dialer::Hooks,
+                       public Registry::Hooks,
                        public codec::FrameConnection::Owner {
  public:
   NodeImpl(Host& host, Options options, Callback<void(Error)> on_fatal, Observer* observer)
       : host_(host), options_(std::move(options)), on_fatal_(std::move(on_fatal)), observer_(observer),
-        service_(host_, *this, options_), fibers_(*host.clock, *host.scheduler) {}
+        service_(host_, *this, options_), registry_(host_, *this), fibers_(*host.clock, *host.scheduler) {}
 
   ~NodeImpl() override {
     alive_.reset();
@@ -111,7 +116,13 @@ class NodeImpl final : public Node,
     for (auto& dialer : dialers_)
       if (dialer->up() && !dialer->outbox.empty()) flush(*dialer);
   }
-  void on_write(Token token, Result<partition::Reply> reply) override { service_.on_write(token, std::move(reply)); }
+  void on_write(Token token, Result<partition::Reply> reply) override {
+    if (token == kRegistryToken) return registry_.proposal_done();
+    service_.on_write(token, std::move(reply));
+  }
+  void on_serving(PartitionId partition) override {
+    if (partition == kMetaPartition) registry_.update();
+  }
   void on_read(Token token, Result<> granted) override {
     if (!granted) return service_.on_read(token, fail(std::move(granted.error())));
     const ReadRequest* request = service_.reading(token);
@@ -158,6 +169,23 @@ class NodeImpl final : public Node,
     service_.on_peer_down(dialer.node);
     if (groups_) groups_->peer_disconnected(dialer.node);
   }
+
+  void on_refused(Dialer&, const Hello& hello) override {
+    // The others remember what this directory has forgotten.
+    if (hello.refused_code == ErrorCode::kRolledBack) fatal_later({ErrorCode::kRolledBack, hello.refused});
+  }
+
+  // --- Registry::Hooks ---
+  partition::StateMachine* meta() override { return groups_ ? groups_->state(kMetaPartition) : nullptr; }
+  bool leads_meta() const override {
+    const raft::Replica* replica = groups_ ? groups_->replica(kMetaPartition) : nullptr;
+    return replica && replica->can_serve();
+  }
+  Result<> propose_to_meta(partition::Command command) override {
+    command.watermark = service_.watermark();
+    return groups_->propose(kMetaPartition, command, kRegistryToken);
+  }
+  Watermark watermark() const override { return service_.watermark(); }
 
   // --- accepted connections ---
   void on_frame(codec::FrameConnection& connection, codec::FrameKind kind, ByteView payload) override;
@@ -231,7 +259,7 @@ class NodeImpl final : public Node,
   std::unique_ptr<Listener> listener_;
   std::map<uint64_t, Session> sessions_;
   uint64_t next_session_ = 1;
-  std::map<NodeId, uint64_t> boots_;           // highest boot number heard of, per peer
+  Registry registry_;
   std::optional<Founding> offered_founding_;   // to be made durable
   bool founding_now_ = false;
   Fibers fibers_;
@@ -273,6 +301,7 @@ Result<> NodeImpl::start_groups(Suspend) {
   Watermark stamp;
   for (PartitionId id : groups_->ids()) stamp = std::max(stamp, groups_->state(id)->last_stamp());
   service_.open(std::move(descriptors), identity_->node(), stamp);
+  registry_.open(identity_->node(), identity_->boot(), encode_founding(founding));
   groups_->start();
   return {};
 }
@@ -321,7 +350,7 @@ Hello NodeImpl::greeting() const {
   Hello h;
   h.role = wire::Role::Node;
   h.node = id();
-  h.boot = identity_ ? identity_->boot() : 0;
+  if (identity_) h.boot = identity_->boot();
   h.name = options_.name;
   h.watermark = service_.watermark();
   h.address = to_string(address_for(options_.name, options_.listen));
@@ -346,9 +375,7 @@ Result<> NodeImpl::judge_peer(const Hello& hello) const {
   if (!founding && std::none_of(options_.founders.begin(), options_.founders.end(),
                                 [&](const Founder& f) { return f.name == hello.name; }))
     return fail(ErrorCode::kWrongCluster, "node '" + hello.name + "' is not among this node's --founders");
-  if (auto it = boots_.find(hello.node); it != boots_.end() && hello.boot < it->second)
-    return fail(ErrorCode::kWrongCluster, "node '" + hello.name + "' speaks from an earlier boot");
-  return {};
+  return registry_.judge(hello.node, hello.name, hello.boot);
 }
 
 Result<> NodeImpl::on_greeted(Dialer& dialer, const Hello& hello) {
@@ -356,7 +383,7 @@ Result<> NodeImpl::on_greeted(Dialer& dialer, const Hello& hello) {
   if (hello.role != wire::Role::Node || hello.name != dialer.name())
     return fail(ErrorCode::kWrongCluster, "the node at " + to_string(dialer.address()) + " is '" + hello.name + "', not '" + dialer.name() + "'");
   dialer.node = hello.node;
-  boots_[hello.node] = std::max(boots_[hello.node], hello.boot);
+  registry_.heard(hello.node, hello.boot);
   service_.hear(hello.watermark);
   // The dialer counts as up only after this returns.
   host_.scheduler->post([this, alive = std::weak_ptr<char>(alive_), name = dialer.name(), founded = hello.founded] {
@@ -471,7 +498,10 @@ void NodeImpl::greet(Session& session, uint64_t id, ByteView payload) {
     SOMETIMES(client_refused_for_room);
     accepted = fail(ErrorCode::kOverloaded, "this node has as many connections as it may have; try another, or later");
   }
-  if (!accepted) answer.refused = accepted.error().text;
+  if (!accepted) {
+    answer.refused = accepted.error().text;
+    answer.refused_code = accepted.error().code;
+  }
   (void)session.connection->send(codec::FrameKind::kHello, as_bytes(encode_hello(answer)));
   if (!accepted) return close_soon(id);
   session.greeted = true;
@@ -479,8 +509,8 @@ void NodeImpl::greet(Session& session, uint64_t id, ByteView payload) {
   service_.hear(hello->watermark);
   if (hello->role != wire::Role::Node) return;
   session.node = hello->node;
-  session.boot = hello->boot;
-  boots_[hello->node] = std::max(boots_[hello->node], hello->boot);
+  session.boot = hello->boot.number;
+  registry_.heard(hello->node, hello->boot);
   // A node dials anew only when its earlier connection was lost to it, or it is from an earlier boot:
   // that one speaks for nobody any more, whether or not we were told.
   for (auto it = sessions_.begin(); it != sessions_.end();) {
@@ -495,7 +525,8 @@ void NodeImpl::on_disconnect(codec::FrameConnection& connection, Error) {
   NodeId node = it->second.node;
   uint64_t boot = it->second.boot;
   sessions_.erase(it);
-  if (groups_ && node && boots_[node] == boot) groups_->peer_disconnected(node);
+  // Of a later boot there are other connections.
+  if (groups_ && node && registry_.met(node).number == boot) groups_->peer_disconnected(node);
 }
 
 void NodeImpl::close_soon(uint64_t session) {
@@ -515,7 +546,7 @@ std::string NodeImpl::address_of(NodeId node) const {
 std::string NodeImpl::status_json() const {
   auto number = [](uint64_t v) { return std::to_string(v); };
   std::string out = "{\"name\":\"" + options_.name + "\",\"node\":\"" + number(id().value()) + "\",\"boot\":" +
-                    number(identity_ ? identity_->boot() : 0) + ",\"serving\":" + (groups_ ? "true" : "false");
+                    number(identity_ ? identity_->boot().number : 0) + ",\"serving\":" + (groups_ ? "true" : "false");
   out += ",\"cluster\":\"" + number(identity_ && identity_->founding() ? identity_->founding()->cluster.value() : 0) + "\"";
   out += ",\"watermark\":" + number(service_.watermark().value()) + ",\"in_flight\":" + number(service_.in_flight()) +
          ",\"sessions\":" + number(sessions_.size());

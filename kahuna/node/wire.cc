@@ -28,9 +28,10 @@ std::string encode_hello(const Hello& h) {
   auto name = b.CreateString(h.name), refused = b.CreateString(h.refused),
        address = b.CreateString(h.address);
   auto list = b.CreateVector(members);
-  b.Finish(wire::CreateHello(b, kProtocolVersion, h.role, h.cluster.value(), h.node.value(), h.boot,
+  b.Finish(wire::CreateHello(b, kProtocolVersion, h.role, h.cluster.value(), h.node.value(), h.boot.number,
                              kCurrentSemanticLevel.value(), h.watermark.value(), name, refused,
-                             address, list, h.founded));
+                             address, list, h.founded, h.boot.nonce,
+                             static_cast<uint8_t>(h.refused_code)));
   return {reinterpret_cast<const char*>(b.GetBufferPointer()), b.GetSize()};
 }
 
@@ -45,11 +46,12 @@ Result<Hello> decode_hello(ByteView bytes) {
   h.role = w->role();
   h.cluster = ClusterId(w->cluster());
   h.node = NodeId(w->node());
-  h.boot = w->boot();
+  h.boot = {w->boot(), w->boot_nonce()};
   h.watermark = Watermark(w->watermark());
   h.name = str(w->name());
   h.address = str(w->address());
   h.refused = str(w->refused());
+  h.refused_code = static_cast<ErrorCode>(w->refused_code());
   h.founded = w->founded();
   if (w->members())
     for (const auto* m : *w->members())

@@ -7,6 +7,7 @@
 
 #include <flatbuffers/flatbuffers.h>
 
+#include "kahuna/node/identity.h"
 #include "kahuna/raft/types.h"
 #include "runtime/error.h"
 #include "runtime/host.h"
@@ -26,11 +27,12 @@ struct Hello {
   wire::Role role = wire::Role::Client;
   ClusterId cluster;
   NodeId node;
-  uint64_t boot = 0;
+  Boot boot;
   Watermark watermark;
   std::string name;
   std::string address;
   std::string refused;
+  ErrorCode refused_code = ErrorCode::kOk;
   bool founded = false;
   std::vector<HelloMember> members;
 };

@@ -1,5 +1,6 @@
 #include "kahuna/partition/command.h"
 
+#include "kahuna/partition/position.h"
 #include "runtime/check.h"
 #include "schemas/command_generated.h"
 
@@ -7,15 +8,22 @@ namespace kahuna::partition {
 
 namespace {
 
-constexpr std::string_view kReservedPrefix = "__kahuna:";
-
 std::string_view text_of(const flatbuffers::Vector<uint8_t>* bytes) {
   if (!bytes) return {};
   return {reinterpret_cast<const char*>(bytes->data()), bytes->size()};
 }
 
+// Reserved keys included: the product writes them itself.
+Result<> validate_any_key(std::string_view key) {
+  if (key.empty()) return fail(ErrorCode::kInvalid, "the key is empty");
+  if (key.size() > kKeyBytesMax)
+    return fail(ErrorCode::kTooLarge,
+                "key exceeds the limit of " + std::to_string(kKeyBytesMax) + " bytes");
+  return {};
+}
+
 Result<> validate_view(const CommandView& command) {
-  RETURN_IF_ERROR(validate_key(command.key));
+  RETURN_IF_ERROR(validate_any_key(command.key));
   auto too_large = [](std::string_view what) {
     return fail(ErrorCode::kTooLarge, std::string(what) + " exceeds the limit of " +
                                           std::to_string(kValueBytesMax) + " bytes");
@@ -40,16 +48,14 @@ Result<> validate_view(const CommandView& command) {
 }  // namespace
 
 Result<> validate_key(std::string_view key) {
-  if (key.empty()) return fail(ErrorCode::kInvalid, "the key is empty");
-  if (key.size() > kKeyBytesMax)
-    return fail(ErrorCode::kTooLarge,
-                "key exceeds the limit of " + std::to_string(kKeyBytesMax) + " bytes");
+  RETURN_IF_ERROR(validate_any_key(key));
   if (key.starts_with(kReservedPrefix))
     return fail(ErrorCode::kInvalid, "keys that begin with __kahuna: are reserved");
   return {};
 }
 
 Result<> validate(const Command& command) {
+  RETURN_IF_ERROR(validate_key(command.key));
   CommandView view{.kind = command.kind,
                    .operation = command.operation,
                    .watermark = command.watermark,

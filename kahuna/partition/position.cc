@@ -7,11 +7,13 @@ namespace kahuna::partition {
 
 namespace {
 
-constexpr char kTenant = '\x00';  // a varint, one byte today; mode 00, below kHashMode, is meta's
+constexpr char kTenant = '\x00';  // a varint, one byte today
+constexpr char kMetaMode = '\x00';
 constexpr char kHashMode = '\x01';
 constexpr char kRangeMode = '\x02';
 constexpr size_t kHashBytes = 8;
 constexpr size_t kPrefixBytes = 1 + 1 + kHashBytes;
+constexpr size_t kMetaPrefixBytes = 1 + 1;
 
 std::string hash_prefix(uint64_t hash) {
   std::string prefix{kTenant, kHashMode};
@@ -31,7 +33,9 @@ std::string_view space_of(std::string_view key) {
 }
 
 std::string position_of(std::string_view key) {
-  std::string position = hash_prefix(hash_of_space(space_of(key)));
+  std::string position = key.starts_with(kReservedPrefix)
+                             ? std::string{kTenant, kMetaMode}
+                             : hash_prefix(hash_of_space(space_of(key)));
   position.reserve(position.size() + key.size() + 2);
   for (char c : key) {
     position.push_back(c);
@@ -43,9 +47,10 @@ std::string position_of(std::string_view key) {
 }
 
 std::string key_of(std::string_view position) {
-  if (position.size() < kPrefixBytes + 2 || position[0] != kTenant || position[1] != kHashMode)
-    return {};
-  std::string_view body = position.substr(kPrefixBytes, position.size() - kPrefixBytes - 2);
+  if (position.size() < kMetaPrefixBytes || position[0] != kTenant) return {};
+  size_t prefix = position[1] == kMetaMode ? kMetaPrefixBytes : kPrefixBytes;
+  if (position.size() < prefix + 2 || position[1] > kHashMode) return {};
+  std::string_view body = position.substr(prefix, position.size() - prefix - 2);
   if (!position.ends_with(std::string_view("\x00\x01", 2))) return {};
   std::string key;
   key.reserve(body.size());

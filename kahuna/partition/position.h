@@ -2,7 +2,7 @@
 //
 //   hash-routed (default): tenant · 01 · hash64(space), 8 bytes big endian · key
 //   range-routed:          tenant · 02 · key            (not used yet)
-//   meta:                  tenant · 00 · name
+//   meta:                  tenant · 00 · key          (keys that begin with __kahuna:)
 //
 // tenant is a varint, 0 today (one zero byte). A key's space is its text before the last '/', or
 // the whole key when there is none; so a bucket is contiguous.
@@ -18,6 +18,9 @@
 #include "kahuna/partition/state_machine.h"
 
 namespace kahuna::partition {
+
+// Keys that begin so are the product's own and live in the meta partition.
+inline constexpr std::string_view kReservedPrefix = "__kahuna:";
 
 std::string_view space_of(std::string_view key);
 std::string position_of(std::string_view key);

@@ -267,6 +267,33 @@ TEST_F(BadInput, ADirectoryOfAnotherNodeIsRefused) {
   expect_unharmed();
 }
 
+// Twice restored from the same copy: the second life repeats boots that the cluster has met. Whoever
+// restarted meanwhile knows it from the meta partition.
+TEST_F(BadInput, ARolledBackDirectoryIsRefused) {
+  cluster_ = std::make_unique<Cluster>(3);
+  cluster_->start_all();
+  ASSERT_TRUE(cluster_->await_ready());
+  ASSERT_EQ(cluster_->run({"put", "before", "safe"}).status, 0);
+  cluster_->kill(2);
+  const std::string directory = cluster_->directory(2), copy = directory + ".copy";
+  std::filesystem::copy(directory, copy, std::filesystem::copy_options::recursive);
+  cluster_->start(2);
+  ASSERT_TRUE(cluster_->await_ready());
+  ASSERT_EQ(cluster_->run({"put", "before", "safe"}).status, 0);
+  for (size_t node : {0, 1, 2}) cluster_->kill(node);
+  for (size_t node : {0, 1}) cluster_->start(node);
+  ASSERT_TRUE(cluster_->await_ready());
+  ASSERT_EQ(cluster_->run({"get", "before"}).out, "safe\n");
+
+  std::filesystem::remove_all(directory);
+  std::filesystem::rename(copy, directory);
+  const std::string log = cluster_->place() + "/rolled-back.log";
+  Process server(cluster_->server_words(2), log);
+  EXPECT_EQ(server.wait(20_s), 1) << read_file(log);
+  EXPECT_NE(read_file(log).find("rolled back"), std::string::npos) << read_file(log);
+  EXPECT_EQ(cluster_->run({"get", "before"}).out, "safe\n");
+}
+
 TEST_F(BadInput, AFullDiskIsSaidAndLosesNothing) {
   const TemporaryDirectory place;
   const std::string small = place.path() + "/small";

@@ -1,0 +1,117 @@
+#include "kahuna/node/registry.h"
+
+#include <charconv>
+
+#include "runtime/probe.h"
+
+namespace kahuna::node {
+namespace {
+
+constexpr const char* kFoundingKey = "__kahuna:founding";
+
+std::string boot_key(NodeId node) { return "__kahuna:boot/" + std::to_string(node.value()); }
+
+std::string encode_boot(Boot boot) {
+  return std::to_string(boot.number) + " " + std::to_string(boot.nonce);
+}
+
+std::optional<Boot> decode_boot(std::string_view text) {
+  Boot boot;
+  const char* end = text.data() + text.size();
+  auto number = std::from_chars(text.data(), end, boot.number);
+  if (number.ec != std::errc() || number.ptr == end || *number.ptr != ' ') return std::nullopt;
+  auto nonce = std::from_chars(number.ptr + 1, end, boot.nonce);
+  if (nonce.ec != std::errc() || nonce.ptr != end) return std::nullopt;
+  return boot;
+}
+
+// Whether `boot` cannot follow, or be, `known`.
+bool contradicts(Boot boot, Boot known) {
+  return boot.number < known.number || (boot.number == known.number && boot.nonce != known.nonce);
+}
+
+}  // namespace
+
+void Registry::open(NodeId self, Boot boot, std::string founding) {
+  founding_ = std::move(founding);
+  client_ = host_.random("registry").next() | 1;
+  heard(self, boot);
+}
+
+void Registry::heard(NodeId node, Boot boot) {
+  Boot& known = heard_[node];
+  if (boot.number <= known.number) return;
+  known = boot;
+  update();
+}
+
+Result<> Registry::judge(NodeId node, const std::string& name, Boot boot) const {
+  auto met = heard_.find(node);
+  auto known = recorded(node);
+  bool stale = (met != heard_.end() && contradicts(boot, met->second)) ||
+               (known && contradicts(boot, *known));
+  if (!stale) return {};
+  SOMETIMES(earlier_boot_refused);
+  return fail(ErrorCode::kRolledBack,
+              "node '" + name + "' speaks from an earlier boot than the cluster has met: its data directory "
+              "was rolled back or copied; start it on an empty directory, as a new node");
+}
+
+std::optional<Boot> Registry::recorded(NodeId node) const {
+  partition::StateMachine* meta = hooks_.meta();
+  if (!meta) return std::nullopt;
+  auto record = meta->get(boot_key(node));
+  if (!record || !*record) return std::nullopt;
+  return decode_boot((*record)->value);
+}
+
+// The first thing that meta does not say yet.
+std::optional<partition::Command> Registry::missing() {
+  auto founding = hooks_.meta()->get(kFoundingKey);
+  if (!founding) return std::nullopt;  // the engine fails: the replica is about to stop
+  if (!*founding) {
+    partition::Command command;
+    command.key = kFoundingKey;
+    command.value = founding_;
+    command.conditions.if_absent = true;
+    return command;
+  }
+  for (const auto& [node, boot] : heard_)
+    if (auto command = missing_boot(node, boot)) return command;
+  return std::nullopt;
+}
+
+std::optional<partition::Command> Registry::missing_boot(NodeId node, Boot boot) {
+  auto record = hooks_.meta()->get(boot_key(node));
+  if (!record) return std::nullopt;
+  std::optional<Boot> known = *record ? decode_boot((*record)->value) : std::nullopt;
+  if (known && known->number >= boot.number) return std::nullopt;
+  partition::Command command;
+  command.key = boot_key(node);
+  command.value = encode_boot(boot);
+  command.conditions.if_revision = *record ? (*record)->revision : Revision();
+  return command;
+}
+
+void Registry::update() {
+  if (proposing_ || client_ == 0 || !hooks_.leads_meta()) return;
+  auto command = missing();
+  if (!command) return;
+  command->kind = partition::CommandKind::kSet;
+  command->operation = {client_, ++sequence_, hooks_.watermark()};
+  proposing_ = true;
+  if (hooks_.propose_to_meta(std::move(*command))) return;
+  proposing_ = false;
+  if (timer_) return;
+  timer_ = host_.clock->call_at(host_.clock->now() + kRetry, [this] {
+    timer_ = 0;
+    update();
+  });
+}
+
+void Registry::proposal_done() {
+  proposing_ = false;
+  update();
+}
+
+}  // namespace kahuna::node

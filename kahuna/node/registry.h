@@ -1,0 +1,74 @@
+// What the meta partition records about the cluster, and who keeps the record: the leader of the meta
+// partition. Records are ordinary ones under reserved keys (partition/position.h):
+//
+//   __kahuna:founding      the roster and the map as founded (schemas/meta.fbs, Founding)
+//   __kahuna:boot/<node>   the highest boot of that node that the cluster has met: "number nonce"
+//
+//   Y1 a recorded boot only grows;
+//   Y2 a node that speaks from an earlier boot than the recorded one, or shares its number with
+//      another nonce, has lost what it once made durable: nobody listens to it (DESIGN §4, trap 25).
+//
+// Every node judges by its own replica of meta, which may be behind: then the judgement comes later.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "kahuna/node/identity.h"
+#include "kahuna/partition/state_machine.h"
+#include "runtime/host.h"
+
+namespace kahuna::node {
+
+class Registry {
+ public:
+  class Hooks {
+   public:
+    virtual ~Hooks() = default;
+    // This node's replica of meta; null when there is none (yet).
+    virtual partition::StateMachine* meta() = 0;
+    virtual bool leads_meta() const = 0;
+    // Ends in proposal_done(), unless an error is returned at once.
+    virtual Result<> propose_to_meta(partition::Command command) = 0;
+    virtual Watermark watermark() const = 0;
+  };
+  static constexpr Duration kRetry = Duration::seconds(1);
+
+  Registry(Host& host, Hooks& hooks) : host_(host), hooks_(hooks) {}
+  ~Registry() { host_.clock->cancel(timer_); }
+
+  // The cluster is founded: from now on its record is kept.
+  void open(NodeId self, Boot boot, std::string founding);
+  // Met in a greeting, and judged.
+  void heard(NodeId node, Boot boot);
+  // kRolledBack: Y2. `name` is for people.
+  Result<> judge(NodeId node, const std::string& name, Boot boot) const;
+
+  // Something changed: leadership of meta was won.
+  void update();
+  void proposal_done();
+
+  // The latest boot met in a greeting; number 0: none.
+  Boot met(NodeId node) const {
+    auto it = heard_.find(node);
+    return it == heard_.end() ? Boot() : it->second;
+  }
+  // As recorded by this node's replica; nullopt when not yet.
+  std::optional<Boot> recorded(NodeId node) const;
+
+ private:
+  std::optional<partition::Command> missing();
+  std::optional<partition::Command> missing_boot(NodeId node, Boot boot);
+
+  Host& host_;
+  Hooks& hooks_;
+  std::string founding_;
+  uint64_t client_ = 0, sequence_ = 0;
+  std::map<NodeId, Boot> heard_;
+  bool proposing_ = false;
+  TimerId timer_ = 0;
+};
+
+}  // namespace kahuna::node
