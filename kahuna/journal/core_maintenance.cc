@@ -127,8 +127,7 @@ bool Core::copy_forward(Suspend suspend) {
   SegmentPtr front = used_.front();
   const uint64_t began_at = queue_end_;
   if (front_has_entries_to_copy()) {
-    auto buffer = std::make_shared<PageBuffer>();
-    auto read = read_image(suspend, front, buffer, front->header.bytes);
+    auto read = read_image(suspend, front, front->header.bytes);
     // The world may have moved on while reading.
     if (closed_ || fatal_) return false;
     if (used_.front() != front || used_.size() < 2) return true;
@@ -136,7 +135,7 @@ bool Core::copy_forward(Suspend suspend) {
       uncopyable_life_ = front->life();
       return false;
     }
-    SegmentImage image(front->header, buffer->view(front->header.bytes));
+    SegmentImage image(front->header, std::move(*read));
     statistics_.copied += queue_copies(image, *front);
   }
   for (auto& [id, group] : index_.groups()) {

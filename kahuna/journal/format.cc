@@ -176,15 +176,6 @@ size_t SectorWriter::finish(const SegmentId& id, uint64_t offset, const SectorSt
   return whole;
 }
 
-std::vector<std::byte> gather(ByteView sectors, size_t length) {
-  CHECK_LE(sectors_for(length) * kSectorBytes, sectors.size());
-  std::vector<std::byte> out(length);
-  for (size_t done = 0; done < length; done += kSectorPayload)
-    std::memcpy(out.data() + done, sectors.data() + done / kSectorPayload * kSectorBytes,
-                std::min(kSectorPayload, length - done));
-  return out;
-}
-
 // --- headers ---
 
 namespace {

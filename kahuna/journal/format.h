@@ -112,8 +112,6 @@ class SectorWriter {
 constexpr uint64_t sectors_for(uint64_t payload) {
   return (payload + kSectorPayload - 1) / kSectorPayload;
 }
-// The reverse: the first `length` payload bytes of the sectors at `sectors`.
-std::vector<std::byte> gather(ByteView sectors, size_t length);
 
 // --- batches ---
 

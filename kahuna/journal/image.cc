@@ -9,11 +9,43 @@
 
 namespace kahuna::journal {
 
-SegmentImage::SegmentImage(const SegmentHeader& header, ByteView bytes)
-    : header_(header), bytes_(bytes) {
-  CHECK_EQ(bytes.size(), header.bytes);
+namespace {
+constexpr std::byte kBlankPage[kPageBytes] = {};
+}  // namespace
+
+SegmentBytes::SegmentBytes(uint64_t size) : size_(size), pages_(size / kPageBytes) {
+  CHECK_EQ(size % kPageBytes, 0u);
+}
+
+void SegmentBytes::put(uint64_t offset, ByteView bytes) {
+  CHECK_EQ(offset % kPageBytes, 0u);
+  CHECK_LE(offset + bytes.size(), size_);
+  for (size_t done = 0; done < bytes.size(); done += kPageBytes) {
+    const size_t step = std::min(kPageBytes, bytes.size() - done);
+    std::unique_ptr<std::byte[]>& page = pages_[(offset + done) / kPageBytes];
+    if (!page) {
+      if (std::memcmp(bytes.data() + done, kBlankPage, step) == 0) continue;
+      page = std::make_unique<std::byte[]>(kPageBytes);
+      held_ += kPageBytes;
+    }
+    std::memcpy(page.get(), bytes.data() + done, step);
+  }
+}
+
+ByteView SegmentBytes::sector(uint64_t offset) const {
+  const std::byte* page = pages_[offset / kPageBytes].get();
+  return {(page ? page : kBlankPage) + offset % kPageBytes, kSectorBytes};
+}
+
+SegmentImage::SegmentImage(const SegmentHeader& header, SegmentBytes bytes)
+    : header_(header), bytes_(std::move(bytes)) {
+  CHECK_EQ(bytes_.size(), header.bytes);
   uint64_t links_batch = 0;
   for (uint64_t at = kBodyZone; at < header.bytes; at += kSectorBytes) {
+    if (at % kPageBytes == 0 && bytes_.blank(at)) {
+      at += kPageBytes - kSectorBytes;  // sectors never written leave no trace
+      continue;
+    }
     Sector sector = sector_at(at);
     if (sector.state == SectorState::kForeign) {
       SOMETIMES(journal_misdirected_sector);
@@ -50,13 +82,21 @@ std::optional<Preamble> SegmentImage::preamble_at(uint64_t offset, uint64_t numb
       (sector.batch != number && !MUTANT(old_segment_reused)))
     return std::nullopt;
   Preamble preamble;
-  std::memcpy(&preamble, bytes_.data() + offset, sizeof(preamble));
+  std::memcpy(&preamble, bytes_at(offset).data(), sizeof(preamble));
   if (preamble.magic != kPreambleMagic || preamble.length < sizeof(Preamble) ||
       preamble.length > header_.bytes || preamble.header_sectors == 0 ||
       preamble.header_sectors > kHeaderSectorsMax ||
       offset + sectors_for(preamble.length) * kSectorBytes > header_.bytes)
     return std::nullopt;
   return preamble;
+}
+
+std::vector<std::byte> SegmentImage::gather(uint64_t offset, uint64_t length) const {
+  std::vector<std::byte> out(length);
+  for (uint64_t done = 0; done < length; done += kSectorPayload, offset += kSectorBytes)
+    std::memcpy(out.data() + done, bytes_at(offset).data(),
+                std::min<uint64_t>(kSectorPayload, length - done));
+  return out;
 }
 
 Judgement SegmentImage::judge(uint64_t number, uint64_t body_at, uint64_t header_end) const {
@@ -122,7 +162,7 @@ void SegmentImage::judge_body(uint64_t number, uint64_t body_at, uint64_t length
   auto preamble = preamble_at(body_at, number);
   if (!preamble || preamble->length != length || preamble->body_crc != crc) return;
   if (!whole && !MUTANT(torn_tail_accepted)) return;
-  std::vector<std::byte> body = gather(bytes_.subspan(body_at), length);
+  std::vector<std::byte> body = gather(body_at, length);
   ByteView records = ByteView(body).subspan(sizeof(Preamble));
   bool trusting =
       MUTANT(crc_not_checked) || MUTANT(torn_tail_accepted) || MUTANT(old_segment_reused);

@@ -2,7 +2,9 @@
 // Pure; believes nothing that a checksum does not cover, and never CHECKs on what it reads.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -25,10 +27,36 @@ struct Judgement {
   std::vector<std::byte> body;  // records only, when body_good
 };
 
+// The bytes of a segment file. Segments are preallocated and most are mostly zeros: pages that hold
+// nothing else take no memory.
+class SegmentBytes {
+ public:
+  // Zeros; `size` is a multiple of kPageBytes.
+  explicit SegmentBytes(uint64_t size);
+
+  uint64_t size() const { return size_; }
+  // Replaces what lies at `offset`, a page boundary; the last page may be given in part.
+  void put(uint64_t offset, ByteView bytes);
+  // The sector at `offset`, a sector boundary; valid while this object lives and that page is not
+  // put again.
+  ByteView sector(uint64_t offset) const;
+  // The page at `offset`, a page boundary, is nothing but zeros.
+  bool blank(uint64_t offset) const { return pages_[offset / kPageBytes] == nullptr; }
+  // Memory taken.
+  uint64_t held() const { return held_; }
+
+ private:
+  uint64_t size_;
+  uint64_t held_ = 0;
+  std::vector<std::unique_ptr<std::byte[]>> pages_;  // null: zeros
+};
+
 class SegmentImage {
  public:
-  // `bytes` is the whole segment and outlives this object.
-  SegmentImage(const SegmentHeader& header, ByteView bytes);
+  // `bytes` is the whole segment.
+  SegmentImage(const SegmentHeader& header, SegmentBytes bytes);
+
+  uint64_t held() const { return bytes_.held(); }
 
   // Batches that left at least one good sector, over the whole segment; 0, 0 = none.
   uint64_t batch_min() const { return batch_min_; }
@@ -45,7 +73,9 @@ class SegmentImage {
 
  private:
   Sector sector_at(uint64_t offset) const;
-  ByteView bytes_at(uint64_t offset) const { return bytes_.subspan(offset, kSectorBytes); }
+  ByteView bytes_at(uint64_t offset) const { return bytes_.sector(offset); }
+  // The first `length` payload bytes of the sectors from `offset` on.
+  std::vector<std::byte> gather(uint64_t offset, uint64_t length) const;
   std::optional<Preamble> preamble_at(uint64_t offset, uint64_t number) const;
   void judge_body(uint64_t number, uint64_t body_at, uint64_t length, uint32_t crc,
                   Judgement& result) const;
@@ -57,7 +87,7 @@ class SegmentImage {
     friend auto operator<=>(const HeaderSector&, const HeaderSector&) = default;
   };
   SegmentHeader header_;
-  ByteView bytes_;
+  SegmentBytes bytes_;
   uint64_t batch_min_ = 0, batch_max_ = 0;
   bool other_than_seals_ = false;
   std::optional<BatchLinks> links_;

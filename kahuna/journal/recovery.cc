@@ -1,6 +1,7 @@
 #include "kahuna/journal/recovery.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -31,6 +32,10 @@ struct Held {
   std::vector<std::byte> records;
 };
 
+using ImagePtr = std::shared_ptr<const SegmentImage>;
+// Images are kept from the first pass to the last while they take no more memory than this.
+constexpr uint64_t kImagesHeldMax = uint64_t{64} << 20;
+
 class Recoverer {
  public:
   Recoverer(Suspend suspend, const SegmentPlace& place, bool distrust_tears)
@@ -57,7 +62,7 @@ class Recoverer {
   Result<> judge_last(const Segment& segment, const Judgement& last);
   void apply_held();
   void plan_seal();
-  Result<SegmentImage> image_of(const SegmentPtr& segment);
+  Result<ImagePtr> image_of(const SegmentPtr& segment);
   std::string place_text(const Segment& segment, uint64_t offset) const {
     return "segment " + segment_name(segment.header.id.file) + " offset " + std::to_string(offset);
   }
@@ -65,7 +70,8 @@ class Recoverer {
   Suspend suspend_;
   const SegmentPlace& place_;
   bool distrust_tears_;
-  std::shared_ptr<PageBuffer> buffer_ = std::make_shared<PageBuffer>();
+  std::map<uint32_t, ImagePtr> images_;  // by life: read already, and small enough to keep
+  uint64_t images_held_ = 0;
   std::vector<SegmentPtr> segments_;  // ascending life
   std::vector<Survey> chain_;         // those with batches in them, ascending life
   std::set<std::pair<uint32_t, uint64_t>> foreign_;  // misdirected: (life, batch)
@@ -109,21 +115,29 @@ Result<> Recoverer::open_files() {
   return {};
 }
 
-Result<SegmentImage> Recoverer::image_of(const SegmentPtr& segment) {
-  RETURN_IF_ERROR(read_image(suspend_, segment, buffer_, segment->header.bytes));
-  return SegmentImage(segment->header, buffer_->view(segment->header.bytes));
+Result<ImagePtr> Recoverer::image_of(const SegmentPtr& segment) {
+  if (auto kept = images_.find(segment->life()); kept != images_.end()) return kept->second;
+  ASSIGN_OR_RETURN(SegmentBytes bytes, read_image(suspend_, segment, segment->header.bytes));
+  auto image = std::make_shared<const SegmentImage>(segment->header, std::move(bytes));
+  if (images_held_ + image->held() <= kImagesHeldMax) {
+    images_held_ += image->held();
+    images_.emplace(segment->life(), image);
+  } else {
+    SOMETIMES(journal_recovery_reads_twice);
+  }
+  return image;
 }
 
 Result<> Recoverer::survey() {
   for (const SegmentPtr& segment : segments_) {
-    ASSIGN_OR_RETURN(SegmentImage image, image_of(segment));
-    foreign_.insert(image.foreign().begin(), image.foreign().end());
-    if (image.batch_min() == 0) {
+    ASSIGN_OR_RETURN(ImagePtr image, image_of(segment));
+    foreign_.insert(image->foreign().begin(), image->foreign().end());
+    if (image->batch_min() == 0) {
       out_.free.push_back(segment);
       continue;
     }
     chain_.push_back(
-        {segment, image.batch_min(), image.batch_max(), image.only_seals(), image.links()});
+        {segment, image->batch_min(), image->batch_max(), image->only_seals(), image->links()});
   }
   return {};
 }
@@ -134,8 +148,8 @@ Result<> Recoverer::drop_torn_seals() {
   while (!chain_.empty()) {
     const Survey& last = chain_.back();
     if (!last.only_seals || last.batch_min != last.batch_max) return {};
-    ASSIGN_OR_RETURN(SegmentImage image, image_of(last.segment));
-    if (image.judge(last.batch_min, kBodyZone, last.segment->header.bytes).body_good) return {};
+    ASSIGN_OR_RETURN(ImagePtr image, image_of(last.segment));
+    if (image->judge(last.batch_min, kBodyZone, last.segment->header.bytes).body_good) return {};
     SOMETIMES(journal_torn_seal);
     out_.free.push_back(last.segment);
     chain_.pop_back();
@@ -192,10 +206,10 @@ void Recoverer::apply_held() {
 // Goes through the batches of one segment, up to `cut`, where a later one takes over.
 Result<> Recoverer::walk_segment(const Survey& survey, uint64_t cut) {
   Segment& segment = *survey.segment;
-  ASSIGN_OR_RETURN(SegmentImage image, image_of(survey.segment));
+  ASSIGN_OR_RETURN(ImagePtr image, image_of(survey.segment));
   segment.reset_positions();
   while (next_ != cut) {
-    Judgement batch = image.judge(next_, segment.body_next, segment.header_low);
+    Judgement batch = image->judge(next_, segment.body_next, segment.header_low);
     const bool later = cut != UINT64_MAX || survey.batch_max > next_;
     std::string where = place_text(segment, segment.body_next) + " batch " + std::to_string(next_);
     if (batch.body_good) {

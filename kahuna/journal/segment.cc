@@ -53,15 +53,14 @@ Result<> sync_segment(Suspend suspend, SegmentPtr segment) {
 }
 
 namespace {
-// Reads [offset, offset + bytes) of the file to the same place of the buffer; short only at its
-// end.
+// Reads [offset, offset + bytes) of the file; short only at its end.
 Result<size_t> read_part(Suspend suspend, SegmentPtr segment, uint64_t offset,
                          std::shared_ptr<PageBuffer> buffer, size_t bytes) {
   size_t done = 0;
   while (done < bytes) {
     auto n = await<Result<size_t>>(suspend, [&](IoDone report) {
       segment->file->read_at(
-          offset + done, MutableByteView(buffer->data() + offset + done, bytes - done),
+          offset + done, MutableByteView(buffer->data() + done, bytes - done),
           [segment, buffer, report = std::move(report)](Result<size_t> result) mutable {
             report(std::move(result));
           });
@@ -74,29 +73,31 @@ Result<size_t> read_part(Suspend suspend, SegmentPtr segment, uint64_t offset,
 }
 }  // namespace
 
-Result<> read_image(Suspend suspend, SegmentPtr segment, std::shared_ptr<PageBuffer> buffer,
-                    uint64_t bytes) {
-  buffer->ensure(bytes);
+Result<SegmentBytes> read_image(Suspend suspend, SegmentPtr segment, uint64_t bytes) {
+  SegmentBytes image(bytes);
+  auto buffer = std::make_shared<PageBuffer>(std::min<uint64_t>(kChunkBytes, bytes));
   bool any = false;
+  auto keep = [&](uint64_t at, size_t got, size_t size) {
+    std::memset(buffer->data() + got, static_cast<int>(kUnreadable), size - got);
+    image.put(at, buffer->view(size));
+  };
   for (uint64_t at = 0; at < bytes; at += kChunkBytes) {
     size_t size = std::min<uint64_t>(kChunkBytes, bytes - at);
     auto n = read_part(suspend, segment, at, buffer, size);
     if (n) {
       any = true;
-      std::memset(buffer->data() + at + *n, static_cast<int>(kUnreadable), size - *n);
+      keep(at, *n, size);
       continue;
     }
     SOMETIMES(journal_unreadable_page);
     for (size_t page = 0; page < size; page += kPageBytes) {
-      size_t step = std::min(kPageBytes, size - page);
-      auto one = read_part(suspend, segment, at + page, buffer, step);
-      size_t got = one ? *one : 0;
+      auto one = read_part(suspend, segment, at + page, buffer, kPageBytes);
       any |= one.has_value();
-      std::memset(buffer->data() + at + page + got, static_cast<int>(kUnreadable), step - got);
+      keep(at + page, one ? *one : 0, kPageBytes);
     }
   }
   if (!any) return fail(ErrorCode::kIo, "cannot read " + segment_name(segment->header.id.file));
-  return {};
+  return image;
 }
 
 namespace {
@@ -168,11 +169,9 @@ Result<SegmentPtr> open_segment(Suspend suspend, const SegmentPlace& place,
   how.write = true;
   how.direct = place.direct;
   ASSIGN_OR_RETURN(segment->file, kahuna::open(suspend, *place.disk, place.path(name), how));
-  auto buffer = std::make_shared<PageBuffer>();
-  RETURN_IF_ERROR(read_image(suspend, segment, buffer, kBodyZone));
-  auto a = decode_segment_header(buffer->view(kSectorBytes));
-  auto b = decode_segment_header(
-      MutableByteView(buffer->data() + kHeaderCopyOffset, kSectorBytes));
+  ASSIGN_OR_RETURN(SegmentBytes headers, read_image(suspend, segment, kBodyZone));
+  auto a = decode_segment_header(headers.sector(0));
+  auto b = decode_segment_header(headers.sector(kHeaderCopyOffset));
   for (auto* copy : {&a, &b})
     if (!*copy && copy->error().code == ErrorCode::kVersion) return fail(copy->error());
   if (!a && !b)

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "kahuna/journal/format.h"
+#include "kahuna/journal/image.h"
 #include "runtime/fiber.h"
 #include "runtime/host.h"
 
@@ -70,10 +71,9 @@ struct SegmentPlace {
 Result<> write_part(Suspend suspend, SegmentPtr segment, uint64_t offset,
                     std::shared_ptr<PageBuffer> buffer, size_t bytes);
 Result<> sync_segment(Suspend suspend, SegmentPtr segment);
-// Reads the whole file; pages that cannot be read, or lie past its end, are filled with bytes that
-// no checksum accepts. Fails only if nothing can be read at all.
-Result<> read_image(Suspend suspend, SegmentPtr segment, std::shared_ptr<PageBuffer> buffer,
-                    uint64_t bytes);
+// Reads the first `bytes` of the file; pages that cannot be read, or lie past its end, are filled
+// with bytes that no checksum accepts. Fails only if nothing can be read at all.
+Result<SegmentBytes> read_image(Suspend suspend, SegmentPtr segment, uint64_t bytes);
 
 // Creates the file, full of zeros and with both header copies, under a temporary name, and gives it
 // its own once it is durable. kNoSpace: the temporary file was removed.
