@@ -1,9 +1,11 @@
 #include "sim/command.h"
 
 #include <fmt/core.h>
+#include <malloc.h>
 #include <signal.h>
 
 #include <chrono>
+#include <climits>
 #include <cstdio>
 #include <fstream>
 #include <sstream>
@@ -66,7 +68,16 @@ int status_of(const RunReport& report) {
   }
 }
 
+// Memory that a run gives back is soon asked for again: it is kept, since getting pages from the
+// kernel, one fault each, took a quarter of the time of an average run.
+void keep_freed_memory() {
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  mallopt(M_TOP_PAD, 4 << 20);
+}
+
 int run_one(const CommandOptions& options) {
+  keep_freed_memory();
   auto started = std::chrono::steady_clock::now();
   auto result = run_seed(options.run);
   if (!result) return usage_error(result.error().text);

@@ -1,6 +1,7 @@
 #include "sim/command_campaign.h"
 
 #include <fmt/core.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
@@ -46,12 +47,19 @@ class Campaign {
     }
     if (usage_) return kExitUsage;
     wall_s_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+    rusage used{};
+    getrusage(RUSAGE_CHILDREN, &used);
+    cpu_s_ = seconds(used.ru_utime) + seconds(used.ru_stime);
     print_faults();
     if (options_.coverage) print_probes();
     return print_summary();
   }
 
  private:
+  static double seconds(const timeval& time) {
+    return double(time.tv_sec) + double(time.tv_usec) / 1e6;
+  }
+
   bool take(uint64_t seed, const JobResult& job) {
     ChildReport report = parse_child(job);
     if (report.usage) {
@@ -61,7 +69,6 @@ class Campaign {
     }
     ++seeds_;
     simulated_s_ += report.simulated_s;
-    cpu_s_ += report.wall_s;
     events_ += report.events;
     operations_ += report.operations;
     fault_count_ += report.fault_count;
@@ -125,6 +132,7 @@ Job twin_job(const CommandOptions& options, uint64_t seed, bool second,
              std::vector<std::string> more = {}) {
   more.push_back("--twin-child");
   Job job = child_job(options, seed, more);
+  job.fresh = true;
   job.environment.push_back(second ? "MALLOC_PERTURB_=165" : "MALLOC_PERTURB_=90");
   job.environment.push_back("KAHUNA_TWIN=" + std::string(second ? 3000 : 1, 'x'));
   job.environment.push_back(second ? "TZ=Asia/Kathmandu" : "TZ=UTC");

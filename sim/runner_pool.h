@@ -1,6 +1,6 @@
 // Runs copies of this program, several at a time, and collects what they print. For campaigns,
-// twins and mutants: every seed gets a fresh process, so that a CHECK's abort counts as that seed's
-// failure and no static state leaks from one run into another.
+// twins and mutants: every seed gets a process of its own, so that a CHECK's abort counts as that
+// seed's failure and no static state leaks from one run into another.
 //
 // Belongs to the command, never to a simulated world: it uses real processes, pipes and time.
 #pragma once
@@ -14,6 +14,9 @@
 namespace kahuna::sim {
 
 struct Job {
+  // Starts the program anew, at other addresses, instead of forking this process, which has run
+  // nothing of the product: what a twin must not depend on. Costs about 5 ms.
+  bool fresh = false;
   std::vector<std::string> arguments;    // after the program's name
   std::vector<std::string> environment;  // NAME=VALUE, added to this process's
   std::string directory;                 // working directory; "" = this process's
