@@ -389,7 +389,8 @@ void Groups::on_saved(Result<> result) {
     }
     SOMETIMES(engine_refused_a_write);
     save_refused_ = true;
-    if (!flushing_) flush_engine();  // without what is refused: it makes room
+    // Without what is refused: it makes room.
+    if (!flushing_ && host_.clock->now() >= extra_flush_from_) flush_engine();
     if (!stall_timer_)
       stall_timer_ = host_.clock->call_at(host_.clock->now() + kStallRetry, guarded([this] { retry_stalled(); }));
     return;
@@ -504,7 +505,7 @@ void Groups::consider_flush() {
   if (flushing_ || flush_wanted_) return;
   bool unflushed = !unsaved_.empty() || batch_ || engine_.unflushed_bytes() > 0;
   if (unflushed_bytes_ >= options_.flush_bytes || engine_.unflushed_bytes() >= options_.flush_bytes ||
-      (unflushed && FAULT_POINT(engine_flushes_early))) {
+      (unflushed && host_.clock->now() >= extra_flush_from_ && FAULT_POINT(engine_flushes_early))) {
     start_flush();
   } else if (unflushed && !flush_timer_) {
     flush_timer_ = host_.clock->call_at(host_.clock->now() + options_.flush_interval, guarded([this] {
@@ -533,6 +534,7 @@ void Groups::flush_engine() {
     waiters.swap(flush_waiters_);
   }
   flushing_ = true;
+  extra_flush_from_ = host_.clock->now() + options_.flush_interval / kExtraFlushes;
   engine_.flush(guarded([this, waiters = std::move(waiters)](Result<> flushed) mutable {
     flushing_ = false;
     if (!flushed && flushed.error().code != ErrorCode::kNoSpace &&

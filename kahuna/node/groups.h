@@ -50,6 +50,9 @@ class Groups {
 
   static constexpr Duration kRoundPatience = Duration::millis(2);
   static constexpr Duration kStallRetry = Duration::millis(5);
+  // Flushes that refused writes and a fault point may add to each regular one. Without a bound an
+  // engine does little else: every few flushes it compacts all there is.
+  static constexpr int64_t kExtraFlushes = 16;
 
   Groups(Host& host, Hooks& hooks, journal::Journal& journal, engine::Engine& engine,
          NodeId self, const Options& options, Observer* observer);
@@ -167,6 +170,7 @@ class Groups {
   bool flush_wanted_ = false;   // a flush begins once what is unsaved is saved
   bool flush_follows_ = false;  // ... by the batch under way
   bool flushing_ = false;
+  Time extra_flush_from_;  // no flush is added before
   size_t unflushed_bytes_ = 0;  // of entries applied since the last flush began
   std::vector<Callback<void()>> flush_waiters_;
   Watermark stamp_seen_;
