@@ -123,7 +123,16 @@ void PeerBatchBuilder::clear() {
   founding_accepted_ = false;
 }
 
-const wire::PeerBatch* decode_peer_batch(ByteView bytes) { return verified<wire::PeerBatch>(bytes); }
+// The verifier does not look at the alignment of structs in a vector.
+static bool aligned(const flatbuffers::Vector<const wire::Heartbeat*>* list) {
+  return !list || reinterpret_cast<uintptr_t>(list->Data()) % alignof(wire::Heartbeat) == 0;
+}
+
+const wire::PeerBatch* decode_peer_batch(ByteView bytes) {
+  const wire::PeerBatch* batch = verified<wire::PeerBatch>(bytes);
+  if (!batch || !aligned(batch->heartbeats()) || !aligned(batch->heartbeat_replies())) return nullptr;
+  return batch;
+}
 const wire::Request* decode_request(ByteView bytes) { return verified<wire::Request>(bytes); }
 const wire::Response* decode_response(ByteView bytes) { return verified<wire::Response>(bytes); }
 
