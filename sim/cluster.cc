@@ -39,6 +39,8 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.flush_bytes = spec.pick("flush-bytes", {{4096, 20}, {100'000, 40}, {4 << 20, 40}});
   o.flush_interval =
       spec.duration_log("flush-interval", Duration::millis(200), Duration::seconds(60));
+  o.operation_records_max = spec.pick("operation-records-max", {{partition::kOperationRecordsMax, 55},
+                                                                {1, 5}, {4, 10}, {20, 15}, {150, 15}});
   o.sessions_spare = spec.pick("sessions-spare", {{0, 70}, {1, 15}, {5, 15}});
   bool rots = spec.flag("rot-journal", 12, 100);
   o.rots = spec.number("rot-journal-node", 1, o.nodes);
@@ -154,6 +156,7 @@ node::Options Cluster::node_options(size_t node) {
   o.journal.segment_bytes = options_.segment_bytes;
   o.journal.batch_bytes_max = std::min(o.journal.batch_bytes_max, options_.segment_bytes / 2);
   o.save_entries = options_.save_entries;
+  o.limits.operation_records_max = options_.operation_records_max;
   o.flush_bytes = options_.flush_bytes;
   o.flush_interval = options_.flush_interval;
   if (options_.sessions_spare > 0)

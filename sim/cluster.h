@@ -37,6 +37,8 @@ struct ClusterOptions {
   size_t save_entries = 4096;
   size_t flush_bytes = size_t{1} << 20;
   Duration flush_interval = Duration::seconds(5);
+  // Exactly-once records kept per partition: few, so that retries come after theirs is gone.
+  size_t operation_records_max = partition::kOperationRecordsMax;
   // Connections a node accepts beyond one for each machine of the run; 0 = as in production.
   size_t sessions_spare = 0;
   Duration restart_min = Duration::millis(50), restart_max = Duration::seconds(2);

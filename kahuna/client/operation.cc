@@ -37,7 +37,7 @@ Next judge(Operation& operation, ErrorCode code) {
       if (operation.writes()) operation.maybe_executed = true;
       return Next::kPauseElsewhere;
     case ErrorCode::kTooOld:
-      if (operation.maybe_executed) {
+      if (operation.maybe_executed && !MUTANT(client_takes_too_old_for_not_done)) {
         SOMETIMES(client_too_old_after_unknown);
         return Next::kFinish;
       }

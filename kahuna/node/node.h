@@ -30,6 +30,7 @@ struct Options {
   size_t partitions = 16;          // user partitions of a cluster that this node helps to found
   raft::Options raft;
   journal::Options journal;
+  partition::Limits limits;  // the same on every node of the cluster, for good
   Duration request_timeout = Duration::seconds(10);    // of a request that names none
   // Applied state is saved to the engine in the background when so many entries, or bytes of them,
   // are unsaved; at unsaved_factor times as many, applying waits for the engine.
