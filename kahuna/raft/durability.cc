@@ -21,6 +21,11 @@ void Durability::truncated(Index kept) {
   }
 }
 
+void Durability::restored(Index index, bool held) {
+  index_ = held ? std::max(index_, index) : index;
+  for (Write& write : in_flight_) write.last = held ? std::max(write.last, index) : index;
+}
+
 void Durability::persisted(WriteId up_to) {
   CHECK_LT(up_to, next_id_);
   size_t done = 0;

@@ -39,6 +39,11 @@ void Replica::on_election_timeout(Time now) {
   }
   leader_ = ReplicaId();
   leader_contact_valid_ = false;
+  if (stateless_ && !MUTANT(stateless_campaigns)) {
+    SOMETIMES(raft_stateless_does_not_campaign);
+    rearm_election_timer(now);
+    return;
+  }
   if (is_single() || MUTANT(prevote_ignored)) {
     start_election(now);
   } else {

@@ -54,6 +54,7 @@ void Replica::handle_heartbeat(Time now, const Message& message) {
   Message& reply = send(MessageKind::kHeartbeatReply, message.from);
   reply.round = message.round;
   reply.commit = matched_;
+  reply.needs_snapshot = stateless_;
   if (durability_.hard_state().term == hard_state_.term) reply.match = acknowledged_position();
 }
 
@@ -111,6 +112,7 @@ bool Replica::append_reply_ready() const {
 
 void Replica::send_append_reply() {
   Message& reply = send(MessageKind::kAppendReply, leader_);
+  reply.needs_snapshot = stateless_;
   reply.match = acknowledged_position();
   acknowledged_ = reply.match.index;
   reply_owed_ = false;

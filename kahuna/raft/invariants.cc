@@ -33,7 +33,8 @@ uint64_t content_of(const Entry& entry) {
 
 bool same(const Status& a, const Status& b) {
   return a.role == b.role && a.hard_state == b.hard_state && a.base == b.base && a.last == b.last &&
-         a.commit == b.commit && a.applied == b.applied && a.durable == b.durable;
+         a.commit == b.commit && a.applied == b.applied && a.durable == b.durable &&
+         a.stateless == b.stateless;
 }
 
 }  // namespace
@@ -71,6 +72,7 @@ InvariantChecker::Violation InvariantChecker::check(const Replica& replica, Grou
     return violation("order of base, applied, commit, durable, last", now,
                      text(now.base.index) + " " + text(now.applied) + " " + text(now.commit) + " " +
                          text(now.durable) + " " + text(now.last.index));
+  if (now.stateless && now.role == Role::kLeader) return violation("R10", now, "leads without a state");
   if (!first_look) {
     if (auto bad = check_hard_state(shadow, now, restarted)) return bad;
     if (restarted) {

@@ -14,6 +14,7 @@
 //   R7 nothing committed is truncated
 //   R8 a leader commits by counting own-term entries only
 //   R9 a read is granted at or after everything committed when it was asked
+//   R10 a leader has a state
 //
 // Cheap when nothing changed; otherwise proportional to the entries that did.
 #pragma once

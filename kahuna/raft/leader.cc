@@ -34,6 +34,7 @@ void Replica::become_leader(Time now) {
   round_ = 0;
   awaited_ = Index();
   progress_.assign(voters_.size(), Progress(noop_index_, now));
+  streaming_.assign(voters_.size(), false);
   CHECK(reads_.empty());
   timer_ = is_single() ? Time::max() : next_beat(now, options_.heartbeat_interval);
 
@@ -49,6 +50,8 @@ void Replica::stop_leading() {
   CHECK(role_ == Role::kLeader);
   reads_.refuse_all(refused_);
   progress_.clear();
+  streaming_.clear();
+  snapshots_due_.clear();
   appends_due_ = false;
   lost_leadership_ = true;
 }
@@ -122,10 +125,26 @@ bool Replica::plausible(LogPosition position) const {
   return position.index < log_.base().index || log_.holds(position);
 }
 
+// The driver streams to a follower until it says that it has ended; then the next sign that the
+// follower lacks something asks again.
+void Replica::want_snapshot(size_t slot) {
+  if (streaming_[slot]) return;
+  SOMETIMES(raft_wants_snapshot);
+  streaming_[slot] = true;
+  snapshots_due_.push_back(voters_[slot]);
+}
+
+void Replica::snapshot_ended(ReplicaId to) {
+  size_t slot = slot_of(to);
+  if (role_ == Role::kLeader && slot < voters_.size()) streaming_[slot] = false;
+}
+
 void Replica::handle_append_reply(Time now, const Message& message) {
   if (role_ != Role::kLeader) return;
-  Progress& peer = progress_[slot_of(message.from)];
+  size_t slot = slot_of(message.from);
+  Progress& peer = progress_[slot];
   peer.heard_at(now);
+  if (message.needs_snapshot) want_snapshot(slot);
   if (!message.rejected) {
     if (!plausible(message.match)) return;
     peer.accepted(message.match.index);
@@ -135,6 +154,7 @@ void Replica::handle_append_reply(Time now, const Message& message) {
     Index anchor = message.prev.index;
     if (!anchor) return;
     Index candidate = message.match.index;
+    if (anchor <= log_.base().index && peer.match() < log_.base().index) want_snapshot(slot);
     if (candidate >= log_.base().index)
       candidate = log_.last_with_term_at_most(candidate, message.match.term).index;
     if (!peer.rejected(anchor, std::min(candidate, anchor.prev()), log_.base().index)) return;
@@ -144,8 +164,10 @@ void Replica::handle_append_reply(Time now, const Message& message) {
 
 void Replica::handle_heartbeat_reply(Time now, const Message& message) {
   if (role_ != Role::kLeader || message.rejected) return;
-  Progress& peer = progress_[slot_of(message.from)];
+  size_t slot = slot_of(message.from);
+  Progress& peer = progress_[slot];
   peer.heard_at(now);
+  if (message.needs_snapshot) want_snapshot(slot);
   if (message.match.index > peer.match() && plausible(message.match)) {
     peer.accepted(message.match.index);
     advance_commit();

@@ -35,6 +35,15 @@ void Log::truncate_after(Index index) {
   last_ = kept;
 }
 
+void Log::reset(LogPosition base) {
+  CHECK_GE(base.index, base_.index);
+  base_bytes_ = bytes_through(last_.index);
+  base_ = last_ = base;
+  count_ = 0;
+  head_ = 0;
+  ring_ = std::vector<Slot>();
+}
+
 void Log::release(Index index) {
   CHECK_GE(index, base_.index);
   CHECK_LE(index, last_.index);

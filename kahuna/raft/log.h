@@ -50,6 +50,8 @@ class Log {
   void append(Entry entry);
   // Drops everything above index; base <= index <= last.
   void truncate_after(Index index);
+  // Forgets everything; the log now begins after `base`, which lies above the old base.
+  void reset(LogPosition base);
   // Forgets entries up to index, which becomes the base; base <= index <= last.
   void release(Index index);
 

@@ -43,8 +43,7 @@ class Progress {
   // The follower refused the anchor; `candidate` is the highest index that may still match. The log
   // starts after `base`. Returns false when the refusal is old news, or when nothing can be done.
   bool rejected(Index anchor, Index candidate, Index base);
-  // The log starts after `base` and next() does not: try there. What was released is on the disk of
-  // every replica, so a follower that names less is only modest.
+  // The log starts after `base` and next() does not: try there.
   void skip_to(Index base) { probe_from(base); }
   // The follower answered a heartbeat of this round; its log matches up to `received` in memory.
   void heartbeat_answered(uint64_t round, Index received);

@@ -28,7 +28,7 @@ bool well_formed_entries(const Message& message) {
 
 bool Ready::empty() const {
   return !persist && messages.empty() && committed.empty() && granted_reads.empty() &&
-         refused_reads.empty() && !lost_leadership;
+         refused_reads.empty() && snapshots_due.empty() && !lost_leadership;
 }
 
 Replica::Replica(Options options, PartitionId group, ReplicaId self, std::vector<ReplicaId> voters,
@@ -45,6 +45,7 @@ Replica::Replica(Options options, PartitionId group, ReplicaId self, std::vector
       applied_(recovered.applied),
       trim_(recovered.base.index),
       released_(recovered.base.index),
+      stateless_(recovered.stateless),
       durability_(recovered.hard_state, recovered.base.index),
       handed_hard_state_(recovered.hard_state),
       matched_(recovered.commit) {
@@ -163,7 +164,7 @@ Result<LogPosition> Replica::propose(Time, EntryKind kind, Payload payload) {
   LogPosition last = log_.last();
   if (log_.bytes_between(commit_, last.index) >= options_.uncommitted_bytes_max)
     return fail(ErrorCode::kOverloaded, "too many uncommitted bytes in this partition");
-  if (log_.bytes_between(trim_, last.index) >= options_.log_bytes_max)
+  if (log_.bytes_between(log_.base().index, last.index) >= options_.log_bytes_max)
     return fail(ErrorCode::kOverloaded, "a replica is too far behind to release the log");
   Entry entry;
   entry.index = last.index.next();
@@ -216,6 +217,57 @@ void Replica::release(Index index) {
   if (up_to > log_.base().index) log_.release(up_to);
 }
 
+void Replica::compact(Index index) {
+  Index up_to = std::min({index, applied_, durability_.index()});
+  if (up_to <= log_.base().index || stateless_) return;
+  if (up_to > trim_) SOMETIMES(raft_compacts_what_others_lack);
+  released_ = std::max(released_, up_to);
+  log_.release(up_to);
+}
+
+Offer Replica::snapshot_offered(Time now, ReplicaId from, Term term, LogPosition position) {
+  if (slot_of(from) == voters_.size() || from == self_ || term < hard_state_.term)
+    return Offer::kStale;
+  if (position.index.value() >= kCounterMax || position.term > term) return Offer::kStale;
+  if (term > hard_state_.term) become_follower(now, term, ReplicaId());
+  if (!follow(now, from)) return Offer::kStale;
+  if (stateless_) return position.index >= applied_ ? Offer::kTake : Offer::kStale;
+  // What a leader offers is committed.
+  if (position.index > commit_ && log_.holds(position)) set_commit(position.index);
+  if (position.index > commit_) return Offer::kTake;
+  SOMETIMES(raft_has_what_a_snapshot_offers);
+  reply_owed_ = true;
+  return Offer::kHave;
+}
+
+void Replica::discard_state(Time now) {
+  CHECK(role_ != Role::kLeader);
+  if (role_ != Role::kFollower) become_follower(now, hard_state_.term, ReplicaId());
+  stateless_ = true;
+}
+
+void Replica::restore(LogPosition position) {
+  CHECK(role_ != Role::kLeader);
+  CHECK_GE(position.index, applied_);
+  bool held = log_.holds(position) && !MUTANT(restore_drops_the_log);
+  if (held) {
+    SOMETIMES(raft_snapshot_joins_the_log);
+    log_.release(position.index);
+    unwritten_ = std::max(unwritten_, position.index.next());
+  } else {
+    log_.reset(position);
+    unwritten_ = position.index.next();
+    matched_ = std::min(matched_, position.index);
+  }
+  stateless_ = false;
+  durability_.restored(position.index, held);
+  handed_ = applied_ = position.index;
+  released_ = std::max(released_, position.index);
+  matched_ = std::max(matched_, position.index);
+  set_commit(position.index);
+  reply_owed_ = bool(leader_);
+}
+
 void Replica::peer_disconnected(Time now, ReplicaId peer) {
   size_t slot = slot_of(peer);
   if (slot == voters_.size() || slot == self_slot_) return;
@@ -260,13 +312,14 @@ Message& Replica::send(MessageKind kind, ReplicaId to) {
 // An engine that ran ahead of its journal would, after a crash, make a leader whose log starts
 // above what others still need (trap 26).
 Index Replica::applicable() const {
+  if (stateless_ && !MUTANT(stateless_applies)) return handed_;
   return MUTANT(apply_before_durable) ? commit_ : std::min(commit_, durability_.index());
 }
 
 bool Replica::has_ready() const {
   return !messages_.empty() || unwritten_ <= log_.last().index ||
          hard_state_ != handed_hard_state_ || handed_ < applicable() || appends_due_ ||
-         reads_.unstarted() || !granted_.empty() || !refused_.empty() || lost_leadership_ ||
+         !snapshots_due_.empty() || reads_.unstarted() || !granted_.empty() || !refused_.empty() || lost_leadership_ ||
          trim_ != trim_told_ || append_reply_ready();
 }
 
@@ -296,6 +349,7 @@ Ready Replica::take_ready() {
   ready.messages.swap(messages_);
   ready.granted_reads.swap(granted_);
   ready.refused_reads.swap(refused_);
+  ready.snapshots_due.swap(snapshots_due_);
   ready.lost_leadership = std::exchange(lost_leadership_, false);
   ready.trim = trim_told_ = trim_;
   return ready;
@@ -319,6 +373,7 @@ Status Replica::status() const {
   status.commit = commit_;
   status.applied = applied_;
   status.durable = durability_.index();
+  status.stateless = stateless_;
   return status;
 }
 

@@ -21,13 +21,20 @@
 //   R6 term never decreases; at most one vote per term;
 //   R7 nothing <= commit is ever truncated;
 //   R8 only own-term entries are committed by counting;
-//   R9 a read is granted at or after everything that was committed when it was asked.
+//   R9 a read is granted at or after everything that was committed when it was asked;
+//   R10 a leader has a state.
 //
 // A leader steps down by itself when it has heard from no quorum, or when its own disk has held up
 // what the others committed, for election_timeout_max.
 //
-// Deliberately not here (issue "Consensus and storage"): snapshots, membership change, leases,
-// quiescence. The configuration is fixed.
+// Snapshots. The log may begin above what a follower holds (compact()). A leader then asks its driver
+// to stream it the state (Ready::snapshots_due); the follower's driver asks snapshot_offered(), and,
+// told to take it, calls discard_state() before the first row of the old state is touched, makes the
+// new state durable, and calls restore(). A replica without a state (trap 27) votes and acknowledges
+// with its log, which stays true, and neither applies nor campaigns.
+//
+// Deliberately not here (issue "Consensus and storage"): membership change, leases, quiescence. The
+// configuration is fixed.
 #pragma once
 
 #include <cstdint>
@@ -57,7 +64,8 @@ struct Options {
   size_t inflight_bytes_max = 4 * 1024 * 1024;  // sent and unacknowledged, per follower
   // Proposed and not committed; beyond it propose() answers kOverloaded.
   size_t uncommitted_bytes_max = 16 * 1024 * 1024;
-  // Kept in memory because some follower lacks it; beyond it propose() answers kOverloaded.
+  // Kept in memory, because the engine has not flushed it or some follower lacks it; beyond it
+  // propose() answers kOverloaded.
   size_t log_bytes_max = size_t{1} << 30;
 };
 
@@ -74,6 +82,8 @@ struct Recovered {
   std::vector<Entry> entries;        // contiguous from base.index + 1
   Index commit;                      // highest known committed; base.index <= commit <= last
   Index applied;                     // the engine holds this; <= commit
+  // The engine's state is incomplete: it was being replaced. Then `applied` is what it held before.
+  bool stateless = false;
 };
 
 struct Persist {
@@ -95,6 +105,8 @@ struct Ready {
   // because leadership was lost: the driver answers "unknown" for those not already applied.
   bool lost_leadership = false;
   Index trim;  // the log up to here is on every replica; the driver may release it when flushed
+  // These followers need the state, at the base or above: stream it, then call snapshot_ended().
+  std::vector<ReplicaId> snapshots_due;
   bool empty() const;
 };
 
@@ -107,6 +119,14 @@ struct Status {
   ReplicaId leader;  // none when unknown
   LogPosition base, last;
   Index commit, applied, durable;
+  bool stateless = false;
+};
+
+// What a follower does with a snapshot that it is offered.
+enum class Offer : uint8_t {
+  kTake,   // install it, then restore()
+  kHave,   // has as much already
+  kStale,  // the sender does not lead (any more)
 };
 
 class Replica {
@@ -128,6 +148,17 @@ class Replica {
   void applied(Index index);
   // The engine has flushed: entries at or below min(index, trim) may leave memory.
   void release(Index index);
+  // The same whatever the others hold: those who lack it will need a snapshot.
+  void compact(Index index);
+  // Leader: a stream for snapshots_due ended, well or not.
+  void snapshot_ended(ReplicaId to);
+  // Follower: the leader of `term` offers its state at `position`.
+  Offer snapshot_offered(Time now, ReplicaId from, Term term, LogPosition position);
+  // The state is about to be replaced. CHECKs that it does not lead.
+  void discard_state(Time now);
+  // The engine holds, durably, the state at `position`, which some leader had committed; above
+  // applied() unless the state was discarded. The driver releases the journal up to there first.
+  void restore(LogPosition position);
   // Liveness hint only: the transport lost its connection to that peer.
   void peer_disconnected(Time now, ReplicaId peer);
 
@@ -200,6 +231,7 @@ class Replica {
   void start_read_round();
   void grant_reads();
   void stop_leading();
+  void want_snapshot(size_t slot);
 
   Options options_;
   PartitionId group_;
@@ -217,6 +249,7 @@ class Replica {
   Index applied_;   // <= handed_
   Index trim_;      // <= commit_; on the disk of every voter
   Index released_;  // the driver's word
+  bool stateless_ = false;
 
   // Persistence.
   Durability durability_;
@@ -240,6 +273,7 @@ class Replica {
 
   // Leading.
   std::vector<Progress> progress_;  // by slot; empty unless leading; own slot unused
+  std::vector<bool> streaming_;     // by slot: the driver was asked for a snapshot
   Index noop_index_;                // own term's first entry
   uint64_t round_ = 0;
   ReadRounds reads_;
@@ -251,6 +285,7 @@ class Replica {
   std::vector<Message> messages_;
   std::vector<ReadGrant> granted_;
   std::vector<ReadToken> refused_;
+  std::vector<ReplicaId> snapshots_due_;
   bool lost_leadership_ = false;
   Index trim_told_;
 };

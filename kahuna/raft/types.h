@@ -75,6 +75,8 @@ struct Message {
   // kAppendReply, rejected: the highest position worth trying next (hint), with its term.
   LogPosition match;
   bool rejected = false;       // in every reply
+  // kAppendReply, kHeartbeatReply: the sender holds no state; it needs a snapshot, whatever it matches.
+  bool needs_snapshot = false;
   std::vector<Entry> entries;  // kAppend; contiguous from prev.index + 1; may be empty (a probe)
 };
 

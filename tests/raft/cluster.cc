@@ -79,6 +79,7 @@ void Cluster::start(size_t n) {
   Node& node = nodes_[n];
   Result<Recovered> recovered = recover(node.hard_state, node.stored, node.commit, node.flushed);
   CHECK(recovered.has_value());
+  recovered->stateless = node.stateless = node.flushed_stateless;
   node.writes.clear();
   node.applied = node.flushed;
   node.state = node.flushed_state;
@@ -179,10 +180,64 @@ void Cluster::carry_out(size_t n, Ready ready) {
   }
   if (!ready.committed.empty()) apply(n, ready.committed);
   node.trim = ready.trim;
+  for (ReplicaId to : ready.snapshots_due) {
+    narrate(number(n) + " streams its state at " + to_text(node.applied) + " to " + number(to));
+    streams.push_back({replica_id(n), to, replica(n).term(), node.applied, node.state});
+  }
+}
+
+void Cluster::end_stream(const Stream& stream) {
+  size_t from = stream.from.node.value();
+  if (!alive(from)) return;
+  replica(from).snapshot_ended(stream.to);
+  step(from);
+}
+
+void Cluster::lose_stream(size_t at) {
+  Stream stream = streams[at];
+  streams.erase(streams.begin() + static_cast<ptrdiff_t>(at));
+  end_stream(stream);
+}
+
+void Cluster::begin_install(size_t at) {
+  const Stream& stream = streams[at];
+  size_t to = stream.to.node.value();
+  if (!alive(to) ||
+      replica(to).snapshot_offered(now_, stream.from, stream.term, stream.position) != Offer::kTake)
+    return;
+  nodes_[to].stateless = true;
+  nodes_[to].state = 0;
+  replica(to).discard_state(now_);
+  step(to);
+}
+
+void Cluster::install(size_t at) {
+  Stream stream = streams[at];
+  streams.erase(streams.begin() + static_cast<ptrdiff_t>(at));
+  size_t to = stream.to.node.value();
+  if (alive(to)) {
+    Node& node = nodes_[to];
+    Offer offer = replica(to).snapshot_offered(now_, stream.from, stream.term, stream.position);
+    if (offer == Offer::kTake) {
+      narrate(number(to) + " installs a state at " + to_text(stream.position));
+      replica(to).discard_state(now_);
+      report(checker_.observe(replica(to)));
+      node.applied = node.flushed = stream.position;
+      node.state = node.flushed_state = stream.state;
+      node.stateless = node.flushed_stateless = false;
+      node.released = stream.position.index;
+      std::erase_if(node.stored, [&](const Entry& e) { return e.index <= node.released; });
+      replica(to).restore(stream.position);
+      ++installs;
+    }
+    step(to);
+  }
+  end_stream(stream);
 }
 
 void Cluster::apply(size_t n, const std::vector<Entry>& entries) {
   Node& node = nodes_[n];
+  if (node.stateless) return report("replica " + number(n) + " applied without a state");
   narrate(number(n) + " applies " + entries_text(entries));
   for (const Entry& entry : entries) {
     CHECK_EQ(entry.index, node.applied.index.next());
@@ -199,6 +254,7 @@ void Cluster::store(Node& node, const Persist& write) {
   Index first = write.entries.front().index;
   while (!node.stored.empty() && node.stored.back().index >= first) node.stored.pop_back();
   node.stored.insert(node.stored.end(), write.entries.begin(), write.entries.end());
+  std::erase_if(node.stored, [&](const Entry& e) { return e.index <= node.released; });
 }
 
 void Cluster::sync(size_t n, size_t count) {
@@ -217,6 +273,8 @@ void Cluster::sync(size_t n, size_t count) {
 
 void Cluster::flush(size_t n) {
   Node& node = nodes_[n];
+  node.flushed_stateless = node.stateless;
+  if (node.stateless) return;
   node.flushed = node.applied;
   node.flushed_state = node.state;
   replica(n).release(node.flushed.index);
@@ -224,6 +282,18 @@ void Cluster::flush(size_t n) {
   // One short: the base keeps its record.
   while (!node.stored.empty() && node.stored.front().index < release)
     node.stored.erase(node.stored.begin());
+  step(n);
+}
+
+void Cluster::compact(size_t n) {
+  Node& node = nodes_[n];
+  flush(n);
+  if (node.stateless) return;
+  replica(n).compact(node.flushed.index);
+  Index base = replica(n).status().base.index;
+  while (!node.stored.empty() && node.stored.front().index < base)
+    node.stored.erase(node.stored.begin());
+  narrate(number(n) + " compacts up to " + number(base.value()));
   step(n);
 }
 
@@ -263,6 +333,10 @@ void Cluster::settle(size_t rounds_max) {
     bool idle = true;
     while (!network.empty()) {
       deliver(0);
+      idle = false;
+    }
+    while (!streams.empty()) {
+      install(0);
       idle = false;
     }
     for (size_t n = 1; n <= size(); ++n) {

@@ -40,10 +40,20 @@ struct Node {
   LogPosition applied = kFoundingBase, flushed = kFoundingBase;
   uint64_t state = 0, flushed_state = 0;  // a running hash of what was applied
   Index trim;
+  // The marker that the state is being replaced: in the engine's memory, and flushed.
+  bool stateless = false, flushed_stateless = false;
 
   std::vector<ReadGrant> granted;
   std::vector<ReadToken> refused;
   uint64_t lost_leaderships = 0;
+};
+
+// A state on its way from a leader to a follower.
+struct Stream {
+  ReplicaId from, to;
+  Term term;
+  LogPosition position;
+  uint64_t state = 0;
 };
 
 class Cluster {
@@ -75,6 +85,12 @@ class Cluster {
   // Makes the first `count` writes durable and says so.
   void sync(size_t n, size_t count = SIZE_MAX);
   void flush(size_t n);
+  // Flushes, and drops the log up to there whatever the others hold.
+  void compact(size_t n);
+  // The first half of an install (a crash may follow), and the whole.
+  void begin_install(size_t at);
+  void install(size_t at);
+  void lose_stream(size_t at);
   // Loses memory; keeps `writes_kept` of the unsynced writes.
   void crash(size_t n, size_t writes_kept = 0);
   void restart(size_t n);
@@ -82,12 +98,15 @@ class Cluster {
   // Network: messages in flight in the order of sending.
   std::deque<Message> network;
   void deliver(size_t at);        // removes it
+  std::deque<Stream> streams;
+  uint64_t installs = 0;
   void receive(Message message);  // as if it had arrived; unknown to the network
   // Delivers everything, and syncs everywhere, until nothing is left to do.
   void settle(size_t rounds_max = 1000);
 
  private:
   void step(size_t n);
+  void end_stream(const Stream& stream);
   void report(InvariantChecker::Violation violation);
   void narrate(const std::string& line);
   void narrate_role(size_t n, Role before, Term term_before);

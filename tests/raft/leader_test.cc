@@ -143,6 +143,8 @@ TEST(RaftLeader, RefusesProposalsWhenALaggardHoldsTooMuchOfTheLog) {
   }
   EXPECT_TRUE(refused);
   solo.acknowledge(3, solo->status().last);
+  solo.drain();
+  solo->release(solo->status().last.index);
   EXPECT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(300)));
 }
 

@@ -38,7 +38,9 @@ const Mutant kMutants[] = {
     {"heartbeat_from_stale_term", 5000},
     {"stale_leader_read", 1000},
     {"read_before_own_term", 200},
-    {"apply_before_durable", 20000},
+    {"stateless_applies", 500},
+    {"stateless_campaigns", 20000},
+    {"restore_drops_the_log", 5000},
 };
 
 class RaftMutants : public ::testing::TestWithParam<Mutant> {};

@@ -17,6 +17,7 @@ struct Plan {
   uint64_t deliver = 100, pump = 100, sync = 60, time = 10;
   uint64_t propose = 20, read = 10;
   uint64_t crash = 0, restart = 0, flush = 3, cut = 0, heal = 0, disconnect = 0, depose = 0;
+  uint64_t compact = 0, stream = 0, begin = 0, lose_stream = 0, strand = 0;
   uint64_t lose_percent = 0, duplicate_percent = 0;
   bool reorder = false, pump_at_once = false;
   size_t sleepy = 0;  // a node whose timers hardly ever fire; 0 = none
@@ -45,6 +46,10 @@ Plan draw_plan(RandomStream& random) {
   if (plan.nodes > 1 && random.chance(1, 4)) plan.depose = 1;
   if (random.chance(1, 3)) plan.sleepy = random.between(1, plan.nodes);
   if (random.chance(1, 3)) plan.disconnect = 3;
+  if (random.chance(1, 2))
+    plan.compact = random.between(2, 40), plan.stream = random.between(2, 40),
+    plan.begin = random.below(8), plan.lose_stream = random.below(6),
+    plan.strand = plan.nodes > 1 ? random.below(4) : 0;
   if (random.chance(1, 2)) plan.lose_percent = random.between(1, 30);
   if (random.chance(1, 3)) plan.duplicate_percent = random.between(1, 20);
   return plan;
@@ -80,6 +85,7 @@ class Run {
     result_.stalled = result_.violation.empty() && !recovered;
     result_.committed = cluster_.committed().value();
     result_.reads = granted_;
+    result_.installs = cluster_.installs;
     for (size_t n = 1; n <= plan_.nodes; ++n)
       if (cluster_.alive(n))
         result_.terms = std::max(result_.terms, cluster_.replica(n).term().value());
@@ -100,7 +106,10 @@ class Run {
                               {plan_.crash, &Run::crash},     {plan_.restart, &Run::restart},
                               {plan_.flush, &Run::flush},     {plan_.cut, &Run::cut},
                               {plan_.heal, &Run::heal},       {plan_.disconnect, &Run::disconnect},
-                              {plan_.depose, &Run::depose}};
+                              {plan_.depose, &Run::depose},   {plan_.compact, &Run::compact},
+                              {plan_.stream, &Run::stream},   {plan_.begin, &Run::begin_install},
+                              {plan_.lose_stream, &Run::lose_stream},
+                              {plan_.strand, &Run::strand}};
     uint64_t total = 0;
     for (const Choice& choice : choices) total += choice.weight;
     uint64_t pick = random_.below(total);
@@ -215,6 +224,65 @@ class Run {
   void flush() {
     size_t n = any_node();
     if (cluster_.alive(n)) cluster_.flush(n);
+  }
+
+  void compact() {
+    size_t n = any_node();
+    if (cluster_.alive(n)) cluster_.compact(n);
+  }
+
+  void stream() {
+    if (!cluster_.streams.empty()) cluster_.install(random_.below(cluster_.streams.size()));
+  }
+  void begin_install() {
+    if (!cluster_.streams.empty()) cluster_.begin_install(random_.below(cluster_.streams.size()));
+  }
+  void lose_stream() {
+    if (!cluster_.streams.empty()) cluster_.lose_stream(random_.below(cluster_.streams.size()));
+  }
+
+  void bustle(int times) {
+    for (int i = 0; i < times && cluster_.violation().empty(); ++i) {
+      deliver();
+      sync();
+      pump();
+    }
+  }
+
+  // Leaves a follower behind until the others have compacted what it lacks, and then lets them find
+  // each other; what happens to the stream is drawn.
+  void strand() {
+    auto leader = cluster_.leader();
+    size_t victim = any_node();
+    if (!leader || *leader == victim) return;
+    heal();
+    size_t width = plan_.nodes + 1;
+    for (size_t n = 1; n < width; ++n) cut_[victim * width + n] = cut_[n * width + victim] = true;
+    for (int i = 0; i < 8; ++i) {
+      propose();
+      bustle(40);
+    }
+    for (size_t n = 1; n < width; ++n)
+      if (cluster_.alive(n) && n != victim && random_.chance(2, 3)) cluster_.compact(n);
+    heal();
+    for (int i = 0; i < 6 && cluster_.streams.empty(); ++i) {
+      if (auto now_leads = cluster_.leader()) cluster_.timer(*now_leads);
+      bustle(60);
+    }
+    if (random_.chance(2, 3)) begin_install();
+    // Another leader may have the log that the first one dropped.
+    if (size_t n = any_node(); n != victim && cluster_.alive(n) && random_.chance(1, 2)) {
+      cluster_.timer(n);
+      bustle(100);
+      propose();
+      bustle(100);
+    }
+    if (cluster_.alive(victim) && random_.chance(1, 2)) cluster_.flush(victim);
+    if (random_.chance(1, 3)) propose(), bustle(60);
+    if (cluster_.alive(victim) && random_.chance(1, 3)) cluster_.crash(victim, 0), restart();
+    if (cluster_.alive(victim) && random_.chance(1, 2)) cluster_.timer(victim), bustle(40);
+    if (random_.chance(1, 3)) time(), bustle(60);
+    if (random_.chance(1, 2)) stream();
   }
 
   void cut() {

@@ -15,6 +15,7 @@ struct RunResult {
   uint64_t elections = 0;
   uint64_t reads = 0;
   uint64_t terms = 0;
+  uint64_t installs = 0;  // snapshots
 };
 
 RunResult run_seed(uint64_t seed);
