@@ -46,11 +46,13 @@ struct AppliedMark {
 // One atomic change. Later operations on the same row win. Operations lie behind each other in one
 // buffer, in the shape that memory_engine's images have on disk:
 //   kind u8 · row length u32 · value length u32 · row · value       (little endian)
+// where a removed range [from, to) stands as its two ends.
 // so that a batch costs no allocation once its buffer has grown.
 class WriteBatch {
  public:
   void put(std::string_view row, std::string_view value) { add(kPut, row, value); }
   void remove(std::string_view row) { add(kRemove, row, {}); }
+  void remove_range(std::string_view from, std::string_view to) { add(kRemoveRange, from, to); }
   void set_applied(AppliedMark mark) { marks_[mark.group] = mark.applied; }
   bool empty() const { return bytes_.empty() && marks_.empty(); }
   size_t size_bytes() const { return bytes_.size(); }
@@ -60,9 +62,10 @@ class WriteBatch {
   }
 
   // Valid until the batch changes.
+  enum Kind : uint8_t { kPut = 0, kRemove = 1, kRemoveRange = 2 };
   struct Operation {
-    bool removes;
-    std::string_view row, value;
+    Kind kind;
+    std::string_view row, value;  // kRemoveRange: from, to
   };
   // Calls visit(const Operation&) in order.
   template <class Visit>
@@ -85,8 +88,8 @@ class WriteBatch {
       if (bytes.size() < kHeaderBytes) return false;
       uint8_t kind = uint8_t(bytes[0]);
       uint64_t row_bytes = length_at(bytes, 1), value_bytes = length_at(bytes, 5);
-      if (kind > kRemove || row_bytes + value_bytes > bytes.size() - kHeaderBytes) return false;
-      visit(Operation{kind == kRemove, bytes.substr(kHeaderBytes, row_bytes),
+      if (kind > kRemoveRange || row_bytes + value_bytes > bytes.size() - kHeaderBytes) return false;
+      visit(Operation{Kind(kind), bytes.substr(kHeaderBytes, row_bytes),
                       bytes.substr(kHeaderBytes + row_bytes, value_bytes)});
       bytes.remove_prefix(kHeaderBytes + row_bytes + value_bytes);
     }
@@ -94,7 +97,6 @@ class WriteBatch {
   }
 
  private:
-  static constexpr uint8_t kPut = 0, kRemove = 1;
   static constexpr size_t kHeaderBytes = 1 + 4 + 4;
 
   static uint32_t length_at(std::string_view bytes, size_t offset) {
@@ -116,6 +118,16 @@ class WriteBatch {
 
 // Visits a row; false stops the scan.
 using RowVisitor = std::function<bool(std::string_view row, std::string_view value)>;
+
+// Rows and marks as they were at one moment. Used on the loop, like the engine, and gone before it.
+class View {
+ public:
+  virtual ~View() = default;
+  // As Engine::scan().
+  virtual Result<> scan(std::string_view from, std::string_view to, const RowVisitor& visit) = 0;
+  virtual Result<std::map<PartitionId, raft::LogPosition>> applied() = 0;
+};
+using RowRange = std::pair<std::string, std::string>;  // [from, to)
 
 class Engine {
  public:
@@ -139,6 +151,10 @@ class Engine {
   // Rows in [from, to), ascending, until the visitor stops it. Superseded rows may be left out. The
   // visitor must not write to the engine.
   virtual Result<> scan(std::string_view from, std::string_view to, const RowVisitor& visit) = 0;
+
+  // What is visible now, for reading later: of rows, those in the ranges. Holds back the reclaiming of
+  // what is overwritten meanwhile.
+  virtual std::unique_ptr<View> view(std::vector<RowRange> ranges) = 0;
 
   // Applied marks as of now (all groups ever marked).
   virtual const std::map<PartitionId, raft::LogPosition>& applied() const = 0;

@@ -23,6 +23,28 @@ struct FlushJob {
   ImageName name;
 };
 
+// A copy: this engine is a twin for tests, and for states that fit memory twice.
+class MemoryView final : public View {
+ public:
+  MemoryView(const OrderedRows& rows, const std::vector<RowRange>& ranges, Marks marks)
+      : marks_(std::move(marks)) {
+    for (const auto& [from, to] : ranges)
+      rows.scan(from, to, [&](std::string_view row, std::string_view value) {
+        rows_.put(row, value);
+        return true;
+      });
+  }
+  Result<> scan(std::string_view from, std::string_view to, const RowVisitor& visit) override {
+    rows_.scan(from, to, visit);
+    return {};
+  }
+  Result<Marks> applied() override { return marks_; }
+
+ private:
+  OrderedRows rows_;
+  Marks marks_;
+};
+
 class MemoryEngine final : public Engine {
  public:
   // `fibers` and `disk` null: volatile.
@@ -37,6 +59,9 @@ class MemoryEngine final : public Engine {
                      std::string& value) override;
   Result<bool> get(std::string_view row, std::string& value) override;
   Result<> scan(std::string_view from, std::string_view to, const RowVisitor& visit) override;
+  std::unique_ptr<View> view(std::vector<RowRange> ranges) override {
+    return std::make_unique<MemoryView>(rows_, ranges, applied_);
+  }
   const Marks& applied() const override { return applied_; }
   const Marks& flushed() const override { return flushed_; }
   size_t unflushed_bytes() const override { return unflushed_bytes_; }
@@ -75,10 +100,11 @@ class MemoryEngine final : public Engine {
 
 void MemoryEngine::replay(std::string_view operations) {
   bool whole = WriteBatch::for_each_in(operations, [&](const WriteBatch::Operation& operation) {
-    if (operation.removes)
-      rows_.remove(operation.row);
-    else
-      rows_.put(operation.row, operation.value);
+    switch (operation.kind) {
+      case WriteBatch::kPut: rows_.put(operation.row, operation.value); break;
+      case WriteBatch::kRemove: rows_.remove(operation.row); break;
+      case WriteBatch::kRemoveRange: rows_.remove_range(operation.row, operation.value); break;
+    }
   });
   CHECK(whole);  // ours, or behind a good checksum
 }

@@ -42,6 +42,14 @@ void OrderedRows::remove(std::string_view row) {
   sorted_.erase(at);
 }
 
+void OrderedRows::remove_range(std::string_view from, std::string_view to) {
+  auto at = sorted_.lower_bound(from);
+  while (at != sorted_.end() && at->first < to) {
+    bytes_ -= at->first.size() + at->second.size();
+    at = sorted_.erase(at);
+  }
+}
+
 const std::string* OrderedRows::find(std::string_view row) const {
   auto at = sorted_.find(row);
   return at == sorted_.end() ? nullptr : &at->second;

@@ -14,6 +14,7 @@ class OrderedRows {
   // Of a record row that is itself superseded by a row already here, nothing is kept.
   void put(std::string_view row, std::string_view value);
   void remove(std::string_view row);
+  void remove_range(std::string_view from, std::string_view to);
   // Null when absent. Valid until the next change.
   const std::string* find(std::string_view row) const;
   // Calls visit(row, value) for rows in [from, to), ascending, until it returns false.

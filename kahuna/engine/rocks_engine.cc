@@ -30,6 +30,81 @@ uint64_t read_big(std::string_view bytes) {
   return v;
 }
 
+std::unique_ptr<rocksdb::Iterator> iterate(RocksDatabase& database, const Slice& end,
+                                           const rocksdb::Snapshot* snapshot) {
+  rocksdb::ReadOptions options;
+  options.iterate_upper_bound = &end;
+  options.total_order_seek = true;
+  options.snapshot = snapshot;
+  return std::unique_ptr<rocksdb::Iterator>(database.db().NewIterator(options));
+}
+
+// As Engine::scan(), of what `snapshot` saw; null: of now.
+Result<> scan_rows(RocksDatabase& database, const rocksdb::Snapshot* snapshot,
+                   std::string_view from, std::string_view to, const RowVisitor& visit) {
+  RocksScope scope(database.entropy());
+  Slice end(to);
+  auto at = iterate(database, end, snapshot);
+  std::string previous;  // position of the last record row visited
+  size_t superseded = 0;
+  for (at->Seek(from); at->Valid();) {
+    std::string_view row = at->key().ToStringView();
+    std::string_view position = record_position(row);
+    if (!position.empty() && position == previous) {
+      if (++superseded < kSupersededStepsMax) {
+        at->Next();
+      } else {
+        SOMETIMES(rocks_engine_seeks_past_superseded);
+        at->Seek(previous + std::string(kVersionSuffixBytes + 1, '\xff'));
+      }
+      continue;
+    }
+    previous = position;
+    superseded = 0;
+    if (!visit(row, at->value().ToStringView())) break;
+    at->Next();
+  }
+  if (!at->status().ok()) return fail(error_of(at->status()));
+  return {};
+}
+
+Result<Marks> read_marks(RocksDatabase& database, const rocksdb::Snapshot* snapshot) {
+  Marks marks;
+  bool malformed = false;
+  std::string from(1, char(RowKind::kMark)), to(1, char(uint8_t(RowKind::kMark) + 1));
+  RETURN_IF_ERROR(scan_rows(
+      database, snapshot, from, to, [&](std::string_view row, std::string_view value) {
+        malformed = row.size() != kMarkRowBytes || value.size() != kMarkValueBytes;
+        if (malformed) return false;
+        marks[PartitionId(read_big(row.substr(1)))] = {Index(read_big(value)),
+                                                       Term(read_big(value.substr(8)))};
+        return true;
+      }));
+  if (malformed) return fail(ErrorCode::kDamaged, "engine: malformed applied mark");
+  return marks;
+}
+
+class RocksView final : public View {
+ public:
+  explicit RocksView(std::shared_ptr<RocksDatabase> database) : database_(std::move(database)) {
+    RocksScope scope(database_->entropy());
+    snapshot_ = database_->db().GetSnapshot();
+  }
+  ~RocksView() override {
+    RocksScope scope(database_->entropy());
+    database_->db().ReleaseSnapshot(snapshot_);
+  }
+  Result<> scan(std::string_view from, std::string_view to, const RowVisitor& visit) override {
+    return scan_rows(*database_, snapshot_, from, to, visit);
+  }
+  // Read from the rows, of which a write under way may have added some.
+  Result<Marks> applied() override { return read_marks(*database_, snapshot_); }
+
+ private:
+  std::shared_ptr<RocksDatabase> database_;
+  const rocksdb::Snapshot* snapshot_;
+};
+
 class RocksEngine final : public Engine {
  public:
   RocksEngine(Host& host, RocksOptions options);
@@ -42,6 +117,7 @@ class RocksEngine final : public Engine {
                      std::string& value) override;
   Result<bool> get(std::string_view row, std::string& value) override;
   Result<> scan(std::string_view from, std::string_view to, const RowVisitor& visit) override;
+  std::unique_ptr<View> view(std::vector<RowRange> ranges) override;
   const Marks& applied() const override { return applied_; }
   const Marks& flushed() const override { return flushed_; }
   size_t unflushed_bytes() const override { return unflushed_bytes_; }
@@ -56,7 +132,6 @@ class RocksEngine final : public Engine {
   void start_production_flush();
   void finish_soon(Result<> result);
   void finish(Result<> result);
-  std::unique_ptr<rocksdb::Iterator> iterate(const Slice& end);
 
   Scheduler& scheduler_;
   Offload& offload_;
@@ -106,16 +181,7 @@ Result<> RocksEngine::open(Suspend suspend) {
 }
 
 Result<> RocksEngine::load_marks() {
-  bool malformed = false;
-  std::string from(1, char(RowKind::kMark)), to(1, char(uint8_t(RowKind::kMark) + 1));
-  RETURN_IF_ERROR(scan(from, to, [&](std::string_view row, std::string_view value) {
-    malformed = row.size() != kMarkRowBytes || value.size() != kMarkValueBytes;
-    if (malformed) return false;
-    applied_[PartitionId(read_big(row.substr(1)))] = {Index(read_big(value)),
-                                                      Term(read_big(value.substr(8)))};
-    return true;
-  }));
-  if (malformed) return fail(ErrorCode::kDamaged, "engine: malformed applied mark");
+  ASSIGN_OR_RETURN(applied_, read_marks(*database_, nullptr));
   flushed_ = applied_;
   return {};
 }
@@ -126,15 +192,20 @@ Result<> RocksEngine::load_marks() {
 Result<> write_to(RocksDatabase& database, const WriteBatch& batch, rocksdb::WriteBatch& scratch) {
   RocksScope scope(database.entropy());
   scratch.Clear();
-  // In order of rows, each insertion starts where the one before it ended.
   std::vector<WriteBatch::Operation> operations = batch.operations();
-  std::stable_sort(operations.begin(), operations.end(),
-                   [](const auto& a, const auto& b) { return a.row < b.row; });
+  bool ranges = std::any_of(operations.begin(), operations.end(), [](const auto& operation) {
+    return operation.kind == WriteBatch::kRemoveRange;
+  });
+  // In order of rows, each insertion starts where the one before it ended.
+  if (!ranges)
+    std::stable_sort(operations.begin(), operations.end(),
+                     [](const auto& a, const auto& b) { return a.row < b.row; });
   for (const WriteBatch::Operation& operation : operations) {
-    if (operation.removes)
-      scratch.Delete(operation.row);
-    else
-      scratch.Put(operation.row, operation.value);
+    switch (operation.kind) {
+      case WriteBatch::kPut: scratch.Put(operation.row, operation.value); break;
+      case WriteBatch::kRemove: scratch.Delete(operation.row); break;
+      case WriteBatch::kRemoveRange: scratch.DeleteRange(operation.row, operation.value); break;
+    }
   }
   std::string row, value;
   for (const auto& [group, mark] : batch.marks()) {
@@ -187,18 +258,11 @@ Result<> RocksEngine::written(const WriteBatch& batch, Result<> result) {
   return {};
 }
 
-std::unique_ptr<rocksdb::Iterator> RocksEngine::iterate(const Slice& end) {
-  rocksdb::ReadOptions options;
-  options.iterate_upper_bound = &end;
-  options.total_order_seek = true;
-  return std::unique_ptr<rocksdb::Iterator>(database_->db().NewIterator(options));
-}
-
 Result<bool> RocksEngine::first(std::string_view from, std::string_view to, std::string& row,
                                 std::string& value) {
   RocksScope scope(database_->entropy());
   Slice end(to);
-  auto at = iterate(end);
+  auto at = iterate(*database_, end, nullptr);
   at->Seek(from);
   if (!at->status().ok()) return fail(error_of(at->status()));
   if (!at->Valid()) return false;
@@ -216,30 +280,11 @@ Result<bool> RocksEngine::get(std::string_view row, std::string& value) {
 }
 
 Result<> RocksEngine::scan(std::string_view from, std::string_view to, const RowVisitor& visit) {
-  RocksScope scope(database_->entropy());
-  Slice end(to);
-  auto at = iterate(end);
-  std::string previous;  // position of the last record row visited
-  size_t superseded = 0;
-  for (at->Seek(from); at->Valid();) {
-    std::string_view row = at->key().ToStringView();
-    std::string_view position = record_position(row);
-    if (!position.empty() && position == previous) {
-      if (++superseded < kSupersededStepsMax) {
-        at->Next();
-      } else {
-        SOMETIMES(rocks_engine_seeks_past_superseded);
-        at->Seek(previous + std::string(kVersionSuffixBytes + 1, '\xff'));
-      }
-      continue;
-    }
-    previous = position;
-    superseded = 0;
-    if (!visit(row, at->value().ToStringView())) break;
-    at->Next();
-  }
-  if (!at->status().ok()) return fail(error_of(at->status()));
-  return {};
+  return scan_rows(*database_, nullptr, from, to, visit);
+}
+
+std::unique_ptr<View> RocksEngine::view(std::vector<RowRange>) {
+  return std::make_unique<RocksView>(database_);
 }
 
 // --- flushing ---

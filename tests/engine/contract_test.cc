@@ -104,6 +104,62 @@ TEST_P(EngineContract, StartWriteIsAWriteWithItsWorkElsewhere) {
   EXPECT_GT(engine().unflushed_bytes(), 0u);
 }
 
+TEST_P(EngineContract, RemovesRangesInTheOrderOfTheBatch) {
+  for (char c = 'a'; c <= 'f'; ++c) put(std::string("\x30") + c, "old");
+  WriteBatch batch;
+  batch.put("\x30z", "1");
+  batch.put("\x30"
+            "b2",
+            "gone");
+  batch.remove_range("\x30"
+                     "b",
+                     "\x30"
+                     "e");
+  batch.put("\x30"
+            "c",
+            "new");
+  ASSERT_TRUE(engine().write(batch).has_value());
+  Rows expected = {{"\x30"
+                    "a",
+                    "old"},
+                   {"\x30"
+                    "c",
+                    "new"},
+                   {"\x30"
+                    "e",
+                    "old"},
+                   {"\x30"
+                    "f",
+                    "old"},
+                   {"\x30z", "1"}};
+  EXPECT_EQ(rows_of(engine()), expected);
+  ASSERT_TRUE(machine_.flush().has_value());
+  machine_.crash();
+  machine_.open();
+  EXPECT_EQ(rows_of(engine()), expected);
+}
+
+TEST_P(EngineContract, AViewStaysAsItWas) {
+  put("\x30 row", "1");
+  WriteBatch first;
+  first.set_applied({PartitionId(1), {Index(5), Term(1)}});
+  ASSERT_TRUE(engine().write(first).has_value());
+  auto view = engine().view({{"\x30", "\x31"}});
+  WriteBatch later;
+  later.remove_range("\x30", "\x31");
+  later.put("\x30 other", "2");
+  later.set_applied({PartitionId(1), {Index(9), Term(2)}});
+  ASSERT_TRUE(engine().write(later).has_value());
+  ASSERT_TRUE(machine_.flush().has_value());
+  Rows seen;
+  ASSERT_TRUE(view->scan("\x30", "\x31", [&](std::string_view row, std::string_view value) {
+                    seen[std::string(row)] = std::string(value);
+                    return true;
+                  }).has_value());
+  EXPECT_EQ(seen, (Rows{{"\x30 row", "1"}}));
+  EXPECT_EQ(view->applied()->at(PartitionId(1)).index, Index(5));
+}
+
 TEST_P(EngineContract, FirstFindsTheFirstRowOfARange) {
   put("\x20"
       "b",
