@@ -42,7 +42,7 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.operation_records_max = spec.pick("operation-records-max", {{partition::kOperationRecordsMax, 55},
                                                                 {1, 5}, {4, 10}, {20, 15}, {150, 15}});
   o.sessions_spare = spec.pick("sessions-spare", {{0, 70}, {1, 15}, {5, 15}});
-  bool rots = spec.flag("rot-journal", 12, 100);
+  bool rots = spec.flag("rot-journal", 16, 100);
   o.rots = spec.number("rot-journal-node", 1, o.nodes);
   o.rots_at = spec.pick("rot-journal-crash", {{0, 3}, {1, 2}, {4, 1}});
   if (!rots || o.nodes < 3) o.rots = 0;

@@ -51,6 +51,7 @@ class Campaign {
     getrusage(RUSAGE_CHILDREN, &used);
     cpu_s_ = seconds(used.ru_utime) + seconds(used.ru_stime);
     print_faults();
+    print_rare();
     if (options_.coverage) print_probes();
     return print_summary();
   }
@@ -99,6 +100,18 @@ class Campaign {
       auto fired = fired_.find(kind);
       fmt::print("fault {:<24} allowed in {:5.1f} % of seeds, fired in {:5.1f} %\n", kind,
                  percent(declared), percent(fired == fired_.end() ? 0 : fired->second));
+    }
+  }
+  // A kind that hardly ever fires is not tested, whatever else a campaign says. Few seeds, or seeds
+  // that were told which kinds to have, say nothing about it.
+  void print_rare() const {
+    constexpr uint64_t kSeedsMin = 100;
+    if (seeds_ < kSeedsMin || !options_.run.faults.empty()) return;
+    for (const auto& [kind, declared] : declared_) {
+      auto fired = fired_.find(kind);
+      uint64_t seeds = fired == fired_.end() ? 0 : fired->second;
+      if (seeds * 100 >= seeds_) continue;
+      fmt::print("RARE fault {} fired in less than 1 % of the seeds ({} of {})\n", kind, seeds, seeds_);
     }
   }
   void print_probes() const {

@@ -115,8 +115,8 @@ void draw_disk(Spec& spec, const FaultSet& faults, DiskProfile& disk) {
   disk.tail = static_cast<PerMillion>(spec.pick("disk.tail_per_million", {{0, 1}, {500, 2}, {10'000, 1}}));
   disk.crash_loses_all = static_cast<PerMillion>(spec.pick("disk.crash_loses_all", {{300'000, 3}, {1'000'000, 1}, {0, 1}}));
   disk.unordered_names = static_cast<PerMillion>(spec.pick("disk.unordered_names", {{300'000, 2}, {0, 1}, {1'000'000, 1}}));
-  disk.write_error = rate(spec, faults, FaultKind::kWriteError, 1, 200);
-  disk.read_error = rate(spec, faults, FaultKind::kReadError, 1, 200);
+  disk.write_error = rate(spec, faults, FaultKind::kWriteError, 10, 3'000);
+  disk.read_error = rate(spec, faults, FaultKind::kReadError, 200, 50'000);
 }
 
 }  // namespace

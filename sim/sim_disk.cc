@@ -6,8 +6,10 @@
 #include "sim/sim_disk_inode.h"
 
 namespace kahuna::sim {
+
 namespace {
 
+constexpr uint32_t kReadErrorsInRowMax = 2;
 constexpr std::byte kZeros[kPageBytes] = {};
 
 std::string parent_of(const std::string& path) {
@@ -109,7 +111,10 @@ Result<size_t> SimDisk::read(Inode& file, uint64_t offset, MutableByteView bytes
   if (offset >= file.size || bytes.empty()) return size_t{0};
   size_t length = std::min<uint64_t>(bytes.size(), file.size - offset);
   if (faulty(file)) {
-    if (happens(fault_random_, profile_.read_error)) {
+    bool fails = happens(fault_random_, profile_.read_error) &&
+                 file.read_errors_in_row < kReadErrorsInRowMax;
+    file.read_errors_in_row = fails ? file.read_errors_in_row + 1 : 0;
+    if (fails) {
       ++counters_.read_errors;
       return fail(ErrorCode::kIo, "read error: " + file.path);
     }

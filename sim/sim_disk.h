@@ -7,7 +7,8 @@
 // sync_dir are lost or kept, as a prefix or one by one. When only the process dies, completed writes
 // stay; of a write in flight any sectors may have been written. A failed sync is final: later
 // syncs of that file may report success and make nothing durable. Any transfer may be short, slow or
-// fail; a disk may be full.
+// fail; a read that failed by chance succeeds at the latest when asked the third time, for what never
+// does is damage (lose_sector). A disk may be full.
 //
 // 1. A sector is durable or has its last durable content remembered (Page::floor).
 // 2. Durable bytes never change but by later writes, or by rot(), lose_sector(), wipe(), restore().

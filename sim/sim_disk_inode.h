@@ -55,6 +55,7 @@ class Inode {
   bool dirty = false;                 // anything here is not durable
   bool locked = false;
   bool poisoned = false;              // a sync failed: nothing becomes durable any more
+  uint32_t read_errors_in_row = 0;
   uint64_t syncs_begun = 0;
   uint64_t synced_through = 0;        // the latest sync that finished; earlier ones have no effect
 };

@@ -11,6 +11,8 @@ namespace kahuna::journal {
 namespace {
 constexpr size_t kChunkBytes = size_t{1} << 20;
 constexpr std::byte kUnreadable{0xdb};
+// A page is lost when so many attempts to read it failed: an error that passes is no damage.
+constexpr int kReadAttempts = 4;
 constexpr std::string_view kTemporarySuffix = ".new";
 }  // namespace
 
@@ -53,10 +55,12 @@ Result<> sync_segment(Suspend suspend, SegmentPtr segment) {
 }
 
 namespace {
-// Reads [offset, offset + bytes) of the file; short only at its end.
+// Reads [offset, offset + bytes) of the file; short only at its end. A transfer that fails is asked for
+// again until it has failed `attempts` times.
 Result<size_t> read_part(Suspend suspend, SegmentPtr segment, uint64_t offset,
-                         std::shared_ptr<PageBuffer> buffer, size_t bytes) {
+                         std::shared_ptr<PageBuffer> buffer, size_t bytes, int attempts) {
   size_t done = 0;
+  int failed = 0;  // in a row
   while (done < bytes) {
     auto n = await<Result<size_t>>(suspend, [&](IoDone report) {
       segment->file->read_at(
@@ -65,9 +69,14 @@ Result<size_t> read_part(Suspend suspend, SegmentPtr segment, uint64_t offset,
             report(std::move(result));
           });
     });
+    if (!n && ++failed < attempts && !MUTANT(read_not_repeated)) {
+      SOMETIMES(journal_reads_again);
+      continue;
+    }
     if (!n) return fail(std::move(n.error()));
     if (*n == 0) break;
     done += *n;
+    failed = 0;
   }
   return done;
 }
@@ -83,16 +92,16 @@ Result<SegmentBytes> read_image(Suspend suspend, SegmentPtr segment, uint64_t by
   };
   for (uint64_t at = 0; at < bytes; at += kChunkBytes) {
     size_t size = std::min<uint64_t>(kChunkBytes, bytes - at);
-    auto n = read_part(suspend, segment, at, buffer, size);
+    auto n = read_part(suspend, segment, at, buffer, size, 1);
     if (n) {
       any = true;
       keep(at, *n, size);
       continue;
     }
-    SOMETIMES(journal_unreadable_page);
     for (size_t page = 0; page < size; page += kPageBytes) {
-      auto one = read_part(suspend, segment, at + page, buffer, kPageBytes);
+      auto one = read_part(suspend, segment, at + page, buffer, kPageBytes, kReadAttempts);
       any |= one.has_value();
+      if (!one) SOMETIMES(journal_unreadable_page);
       keep(at + page, one ? *one : 0, kPageBytes);
     }
   }

@@ -92,9 +92,13 @@ class FakeFile : public File {
       if (!*alive) return;
       Result<size_t> result = size_t{0};
       if (misaligned(offset, bytes)) result = fail(ErrorCode::kIo, "misaligned read");
-      for (size_t page = offset / 4096; page * 4096 < offset + bytes.size(); ++page)
-        if (machine_.disk_.unreadable.contains({path_, page}))
+      for (size_t page = offset / 4096; page * 4096 < offset + bytes.size(); ++page) {
+        auto passing = machine_.disk_.unreadable_for.find({path_, page});
+        bool passes = passing != machine_.disk_.unreadable_for.end() && passing->second > 0;
+        if (passes) --passing->second;
+        if (passes || machine_.disk_.unreadable.contains({path_, page}))
           result = fail(ErrorCode::kIo, "latent sector error");
+      }
       if (result && offset < inode_->current.size()) {
         size_t n = std::min<size_t>(bytes.size(), inode_->current.size() - offset);
         if (machine_.disk_.short_transfers && n > 4096 && machine_.random_.chance(1, 8)) n -= 4096;

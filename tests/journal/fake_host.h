@@ -52,6 +52,7 @@ class FakeDisk {
   int64_t misdirect_by = 1;
   int writes_until_lost = -1;         // that write reports success and does nothing
   std::set<std::pair<std::string, size_t>> unreadable;  // (path, page of 4096)
+  std::map<std::pair<std::string, size_t>, int> unreadable_for;  // ... for so many reads
   bool short_transfers = false;
   uint64_t writes = 0, durable_writes = 0, syncs = 0;
 

@@ -514,6 +514,17 @@ TEST(JournalDamage, UnreadablePagesAreTreatedAsRot) {
   EXPECT_EQ(h.live[1].log.size(), 0u);
 }
 
+TEST(JournalDamage, AReadErrorThatPassesIsNoDamage) {
+  Harness h(30);
+  open_ready(h);
+  add_and_settle(h, 1, 3);
+  h.kill();
+  h.disk.unreadable_for[{newest_batch(h.disk).file, 2}] = 4;  // of the chunk, then of the page
+  EXPECT_EQ(h.open(), "");
+  EXPECT_EQ(h.live[1].log.size(), 3u);
+  EXPECT_EQ((h.disk.unreadable_for.begin()->second), 0);
+}
+
 TEST(JournalDamage, MissingAndForeignFilesAreRefused) {
   Harness h(28);
   open_ready(h);
