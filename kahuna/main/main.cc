@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <string_view>
 
 #include "kahuna/cli/bench.h"
@@ -11,6 +12,7 @@
 #include "kahuna/cli/verbs.h"
 #include "kahuna/main/loop_world.h"
 #include "kahuna/main/server.h"
+#include "runtime/probe.h"
 #if __has_include("sim/command.h")
 #include "sim/command.h"
 #endif
@@ -58,6 +60,9 @@ int dispatch(const cli::Invocation& invocation) {
 }  // namespace kahuna
 
 int main(int argc, char** argv) {
+#ifdef KAHUNA_MUTANTS
+  if (const char* name = std::getenv("KAHUNA_MUTANT")) kahuna::set_active_mutant(name);
+#endif
 #if __has_include("sim/command.h")
   if (argc > 1 && std::string_view(argv[1]) == "sim") {
     return kahuna::sim::run_command(argc - 1, argv + 1);

@@ -24,33 +24,44 @@ cli::Json status_of(const Address& address) {
 
 }  // namespace
 
-Cluster::Cluster(size_t nodes, std::vector<std::string> flags) : flags_(std::move(flags)) {
-  const std::vector<uint16_t> ports = free_ports(nodes);
+Cluster::Cluster(size_t nodes, std::vector<std::string> flags)
+    : own_network_(TestNetwork::loopback(nodes)), network_(*own_network_), flags_(std::move(flags)) {
+  add(nodes);
+}
+
+Cluster::Cluster(size_t nodes, TestNetwork& network, std::vector<std::string> flags)
+    : network_(network), flags_(std::move(flags)) {
+  add(nodes);
+}
+
+void Cluster::add(size_t nodes) {
   for (size_t i = 0; i < nodes; ++i) {
     const std::string name = "n" + std::to_string(i + 1);
     nodes_.push_back({.name = name,
                       .directory = place_.path() + "/" + name,
                       .log = place_.path() + "/" + name + ".log",
-                      .address = Address{"127.0.0.1", ports[i]},
+                      .address = network_.address(TestNetwork::kTest, i),
                       .process = nullptr});
   }
 }
 
 std::vector<std::string> Cluster::server_words(size_t node) const {
   std::string founders;
-  for (const Node& other : nodes_) {
-    founders += (founders.empty() ? "" : ",") + other.name + "=" + to_string(other.address);
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    founders += (i == 0 ? "" : ",") + nodes_[i].name + "=" + to_string(network_.address(node, i));
   }
   const Node& self = nodes_[node];
-  std::vector<std::string> words = {
-      "server", "--name",       self.name,    "--listen", to_string(self.address),
-      "--data", self.directory, "--founders", founders};
+  std::vector<std::string> words = {"server",     "--name",     self.name,
+                                    "--listen",   to_string(network_.listen(node)),
+                                    "--data",     self.directory,
+                                    "--founders", founders};
   words.insert(words.end(), flags_.begin(), flags_.end());
   return words;
 }
 
 void Cluster::start(size_t node) {
-  nodes_[node].process = std::make_unique<Process>(server_words(node), nodes_[node].log);
+  nodes_[node].process = std::make_unique<Process>(server_words(node), nodes_[node].log,
+                                                   network_.namespace_of(node));
 }
 
 void Cluster::start_all() {

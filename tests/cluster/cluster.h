@@ -1,4 +1,4 @@
-// A cluster of real server processes on free loopback ports, in a temporary directory.
+// A cluster of real server processes, in a temporary directory.
 #pragma once
 
 #include <memory>
@@ -7,12 +7,15 @@
 
 #include "runtime/host.h"
 #include "tests/cluster/process.h"
+#include "tests/cluster/test_network.h"
 
 namespace kahuna::testing {
 
 class Cluster {
  public:
   explicit Cluster(size_t nodes, std::vector<std::string> flags = {});
+  // `network` outlives the cluster.
+  Cluster(size_t nodes, TestNetwork& network, std::vector<std::string> flags);
 
   size_t size() const { return nodes_.size(); }
   void start(size_t node);
@@ -41,10 +44,14 @@ class Cluster {
  private:
   struct Node {
     std::string name, directory, log;
-    Address address;
+    Address address;  // for the test
     std::unique_ptr<Process> process;
   };
+  void add(size_t nodes);
+
   TemporaryDirectory place_;
+  std::unique_ptr<TestNetwork> own_network_;
+  TestNetwork& network_;
   std::vector<std::string> flags_;
   std::vector<Node> nodes_;
 };

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "tests/cluster/cluster.h"
+#include "tests/cluster/judge.h"
 #include "tests/cluster/recorded_load.h"
 
 namespace kahuna::testing {
@@ -33,8 +34,7 @@ class Failover : public ::testing::Test {
     ASSERT_TRUE(cluster_.await_ready());
     EXPECT_TRUE(load_->read_all());
     const std::string path = ::testing::TempDir() + "kahuna-history.jsonl";
-    const std::string wrong = load_->judge(path);
-    EXPECT_EQ(wrong, "") << "the history is in " << path;
+    EXPECT_EQ(judge_history(load_->history(), path).wrong, "") << "the history is in " << path;
     EXPECT_GT(load_->successes(), 200u);
     std::printf("  %lu ok, %lu failed, %lu unknown\n", load_->successes(), load_->failures(),
                 load_->unknown());

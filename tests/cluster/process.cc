@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -23,7 +24,8 @@ namespace {
 
 constexpr Duration kToolPatience = Duration::seconds(60);
 
-pid_t start(const std::vector<std::string>& words, int input, int out, int err) {
+pid_t start(const std::vector<std::string>& words, int input, int out, int err,
+            int name_space = -1) {
   const std::string binary = kahuna_binary();
   std::vector<char*> arguments = {const_cast<char*>("kahuna")};
   for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
@@ -34,6 +36,7 @@ pid_t start(const std::vector<std::string>& words, int input, int out, int err) 
   if (pid != 0) return pid;
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(125);
+  if (name_space >= 0 && ::setns(name_space, CLONE_NEWNET) != 0) ::_exit(126);
   ::dup2(input, STDIN_FILENO);
   ::dup2(out, STDOUT_FILENO);
   ::dup2(err, STDERR_FILENO);
@@ -61,11 +64,11 @@ TemporaryDirectory::~TemporaryDirectory() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-Process::Process(const std::vector<std::string>& words, const std::string& log) {
+Process::Process(const std::vector<std::string>& words, const std::string& log, int name_space) {
   const int out = ::open(log.c_str(), O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0666);
   const int in = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   CHECK_GE(out, 0);
-  pid_ = start(words, in, out, out);
+  pid_ = start(words, in, out, out, name_space);
   ::close(out);
   ::close(in);
 }

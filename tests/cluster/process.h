@@ -30,7 +30,8 @@ class TemporaryDirectory {
 class Process {
  public:
   // Runs the binary; both its outputs are appended to `log`. Words exclude the program's name.
-  Process(const std::vector<std::string>& words, const std::string& log);
+  // `name_space`: a descriptor of the network namespace it runs in; -1: this one.
+  Process(const std::vector<std::string>& words, const std::string& log, int name_space = -1);
   ~Process();
   Process(const Process&) = delete;
 

@@ -1,7 +1,6 @@
 #include "tests/cluster/recorded_load.h"
 
 #include <charconv>
-#include <fstream>
 
 #include "runtime/check.h"
 
@@ -175,18 +174,6 @@ std::optional<Duration> RecordedLoad::recovery_since(Time instant) const {
     longest = std::max(longest, *first - instant);
   }
   return longest;
-}
-
-std::string RecordedLoad::judge(const std::string& path) const {
-  std::string wrong;
-  for (const sim::Judgement& judgement :
-       {sim::check_registers(history_), sim::check_stamps(history_)}) {
-    if (judgement.finding == sim::Finding::kViolation) {
-      wrong += judgement.kind + ": " + judgement.text + "\n";
-    }
-  }
-  if (!wrong.empty()) std::ofstream(path) << history_.to_json_lines();
-  return wrong;
 }
 
 }  // namespace kahuna::testing

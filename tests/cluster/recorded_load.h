@@ -11,7 +11,6 @@
 
 #include "kahuna/client/client.h"
 #include "net/loop.h"
-#include "sim/checker.h"
 #include "sim/history.h"
 
 namespace kahuna::testing {
@@ -41,10 +40,6 @@ class RecordedLoad {
   uint64_t unknown() const { return unknown_; }
   uint64_t failures() const { return failures_; }
   const sim::History& history() const { return history_; }
-
-  // Empty when the judges find the history linearizable; else what is wrong. Writes the history to
-  // `path` then.
-  std::string judge(const std::string& path) const;
 
  private:
   struct Worker {
