@@ -401,7 +401,10 @@ void Groups::on_saved(Result<> result) {
   for (Group* group : groups) group->state.saved();
   apply_stalled();
   if (stopped_) return;
-  if (flush_follows_ && !flushing_) flush_engine();
+  // Asked for while this batch was under way, and it was the last: no other one will bring it about.
+  bool nothing_left = flush_wanted_ && unsaved_.empty();
+  if (nothing_left && !flush_follows_) SOMETIMES(flush_asked_for_while_saving);
+  if ((flush_follows_ || nothing_left) && !flushing_) flush_engine();
   consider_save();
 }
 
