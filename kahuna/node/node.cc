@@ -117,7 +117,7 @@ class NodeImpl final : public Node,
       if (dialer->up() && !dialer->outbox.empty()) flush(*dialer);
   }
   void on_write(Token token, Result<partition::Reply> reply) override {
-    if (token == kRegistryToken) return registry_.proposal_done();
+    if (token == kRegistryToken) return registry_.proposal_done(reply);
     service_.on_write(token, std::move(reply));
   }
   void on_serving(PartitionId partition) override {

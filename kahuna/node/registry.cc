@@ -1,5 +1,6 @@
 #include "kahuna/node/registry.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "runtime/probe.h"
@@ -98,7 +99,7 @@ void Registry::update() {
   auto command = missing();
   if (!command) return;
   command->kind = partition::CommandKind::kSet;
-  command->operation = {client_, ++sequence_, hooks_.watermark()};
+  command->operation = {client_, ++sequence_, std::max(hooks_.watermark(), heard_stamp_)};
   proposing_ = true;
   if (hooks_.propose_to_meta(std::move(*command))) return;
   proposing_ = false;
@@ -109,8 +110,12 @@ void Registry::update() {
   });
 }
 
-void Registry::proposal_done() {
+void Registry::proposal_done(const Result<partition::Reply>& reply) {
   proposing_ = false;
+  if (reply) {
+    if (reply->outcome == partition::Outcome::kTooOld) SOMETIMES(registry_record_too_old);
+    heard_stamp_ = std::max(heard_stamp_, reply->stamp);
+  }
   update();
 }
 

@@ -48,7 +48,8 @@ class Registry {
 
   // Something changed: leadership of meta was won.
   void update();
-  void proposal_done();
+  // What became of it: the next attempt is born above any stamp heard of.
+  void proposal_done(const Result<partition::Reply>& reply);
 
   // The latest boot met in a greeting; number 0: none.
   Boot met(NodeId node) const {
@@ -67,6 +68,7 @@ class Registry {
   std::string founding_;
   uint64_t client_ = 0, sequence_ = 0;
   std::map<NodeId, Boot> heard_;
+  Watermark heard_stamp_;
   bool proposing_ = false;
   TimerId timer_ = 0;
 };

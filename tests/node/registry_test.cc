@@ -1,0 +1,77 @@
+// What meta records about the cluster, with a replica of meta that applies at once.
+#include "kahuna/node/registry.h"
+
+#include <gtest/gtest.h>
+
+#include "kahuna/engine/memory_engine.h"
+#include "kahuna/partition/position.h"
+#include "runtime/check.h"
+#include "tests/node/manual_host.h"
+
+namespace kahuna::node {
+namespace {
+
+using node_test::ManualHost;
+
+class RegistryTest : public testing::Test, public Registry::Hooks {
+ protected:
+  void open(size_t operation_records_max) {
+    engine_ = engine::make_volatile_engine(turns_);
+    auto state = partition::StateMachine::open(
+        *engine_, partition::founding_descriptors(1)[0],
+        {.operation_records_max = operation_records_max});
+    CHECK(state.has_value());
+    meta_ = std::make_unique<partition::StateMachine>(std::move(*state));
+    registry_.open(NodeId(1), {1, 11}, "founding");
+  }
+  partition::StateMachine* meta() override { return meta_.get(); }
+  bool leads_meta() const override { return true; }
+  Watermark watermark() const override { return {}; }  // no client ever wrote
+  Result<> propose_to_meta(partition::Command command) override {
+    ++proposals_;
+    turns_.post([this, command] {
+      auto reply = meta_->apply({.index = next_, .term = Term(1), .kind = raft::EntryKind::kCommand,
+                                 .payload = partition::encode(command)});
+      next_ = next_.next();
+      registry_.proposal_done(reply);
+    });
+    return {};
+  }
+
+  ManualHost turns_;
+  std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<partition::StateMachine> meta_;
+  Registry registry_{turns_.host(), *this};
+  Index next_ = raft::kFoundingBase.index.next();
+  size_t proposals_ = 0;
+};
+
+TEST_F(RegistryTest, RecordsTheFoundingAndBoots) {
+  open(partition::kOperationRecordsMax);
+  registry_.heard(NodeId(2), {4, 44});
+  ASSERT_TRUE(turns_.settle());
+  EXPECT_EQ(proposals_, 3u);
+  EXPECT_EQ(registry_.recorded(NodeId(2))->number, 4u);
+}
+
+TEST_F(RegistryTest, RefusesEarlierBootsAndCopies) {
+  open(partition::kOperationRecordsMax);
+  registry_.heard(NodeId(2), {4, 44});
+  ASSERT_TRUE(turns_.settle());
+  EXPECT_FALSE(registry_.judge(NodeId(2), "n2", {3, 33}));
+  EXPECT_FALSE(registry_.judge(NodeId(2), "n2", {4, 45}));
+  EXPECT_TRUE(registry_.judge(NodeId(2), "n2", {4, 44}));
+  EXPECT_TRUE(registry_.judge(NodeId(2), "n2", {5, 55}));
+}
+
+// Nobody else tells this node of a later stamp, and an operation born below the floor is refused.
+TEST_F(RegistryTest, GoesOnWhenMetaForgetsItsOperationsAtOnce) {
+  open(1);
+  for (uint64_t node = 2; node < 9; ++node) registry_.heard(NodeId(node), {1, node});
+  ASSERT_TRUE(turns_.settle());
+  EXPECT_LE(proposals_, 2u * 9u);
+  for (uint64_t node = 2; node < 9; ++node) EXPECT_TRUE(registry_.recorded(NodeId(node)));
+}
+
+}  // namespace
+}  // namespace kahuna::node
