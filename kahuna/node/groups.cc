@@ -288,36 +288,45 @@ bool Groups::too_much_unsaved() const {
 }
 
 void Groups::apply(Group& group, std::vector<raft::Entry> entries) {
-  if (!group.stalled_entries.empty() || too_much_unsaved()) {
-    SOMETIMES(apply_waits_for_the_engine);
-    apply_stalled_ = true;
-    group.stalled_entries.insert(group.stalled_entries.end(), std::make_move_iterator(entries.begin()),
-                                 std::make_move_iterator(entries.end()));
+  size_t next = 0;
+  if (group.stalled_entries.empty()) {
+    if (MUTANT(apply_out_of_order) && entries.size() >= 2) std::swap(entries[0], entries[1]);
+    for (; next < entries.size() && !too_much_unsaved(); ++next) {
+      apply_one(group, entries[next]);
+      if (stopped_) return;
+    }
+  }
+  if (next > 0) {
+    if (std::find(applied_.begin(), applied_.end(), &group) == applied_.end()) applied_.push_back(&group);
+    if (!std::exchange(group.unsaved, true)) unsaved_.push_back(&group);
+  }
+  if (next == entries.size()) return;
+  SOMETIMES(apply_waits_for_the_engine);
+  apply_stalled_ = true;
+  group.stalled_entries.insert(group.stalled_entries.end(),
+                               std::make_move_iterator(entries.begin() + static_cast<ptrdiff_t>(next)),
+                               std::make_move_iterator(entries.end()));
+}
+
+void Groups::apply_one(Group& group, const raft::Entry& entry) {
+  if (!MUTANT(apply_out_of_order)) CHECK_EQ(entry.index, group.applied.next());
+  auto reply = group.state.apply(entry);
+  if (!reply) {
+    stopped_ = true;
+    hooks_.on_stopped(reply.error());
     return;
   }
-  if (MUTANT(apply_out_of_order) && entries.size() >= 2) std::swap(entries[0], entries[1]);
-  if (std::find(applied_.begin(), applied_.end(), &group) == applied_.end()) applied_.push_back(&group);
-  if (!std::exchange(group.unsaved, true)) unsaved_.push_back(&group);
-  for (const raft::Entry& entry : entries) {
-    if (!MUTANT(apply_out_of_order)) CHECK_EQ(entry.index, group.applied.next());
-    auto reply = group.state.apply(entry);
-    if (!reply) {
-      stopped_ = true;
-      hooks_.on_stopped(reply.error());
-      return;
-    }
-    group.applied = std::max(group.applied, entry.index);
-    ++unsaved_entries_;
-    unsaved_bytes_ += entry.payload.size();
-    unflushed_bytes_ += entry.payload.size();
-    stamp_seen_ = std::max(stamp_seen_, reply->stamp);
-    if (observer_) observer_->on_apply(self_, group.id, entry, *reply);
-    while (!group.writes.empty() && group.writes.front().at.index <= entry.index) {
-      const auto& write = group.writes.front();
-      bool same = write.at == raft::LogPosition{entry.index, entry.term};
-      answers_.push_back({write.token, *reply, !same});
-      group.writes.pop_front();
-    }
+  group.applied = std::max(group.applied, entry.index);
+  ++unsaved_entries_;
+  unsaved_bytes_ += entry.payload.size();
+  unflushed_bytes_ += entry.payload.size();
+  stamp_seen_ = std::max(stamp_seen_, reply->stamp);
+  if (observer_) observer_->on_apply(self_, group.id, entry, *reply);
+  while (!group.writes.empty() && group.writes.front().at.index <= entry.index) {
+    const auto& write = group.writes.front();
+    bool same = write.at == raft::LogPosition{entry.index, entry.term};
+    answers_.push_back({write.token, *reply, !same});
+    group.writes.pop_front();
   }
 }
 
@@ -399,12 +408,14 @@ void Groups::on_saved(Result<> result) {
   std::vector<Group*> groups;
   groups.swap(saving_);
   for (Group* group : groups) group->state.saved();
-  apply_stalled();
-  if (stopped_) return;
   // Asked for while this batch was under way, and it was the last: no other one will bring it about.
   bool nothing_left = flush_wanted_ && unsaved_.empty();
   if (nothing_left && !flush_follows_) SOMETIMES(flush_asked_for_while_saving);
   if ((flush_follows_ || nothing_left) && !flushing_) flush_engine();
+  consider_save();  // makes room for what waits
+  if (stopped_) return;
+  apply_stalled();
+  if (stopped_) return;
   consider_save();
 }
 

@@ -88,7 +88,9 @@ class Groups {
   void persist(Group& group, raft::Persist persist);
   void on_persisted(PartitionId id, raft::WriteId write);
   void retry_stalled();
+  // As many of them as may be unsaved; the others wait.
   void apply(Group& group, std::vector<raft::Entry> entries);
+  void apply_one(Group& group, const raft::Entry& entry);
   void finish_applied();
   void apply_stalled();
   bool too_much_unsaved() const;

@@ -162,8 +162,8 @@ void Replica::become_follower(Time now, Term term, ReplicaId leader) {
 Result<LogPosition> Replica::propose(Time, EntryKind kind, Payload payload) {
   if (role_ != Role::kLeader) return fail(ErrorCode::kNotLeader, "this replica does not lead");
   LogPosition last = log_.last();
-  if (log_.bytes_between(commit_, last.index) >= options_.uncommitted_bytes_max)
-    return fail(ErrorCode::kOverloaded, "too many uncommitted bytes in this partition");
+  if (log_.bytes_between(applied_, last.index) >= options_.uncommitted_bytes_max)
+    return fail(ErrorCode::kOverloaded, "too many bytes in this partition are not yet committed and applied");
   if (log_.bytes_between(log_.base().index, last.index) >= options_.log_bytes_max)
     return fail(ErrorCode::kOverloaded, "a replica is too far behind to release the log");
   Entry entry;

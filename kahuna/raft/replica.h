@@ -62,7 +62,7 @@ struct Options {
   Duration disconnect_timeout = Duration::millis(100);
   size_t append_bytes_max = 256 * 1024;         // payload bytes in one kAppend
   size_t inflight_bytes_max = 4 * 1024 * 1024;  // sent and unacknowledged, per follower
-  // Proposed and not committed; beyond it propose() answers kOverloaded.
+  // Proposed and not yet committed and applied; beyond it propose() answers kOverloaded.
   size_t uncommitted_bytes_max = 16 * 1024 * 1024;
   // Kept in memory, because the engine has not flushed it or some follower lacks it; beyond it
   // propose() answers kOverloaded.

@@ -82,28 +82,41 @@ class HeldEngine final : public engine::Engine {
 
 class GroupsTest : public testing::Test, public Groups::Hooks {
  protected:
-  GroupsTest() : journal_(turns_), engine_(turns_) {
+  GroupsTest() : journal_(turns_) {
     options_.save_entries = 1;
-    groups_ = std::make_unique<Groups>(turns_.host(), *this, journal_, engine_, NodeId(1), options_,
+    start();
+  }
+
+  void start() {
+    groups_.reset();
+    held_ = std::make_unique<HeldEngine>(turns_);
+    groups_ = std::make_unique<Groups>(turns_.host(), *this, journal_, *held_, NodeId(1), options_,
                                        nullptr);
     CHECK(groups_->add(descriptor_, {{NodeId(1), 1}}, {}).has_value());
     groups_->start();
     turns_.advance(Duration::millis(1));
-    CHECK(engine_.holds());  // the leader's first entry
-    engine_.take();
+    CHECK(held_->holds());  // the leader's first entry
+    held_->take();
     turns_.settle();
-    CHECK(!engine_.holds());
+    CHECK(!held_->holds());
   }
 
   // One write is applied, and its batch is with the engine.
   void write(uint64_t sequence) {
+    propose(sequence);
+    turns_.settle();
+    CHECK(held_->holds());
+  }
+
+  static partition::Command command(uint64_t sequence) {
     partition::Command command;
     command.operation = {.client = 7, .sequence = sequence};
     command.key = "k";
     command.value = "v";
-    CHECK(groups_->propose(descriptor_.id, command, sequence).has_value());
-    turns_.settle();
-    CHECK(engine_.holds());
+    return command;
+  }
+  void propose(uint64_t sequence) {
+    CHECK(groups_->propose(descriptor_.id, command(sequence), sequence).has_value());
   }
 
   void send(const raft::Message&) override {}
@@ -115,7 +128,7 @@ class GroupsTest : public testing::Test, public Groups::Hooks {
 
   ManualHost turns_;
   QuickJournal journal_;
-  HeldEngine engine_;
+  std::unique_ptr<HeldEngine> held_;
   Options options_;
   partition::Descriptor descriptor_ = partition::founding_descriptors(1)[1];
   std::unique_ptr<Groups> groups_;
@@ -133,22 +146,22 @@ TEST_F(GroupsTest, AFlushAskedForWhileABatchIsTakenEnds) {
   groups_->flush([&] { flushed = true; });
   turns_.settle();
   EXPECT_FALSE(flushed);
-  engine_.take();
+  held_->take();
   turns_.settle();
   EXPECT_TRUE(flushed);
-  EXPECT_EQ(engine_.flushed().at(descriptor_.id).index, Index(3));
+  EXPECT_EQ(held_->flushed().at(descriptor_.id).index, Index(3));
 }
 
 TEST_F(GroupsTest, AFlushAskedForWhileABatchIsRefusedEnds) {
   write(1);
-  engine_.refuse();
+  held_->refuse();
   turns_.settle();
   bool flushed = false;
   groups_->flush([&] { flushed = true; });
   turns_.advance(Groups::kStallRetry);
-  ASSERT_TRUE(engine_.holds());
+  ASSERT_TRUE(held_->holds());
   EXPECT_FALSE(flushed);
-  engine_.take();
+  held_->take();
   turns_.settle();
   EXPECT_TRUE(flushed);
 }
@@ -156,9 +169,39 @@ TEST_F(GroupsTest, AFlushAskedForWhileABatchIsRefusedEnds) {
 TEST_F(GroupsTest, AnIdleNodeFlushesWhatItSavedLast) {
   write(1);
   turns_.advance(options_.flush_interval * 2);  // the timer fires while the engine holds the batch
-  engine_.take();
+  held_->take();
   turns_.advance(options_.flush_interval * 2);
-  EXPECT_EQ(engine_.flushed().at(descriptor_.id).index, Index(3));
+  EXPECT_EQ(held_->flushed().at(descriptor_.id).index, Index(3));
+}
+
+// However much was committed meanwhile, in one piece or in many.
+TEST_F(GroupsTest, AppliesNoMoreThanMayBeUnsaved) {
+  write(1);
+  const size_t most = options_.save_entries * options_.unsaved_factor;
+  for (uint64_t sequence = 2; sequence < 100; ++sequence) propose(sequence);
+  turns_.settle();
+  EXPECT_EQ(answered_, 1 + most);
+  held_->take();
+  turns_.settle();
+  EXPECT_EQ(answered_, 1 + 2 * most);
+  for (; held_->holds(); turns_.settle()) held_->take();
+  EXPECT_EQ(answered_, 99u);
+}
+
+TEST_F(GroupsTest, TakesNoMoreWritesWhenTooMuchIsUnapplied) {
+  options_.raft.uncommitted_bytes_max = 2000;
+  start();
+  write(1);
+  Result<> proposed;
+  uint64_t sequence = 2;
+  for (; sequence < 1000 && proposed; ++sequence) {
+    proposed = groups_->propose(descriptor_.id, command(sequence), sequence);
+    turns_.settle();
+  }
+  ASSERT_FALSE(proposed);
+  EXPECT_EQ(proposed.error().code, ErrorCode::kOverloaded);
+  for (; held_->holds(); turns_.settle()) held_->take();
+  write(sequence);
 }
 
 }  // namespace
