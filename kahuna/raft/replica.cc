@@ -43,7 +43,7 @@ Replica::Replica(Options options, PartitionId group, ReplicaId self, std::vector
       commit_(recovered.commit),
       handed_(recovered.applied),
       applied_(recovered.applied),
-      trim_(recovered.base.index),
+      trim_(kFoundingBase.index),  // the base may be above what others hold (compact())
       released_(recovered.base.index),
       stateless_(recovered.stateless),
       durability_(recovered.hard_state, recovered.base.index),

@@ -65,6 +65,9 @@ class HeldEngine final : public engine::Engine {
                 const engine::RowVisitor& visit) override {
     return inner_->scan(from, to, visit);
   }
+  std::unique_ptr<engine::View> view(std::vector<engine::RowRange> ranges) override {
+    return inner_->view(std::move(ranges));
+  }
   const std::map<PartitionId, raft::LogPosition>& applied() const override {
     return inner_->applied();
   }

@@ -115,6 +115,21 @@ TEST(RaftLeader, StopsSendingAtTheInflightLimitAndGoesOnWhenAcknowledged) {
   EXPECT_EQ(solo.sent(Kind::kAppend, 2)[0].prev.index, appends.back().entries.back().index);
 }
 
+// It may have compacted them in an earlier life while another replica lacked them.
+TEST(RaftLeader, DoesNotTakeWhatItsLogLacksForDurableEverywhere) {
+  Recovered recovered = Solo::fresh();
+  recovered.base = Solo::at(50, 1);
+  recovered.commit = recovered.applied = Index(50);
+  Solo solo(std::move(recovered));
+  solo.lead();
+  solo.acknowledge(2, Solo::at(51, 2));
+  solo.fire();
+  solo.drain();
+  ASSERT_FALSE(solo.sent(Kind::kHeartbeat, 3).empty());
+  for (const Message& heartbeat : solo.sent(Kind::kHeartbeat, 3))
+    EXPECT_LT(heartbeat.trim, Index(50));
+}
+
 TEST(RaftLeader, RefusesProposalsBeyondItsLimits) {
   Options options;
   options.uncommitted_bytes_max = 1000;
