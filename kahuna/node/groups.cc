@@ -480,8 +480,24 @@ void Groups::arm(Group& group) {
   }
 }
 
+// The earliest deadline. Those of followers move later with every heartbeat; entries of due_ learn
+// of it here, when they have come to the top, so that nothing wakes up for a deadline that has moved.
+Time Groups::next_due() {
+  while (!due_.empty()) {
+    auto [at, position] = due_.top();
+    Group& group = *groups_[position];
+    Time deadline = group.replica.deadline();
+    if (at == group.armed && deadline <= at) return at;
+    due_.pop();
+    if (at != group.armed) continue;  // superseded
+    group.armed = deadline;
+    if (deadline != Time::max()) due_.push({deadline, position});
+  }
+  return Time::max();
+}
+
 void Groups::arm_timer() {
-  Time next = due_.empty() ? Time::max() : due_.top().first;
+  Time next = next_due();
   if (!queued_reads_.empty() && round_outstanding_ > 0 && !round_timer_) {
     round_timer_ = host_.clock->call_at(round_deadline_, guarded([this] {
                                           round_timer_ = 0;

@@ -103,6 +103,7 @@ class Groups {
   void start_round();
   void round_part_done();
   void arm(Group& group);
+  Time next_due();
   void arm_timer();
   void on_timer();
   void consider_flush();

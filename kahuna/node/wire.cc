@@ -6,6 +6,8 @@ namespace kahuna::node {
 namespace {
 
 constexpr size_t kTablesMax = 1'000'000;
+// wire::Heartbeat::flags.
+constexpr uint64_t kRejected = 1, kUnanswered = 2;
 
 template <class Table>
 const Table* verified(ByteView bytes) {
@@ -64,7 +66,7 @@ void PeerBatchBuilder::add(const raft::Message& m) {
     auto& list = m.kind == raft::MessageKind::kHeartbeat ? heartbeats_ : replies_;
     list.emplace_back(m.group.value(), m.term.value(), m.commit.value(), m.trim.value(), m.round,
                       m.match.index.value(), m.match.term.value(), m.from.incarnation,
-                      m.to.incarnation, m.rejected ? 1u : 0u);
+                      m.to.incarnation, (m.rejected ? kRejected : 0) | (m.unanswered ? kUnanswered : 0));
     return;
   }
   std::vector<flatbuffers::Offset<wire::Entry>> entries;
@@ -168,7 +170,8 @@ raft::Message to_message(const wire::Heartbeat& w, bool reply, NodeId from, Node
   m.trim = Index(w.trim());
   m.round = w.round();
   m.match = {Index(w.match_index()), Term(w.match_term())};
-  m.rejected = (w.flags() & 1) != 0;
+  m.rejected = (w.flags() & kRejected) != 0;
+  m.unanswered = (w.flags() & kUnanswered) != 0;
   return m;
 }
 

@@ -16,7 +16,7 @@ void Replica::rearm_election_timer(Time now) {
   auto high = static_cast<uint64_t>(options_.election_timeout_max.nanos());
   uint64_t timeout = low + (high > low ? random_.below(high - low) : 0);
   election_timeout_ = Duration::nanos(static_cast<int64_t>(timeout));
-  timer_ = election_deadline_ = now + election_timeout_;
+  timer_ = now + election_timeout_;
 }
 
 bool Replica::leader_is_fresh(Time now) const {

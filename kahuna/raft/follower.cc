@@ -18,7 +18,7 @@ bool Replica::follow(Time now, ReplicaId leader) {
   }
   leader_contact_ = now;
   leader_contact_valid_ = true;
-  election_deadline_ = now + election_timeout_;
+  timer_ = now + election_timeout_;
   return true;
 }
 
@@ -51,6 +51,7 @@ void Replica::handle_heartbeat(Time now, const Message& message) {
   if (!follow(now, message.from)) return;
   set_commit(std::min(message.commit, MUTANT(commit_beyond_match) ? log_.last().index : matched_));
   set_trim(message.trim);
+  if (message.unanswered) return;
   Message& reply = send(MessageKind::kHeartbeatReply, message.from);
   reply.round = message.round;
   reply.commit = matched_;

@@ -1,6 +1,7 @@
 // What a replica does while it leads.
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "kahuna/raft/replica.h"
 #include "runtime/check.h"
@@ -17,9 +18,12 @@ uint64_t quorum_value(std::array<uint64_t, kVotersMax>& values, size_t count, si
   return values[quorum - 1];
 }
 
-// The first multiple of the interval after now, so that all leaders of a loop beat in one turn.
+// Beats fall on multiples of the interval, so that all leaders of a loop beat in one turn.
+int64_t beat_number(Time now, Duration interval) {
+  return now.nanos() / interval.nanos();
+}
 Time next_beat(Time now, Duration interval) {
-  return Time::from_nanos((now.nanos() / interval.nanos() + 1) * interval.nanos());
+  return Time::from_nanos((beat_number(now, interval) + 1) * interval.nanos());
 }
 
 }  // namespace
@@ -32,6 +36,7 @@ void Replica::become_leader(Time now) {
   votes_requested_ = false;
   noop_index_ = log_.last().index.next();
   round_ = 0;
+  asked_ = -1;
   awaited_ = Index();
   progress_.assign(voters_.size(), Progress(noop_index_, now));
   streaming_.assign(voters_.size(), false);
@@ -72,7 +77,11 @@ void Replica::on_heartbeat_timeout(Time now) {
     become_follower(now, hard_state_.term, ReplicaId());
     return;
   }
-  broadcast_heartbeat();
+  // The same beats for every leader of a loop, so that after the others nothing comes back at all.
+  int64_t beats = options_.election_timeout_max.nanos() / options_.heartbeat_interval.nanos();
+  int64_t every = std::max<int64_t>(beats / kAnswersPerTimeout, 1);
+  int64_t asks = beat_number(now, options_.heartbeat_interval) / every;
+  broadcast_heartbeat(std::exchange(asked_, asks) != asks);
   timer_ = next_beat(now, options_.heartbeat_interval);
 }
 
@@ -86,8 +95,10 @@ bool Replica::disk_holds_up_others(Time now) {
   return durability_.index() < awaited_ && now - awaited_since_ > options_.election_timeout_max;
 }
 
-void Replica::broadcast_heartbeat() {
+// `answered`: all are to answer; otherwise those of whom something may be missing.
+void Replica::broadcast_heartbeat(bool answered) {
   ++round_;
+  answered = answered || !reads_.empty();
   messages_.reserve(messages_.size() + voters_.size() - 1);
   for (size_t slot = 0; slot < voters_.size(); ++slot) {
     if (slot == self_slot_) continue;
@@ -96,7 +107,9 @@ void Replica::broadcast_heartbeat() {
     message.commit = MUTANT(commit_beyond_match) ? commit_ : std::min(peer.match(), commit_);
     message.trim = trim_;
     message.round = round_;
-    peer.heartbeat_sent(round_);
+    message.unanswered =
+        (!answered && !peer.probing() && peer.match() == log_.last().index) || MUTANT(answers_not_asked_for);
+    if (!message.unanswered) peer.heartbeat_sent(round_);
   }
 }
 
@@ -207,7 +220,7 @@ void Replica::start_read_round() {
   if (is_single()) {
     ++round_;
   } else {
-    broadcast_heartbeat();
+    broadcast_heartbeat(true);
   }
   reads_.start(round_, index);
   grant_reads();

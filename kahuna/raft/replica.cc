@@ -78,7 +78,7 @@ Replica::Replica(Options options, PartitionId group, ReplicaId self, std::vector
     hard_state_ = {log_.last().term, ReplicaId()};
   }
   rearm_election_timer(now);
-  if (is_single()) timer_ = election_deadline_ = now;
+  if (is_single()) timer_ = now;
 }
 
 // --- inputs ---
@@ -186,8 +186,6 @@ void Replica::on_timer(Time now) {
   if (now < timer_) return;
   if (role_ == Role::kLeader) {
     on_heartbeat_timeout(now);
-  } else if (now < election_deadline_) {
-    timer_ = election_deadline_;
   } else {
     on_election_timeout(now);
   }
@@ -278,8 +276,7 @@ void Replica::peer_disconnected(Time now, ReplicaId peer) {
     leader_contact_valid_ = false;
     auto window = static_cast<uint64_t>(options_.disconnect_timeout.nanos());
     Time soon = now + Duration::nanos(static_cast<int64_t>(random_.below(window)));
-    election_deadline_ = std::min(election_deadline_, soon);
-    timer_ = std::min(timer_, election_deadline_);
+    timer_ = std::min(timer_, soon);
   }
 }
 

@@ -27,6 +27,10 @@
 // A leader steps down by itself when it has heard from no quorum, or when its own disk has held up
 // what the others committed, for election_timeout_max.
 //
+// Of the heartbeats to followers that lack nothing only some are answered, kAnswersPerTimeout in an
+// election timeout: what they keep from campaigning needs no reply, and a quorum is heard all the
+// same. Those that carry a read round all are.
+//
 // Snapshots. The log may begin above what a follower holds (compact()). A leader then asks its driver
 // to stream it the state (Ready::snapshots_due); the follower's driver asks snapshot_offered(), and,
 // told to take it, calls discard_state() before the first row of the old state is touched, makes the
@@ -131,6 +135,8 @@ enum class Offer : uint8_t {
 
 class Replica {
  public:
+  static constexpr int64_t kAnswersPerTimeout = 3;
+
   // `voters` is sorted, contains `self`, 1..9 members. CHECKs that `recovered` is well formed.
   Replica(Options options, PartitionId group, ReplicaId self, std::vector<ReplicaId> voters,
           Recovered recovered, RandomStream random, Time now);
@@ -165,7 +171,9 @@ class Replica {
   // --- effects ---
   bool has_ready() const;
   Ready take_ready();
-  Time deadline() const;  // Time::max() = none
+  // Time::max() = none. Moves later with every word from the leader: look again before waking up for
+  // what it once said.
+  Time deadline() const;
 
   // --- observers ---
   Status status() const;
@@ -220,7 +228,7 @@ class Replica {
   void become_leader(Time now);
   void on_heartbeat_timeout(Time now);
   bool disk_holds_up_others(Time now);
-  void broadcast_heartbeat();
+  void broadcast_heartbeat(bool answered);
   void send_appends();
   void send_append(size_t slot);
   void handle_append_reply(Time now, const Message& message);
@@ -256,9 +264,8 @@ class Replica {
   HardState handed_hard_state_;
   Index unwritten_;  // the first entry not yet handed out in a Persist
 
-  // Election. Deadlines move later without telling anybody; timer_ is what deadline() says.
-  Time timer_ = Time::max();
-  Time election_deadline_;
+  // Election.
+  Time timer_ = Time::max();  // the next heartbeat, or campaign
   Duration election_timeout_;
   Time leader_contact_;                // when the leader was last heard from
   bool leader_contact_valid_ = false;  // false: never, or its connection broke since
@@ -276,6 +283,7 @@ class Replica {
   std::vector<bool> streaming_;     // by slot: the driver was asked for a snapshot
   Index noop_index_;                // own term's first entry
   uint64_t round_ = 0;
+  int64_t asked_ = -1;  // when all were last asked to answer, in parts of an election timeout
   ReadRounds reads_;
   bool appends_due_ = false;
   Index awaited_;  // committed, and not durable here when last looked at

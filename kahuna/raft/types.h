@@ -70,6 +70,7 @@ struct Message {
   // kHeartbeat: number of the read round it confirms; echoed by the reply. Counts up per leader
   // term.
   uint64_t round = 0;
+  bool unanswered = false;  // kHeartbeat: the leader waits for no reply to it
   // kAppendReply, kHeartbeatReply, accepted: durable, matching prefix of the follower's log in this
   // term.
   // kAppendReply, rejected: the highest position worth trying next (hint), with its term.

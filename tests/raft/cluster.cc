@@ -46,7 +46,8 @@ std::string to_text(const Message& m) {
              (m.rejected
                   ? " after " + number(m.prev.index.value()) + " refused, try " + to_text(m.match)
                   : " durable to " + to_text(m.match));
-    case MessageKind::kHeartbeat: return text + "heartbeat " + number(m.round) + commit;
+    case MessageKind::kHeartbeat:
+      return text + "heartbeat " + number(m.round) + commit + (m.unanswered ? ", unanswered" : "");
     case MessageKind::kHeartbeatReply:
       return text + "heartbeat " + number(m.round) +
              (m.rejected ? refused

@@ -212,14 +212,33 @@ TEST(RaftFollower, ReleasesOnlyWhatEveryReplicaHasAndTheEngineFlushed) {
   EXPECT_EQ(solo->term_at(Index(2)), Term(2));
 }
 
-TEST(RaftTimer, IsMovedLazily) {
+TEST(RaftFollower, DoesNotAnswerAHeartbeatThatAsksForNoAnswer) {
+  Solo solo;
+  solo.append(2, 2, Solo::at(1, 1), {});
+  solo.drain();
+  Time before = solo->deadline();
+  solo.wait(Duration::millis(100));
+  Message heartbeat = solo.message(Kind::kHeartbeat, 2, 2);
+  heartbeat.unanswered = true;
+  solo.receive(heartbeat);
+  solo.take();
+  EXPECT_TRUE(solo.sent(Kind::kHeartbeatReply).empty());
+  EXPECT_EQ(solo->deadline(), before + Duration::millis(100));
+  // The news of a later term is told all the same.
+  heartbeat.term = Term(1);
+  solo.receive(heartbeat);
+  solo.take();
+  EXPECT_TRUE(solo.sent(Kind::kHeartbeatReply)[0].rejected);
+}
+
+TEST(RaftTimer, MovesWithEveryWordFromTheLeader) {
   Solo solo;
   Time first = solo->deadline();
-  solo.wait(Duration::millis(400));
   solo.append(2, 2, Solo::at(1, 1), {});
-  EXPECT_EQ(solo->deadline(), first);
-  solo.fire();
-  EXPECT_EQ(solo->role(), Role::kFollower);
+  solo.wait(Duration::millis(400));
+  Time before = solo->deadline();
+  solo.append(2, 2, Solo::at(1, 1), {});
+  EXPECT_EQ(solo->deadline(), before + Duration::millis(400));
   EXPECT_GT(solo->deadline(), first);
   solo.fire();
   EXPECT_EQ(solo->role(), Role::kPreCandidate);

@@ -252,6 +252,7 @@ TEST(RaftLeader, AcceptsThatAFollowerForgotItsPromise) {
   ASSERT_EQ(solo->status().commit, Index(5));
   solo.clear();
   // Node 2 returns with a log that ends at 3.
+  solo->peer_disconnected(solo.now(), Solo::id(2));
   solo.fire();
   solo.take();
   solo.answer_heartbeat(2, solo.sent(Kind::kHeartbeat, 2)[0].round, 1, Solo::at(1, 1));
@@ -288,6 +289,39 @@ TEST(RaftLeader, BeatsAtMultiplesOfTheInterval) {
   solo.take();
   EXPECT_EQ(solo.sent(Kind::kHeartbeat).size(), 2u);
   EXPECT_EQ(solo->deadline().nanos() % Options().heartbeat_interval.nanos(), 0);
+}
+
+TEST(RaftLeader, AsksForFewAnswersOfFollowersThatLackNothing) {
+  Solo solo;
+  solo.lead();
+  solo.acknowledge(2, Solo::at(2, 2));
+  solo.acknowledge(3, Solo::at(2, 2));
+  solo.drain();
+  auto beats = [&](int count) {
+    int answered = 0;
+    for (int i = 0; i < count; ++i) {
+      solo.clear();
+      solo.fire();
+      solo.take();
+      const Message beat = solo.sent(Kind::kHeartbeat, 2).back();
+      if (beat.unanswered) continue;
+      ++answered;
+      solo.answer_heartbeat(2, beat.round, 2, Solo::at(2, 2));
+    }
+    return answered;
+  };
+  EXPECT_EQ(beats(1), 1) << "the first of a term";
+  EXPECT_EQ(beats(30), 10);
+  EXPECT_EQ(solo->role(), Role::kLeader);
+
+  solo.clear();
+  ASSERT_TRUE(solo->read(solo.now(), 7));
+  solo.take();
+  EXPECT_FALSE(solo.sent(Kind::kHeartbeat, 2)[0].unanswered);
+  EXPECT_EQ(beats(1), 1) << "the read may have to be confirmed by this one";
+  EXPECT_LT(beats(3), 3);
+  ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
+  EXPECT_EQ(beats(3), 3) << "it may have lost the entry";
 }
 
 TEST(RaftLeader, HeartbeatCommitIsCappedByWhatThePeerHas) {
