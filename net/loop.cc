@@ -36,6 +36,20 @@ std::string_view name_of(IoBackend backend) {
   return backend == IoBackend::kUring ? "uring" : "epoll";
 }
 
+// The loops of one node, as the one at `self` sees them.
+class Loop::Siblings final : public Loops {
+ public:
+  Siblings(std::vector<State*> all, size_t self) : all_(std::move(all)), self_(self) {}
+  size_t count() const override { return all_.size(); }
+  size_t self() const override { return self_; }
+  Host& host(size_t loop) override;
+  bool post(size_t loop, Callback<void()>&& task) override;
+
+ private:
+  const std::vector<State*> all_;
+  const size_t self_;
+};
+
 // Members are destroyed from the last to the first: threads before what they report to.
 struct Loop::State {
   IoBackend backend = IoBackend::kEpoll;
@@ -48,12 +62,20 @@ struct Loop::State {
   std::unique_ptr<Sockets> sockets;
   std::unique_ptr<Files> files;
   Host host = {};
+  std::unique_ptr<Siblings> siblings;
   std::vector<Job> finished;
   std::vector<Callback<void()>> remote;
 
   void run_turn(Duration wait_max);
   Duration wait_time(Duration wait_max) const;
 };
+
+Host& Loop::Siblings::host(size_t loop) {
+  return all_[loop]->host;
+}
+bool Loop::Siblings::post(size_t loop, Callback<void()>&& task) {
+  return all_[loop]->mailbox->post(std::move(task));
+}
 
 Result<std::unique_ptr<Loop>> Loop::create(LoopOptions options) {
   auto state = std::make_unique<State>();
@@ -116,8 +138,18 @@ void Loop::stop() {
   state_->mailbox->wake();
 }
 
-bool Loop::post_remote(Callback<void()> task) {
+bool Loop::post_remote(Callback<void()>&& task) {
   return state_->mailbox->post(std::move(task));
+}
+
+void Loop::join(std::span<const std::unique_ptr<Loop>> loops) {
+  CHECK_LE(loops.size(), kLoopsMax);
+  std::vector<State*> all;
+  for (const auto& loop : loops) all.push_back(loop->state_.get());
+  for (size_t i = 0; i < all.size(); ++i) {
+    all[i]->siblings = std::make_unique<Siblings>(all, i);
+    all[i]->host.loops = all[i]->siblings.get();
+  }
 }
 
 Duration Loop::State::wait_time(Duration wait_max) const {

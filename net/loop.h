@@ -16,6 +16,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 
 #include "runtime/callback.h"
@@ -58,11 +59,15 @@ class Loop {
   void turn(Duration wait_max);
   // Any thread, and signal handlers. The turn that runs is finished, and what it wrote is sent.
   void stop();
-  // Any thread. Runs `task` on this loop; false = the queue is full, the task was dropped.
-  bool post_remote(Callback<void()> task);
+  // Any thread. Runs `task` on this loop; false = the queue is full, `task` is left as it was.
+  bool post_remote(Callback<void()>&& task);
+  // Makes them the loops of one node: [0] is the home loop. Before any of them runs; all outlive
+  // what is built from their hosts.
+  static void join(std::span<const std::unique_ptr<Loop>> loops);
 
  private:
   struct State;
+  class Siblings;
   explicit Loop(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -19,7 +19,7 @@ Mailbox::~Mailbox() {
   close(wake_fd_);
 }
 
-bool Mailbox::post(Callback<void()> task) {
+bool Mailbox::post(Callback<void()>&& task) {
   {
     std::lock_guard lock(mutex_);
     if (posted_.size() >= posted_max_) return false;

@@ -34,8 +34,8 @@ class Mailbox {
   ~Mailbox();
   Mailbox(const Mailbox&) = delete;
 
-  // Any thread. False when posted_max tasks wait already; the task is then dropped.
-  bool post(Callback<void()> task);
+  // Any thread. False when posted_max tasks wait already; `task` is then left as it was.
+  bool post(Callback<void()>&& task);
   // Worker threads. Bounded by the jobs that the loop has started.
   void finish(Job job);
   // Any thread or signal handler: makes the loop's wait return.

@@ -1,7 +1,8 @@
 // THE SEAM. Everything the product asks of a machine, as small interfaces that are built in main
 // (net/: epoll, io_uring) or in sim/, and handed down. No globals, no singletons (DESIGN §3).
 //
-// One Host serves one event loop of one node and is used from that loop's thread only.
+// One Host serves one event loop of one node and is used from that loop's thread only; loops of one
+// node reach each other through Loops.
 //
 // 1. Turns. A host collects inputs (completions, timers, other loops' messages), then samples now(),
 //    then runs the callbacks, then the deferred ones, then submits. now() is constant in a turn and
@@ -92,7 +93,7 @@ class Disk {
                     Callback<void(Result<std::unique_ptr<File>>)> done) = 0;
   // Atomically replaces `to`. Durable after sync_dir of the directory.
   virtual void rename(std::string from, std::string to, Done done) = 0;
-  virtual void remove(std::string path, Done done) = 0;
+  virtual void remove(std::string path, Done done) = 0;  // a file, or an empty directory
   // Names (not paths) in a directory, sorted bytewise. kNotFound when there is no such directory.
   virtual void list(std::string dir,
                     Callback<void(Result<std::vector<std::string>>)> done) = 0;
@@ -168,7 +169,27 @@ class Offload {
   virtual void run(Callback<void()> work, Callback<void()> done) = 0;
 };
 
-// What a node is given. Members are never null and outlive everything built from them.
+struct Host;
+
+// The event loops of one node (one process), as one of them sees the others. They share the disk,
+// the address, the clocks and the fate of the process; nothing else.
+class Loops {
+ public:
+  virtual ~Loops() = default;
+  virtual size_t count() const = 0;  // 1..kLoopsMax
+  virtual size_t self() const = 0;   // 0 = the home loop, which every node has
+  // Of another loop: for tasks that run there, never for this one.
+  virtual Host& host(size_t loop) = 0;
+  // Runs `task` on another loop, in a later turn of it. Tasks from one loop to another run in order.
+  // A task owns what it refers to: nothing it holds is touched here afterwards (a Payload is shared
+  // without atomics, so its bytes are handed over as a copy). False: too many tasks wait there,
+  // `task` is left as it was; try later.
+  virtual bool post(size_t loop, Callback<void()>&& task) = 0;
+};
+inline constexpr size_t kLoopsMax = 64;
+
+// What one event loop of a node is given. Members outlive everything built from them, and only
+// `loops` may be null: then there are no others.
 struct Host {
   Clock* clock;
   Scheduler* scheduler;
@@ -177,6 +198,7 @@ struct Host {
   Offload* offload;
   // The root of this loop's randomness. Real: from the kernel; simulated: from the seed.
   uint64_t random_seed;
+  Loops* loops = nullptr;
 
   RandomStream random(std::string_view domain, uint64_t entity = 0) const {
     return RandomStream(random_seed, domain, entity);

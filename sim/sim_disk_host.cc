@@ -196,10 +196,7 @@ void SimDiskHost::finish_name(Operation& op) {
     case Kind::kRename: result = disk_.rename(op.bytes, op.to); break;
     case Kind::kMakeDir: result = disk_.make_dir(op.bytes); break;
     case Kind::kSyncDir: result = disk_.sync_dir(op.bytes); break;
-    case Kind::kRemove:
-      result = disk_.is_dir(op.bytes) ? fail(ErrorCode::kIo, "is a directory: " + op.bytes)
-                                      : disk_.remove(op.bytes);
-      break;
+    case Kind::kRemove: result = disk_.remove(op.bytes); break;
     default: UNREACHABLE("not a name operation");
   }
   std::get<Done>(op.done)(std::move(result));

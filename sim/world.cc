@@ -24,6 +24,7 @@ const char* name_of(EventKind kind) {
     case EventKind::kFrameRelease: return "frame-release";
     case EventKind::kAccept: return "accept";
     case EventKind::kConnected: return "connected";
+    case EventKind::kPost: return "post";
   }
   return "?";
 }
@@ -37,8 +38,8 @@ World::~World() {
   for (uint32_t node = 0; node < machines_.size(); ++node) {
     Process* process = machines_[node].process.get();
     if (!process) continue;
-    process->halt();
-    process->bury();
+    each_loop(machines_[node], [](Process& loop) { loop.halt(); });
+    each_loop(machines_[node], [](Process& loop) { loop.bury(); });
     network_.settle(node, process->incarnation(), false);
   }
   auto tasks = std::move(tasks_);
@@ -94,7 +95,7 @@ Host& World::host(NodeHandle node) {
   return machine(node).process->host();
 }
 
-Host& World::start(NodeHandle node) {
+Host& World::start(NodeHandle node, size_t loops) {
   Machine& m = machine(node);
   CHECK(!m.process);
   uint64_t incarnation = ++m.incarnations;
@@ -102,9 +103,17 @@ Host& World::start(NodeHandle node) {
   // Up to a day since the machine's boot.
   m.clock.restart(now(), random.below(uint64_t{86'400} * 1'000'000'000));
   Kernel& kernel = *this;
-  m.process = std::make_unique<Process>(
-      kernel, network_, options_.scheduler,
-      Process::Machine{node.index, m.name, &m.clock, m.disk.get()}, incarnation);
+  Process::Machine place{node.index, m.name, &m.clock, m.disk.get()};
+  auto make = [&](size_t loop) {
+    return std::make_unique<Process>(kernel, network_, options_.scheduler, place, incarnation, loop);
+  };
+  m.process = make(0);
+  if (loops > 1) {
+    std::vector<Process*> all{m.process.get()};
+    for (size_t loop = 1; loop < loops; ++loop)
+      all.push_back(m.more_loops.emplace_back(make(loop)).get());
+    Process::join(all);
+  }
   Kernel::trace.fold_extra(uint64_t{node.index} << 32 | incarnation);
   return m.process->host();
 }
@@ -120,7 +129,7 @@ void World::in_turn(NodeHandle node, Callback<void()> task) {
 }
 
 void World::halt(NodeHandle node) {
-  if (machine(node).process) machine(node).process->halt();
+  each_loop(machine(node), [](Process& loop) { loop.halt(); });
 }
 
 bool World::halted(NodeHandle node) const {
@@ -130,36 +139,49 @@ bool World::halted(NodeHandle node) const {
 void World::crash(NodeHandle node, CrashKind kind, Callback<void()> destroy) {
   Machine& m = machine(node);
   CHECK(m.process != nullptr);
-  CHECK(!m.process->in_turn());
-  m.process->halt();
+  each_loop(m, [](Process& loop) { CHECK(!loop.in_turn()); });
+  each_loop(m, [](Process& loop) { loop.halt(); });
   if (destroy) destroy();
-  m.process->bury();
+  each_loop(m, [](Process& loop) { loop.bury(); });
   m.disk->crash(kind);
+  uint64_t incarnation = m.process->incarnation();
   graveyard_.push_back(std::move(m.process));
-  network_.settle(node.index, graveyard_.back()->incarnation(), kind == CrashKind::kProcess);
+  for (auto& loop : m.more_loops) graveyard_.push_back(std::move(loop));
+  m.more_loops.clear();
+  network_.settle(node.index, incarnation, kind == CrashKind::kProcess);
   Kernel::trace.fold_extra(uint64_t{node.index} << 8 | static_cast<uint8_t>(kind));
 }
 
 void World::pause(NodeHandle node) {
-  if (machine(node).process) machine(node).process->set_paused(true);
+  each_loop(machine(node), [](Process& loop) { loop.set_paused(true); });
 }
 void World::resume(NodeHandle node) {
-  if (machine(node).process) machine(node).process->set_paused(false);
+  each_loop(machine(node), [](Process& loop) { loop.set_paused(false); });
 }
 
 uint64_t World::writes_in_flight(NodeHandle node) const {
   const Machine& m = machine(node);
-  return m.process ? m.process->disk().writes_in_flight() : 0;
+  uint64_t writes = m.process ? m.process->disk().writes_in_flight() : 0;
+  for (const auto& loop : m.more_loops) writes += loop->disk().writes_in_flight();
+  return writes;
 }
 
 void World::on_next_write(NodeHandle node, Callback<void(Duration)> hook) {
-  if (machine(node).process) machine(node).process->disk().on_next_write(std::move(hook));
+  Machine& m = machine(node);
+  if (!m.process) return;
+  if (m.more_loops.empty()) return m.process->disk().on_next_write(std::move(hook));
+  auto shared = std::make_shared<Callback<void(Duration)>>(std::move(hook));
+  each_loop(m, [&](Process& loop) {
+    loop.disk().on_next_write([shared](Duration taken) {
+      if (*shared) std::exchange(*shared, nullptr)(taken);
+    });
+  });
 }
 
 void World::set_clock_rate(NodeHandle node, int64_t ppb) {
   Machine& m = machine(node);
   m.clock.set_rate(now(), ppb);
-  if (m.process) m.process->clock().rearm();
+  each_loop(m, [](Process& loop) { loop.clock().rearm(); });
 }
 
 EventId World::call_at(TrueTime at, Callback<void()> task) {
@@ -203,9 +225,12 @@ void World::run_until(TrueTime end) {
   if (!stopped_ && now() < end) Kernel::now = end;
 }
 
-Process* World::process_of(const Event& event, uint64_t incarnation) {
-  Process* process = machines_[event.node].process.get();
-  return process && process->incarnation() == incarnation ? process : nullptr;
+Process* World::find_process(uint32_t node, uint64_t id) {
+  Machine& m = machines_[node];
+  size_t loop = loop_of_process(id);
+  if (loop > m.more_loops.size()) return nullptr;
+  Process* process = loop == 0 ? m.process.get() : m.more_loops[loop - 1].get();
+  return process && process->id() == id ? process : nullptr;
 }
 
 void World::dispatch(const Event& event) {
@@ -219,7 +244,7 @@ void World::dispatch(const Event& event) {
     case EventKind::kTurn:
     case EventKind::kWakeup:
       running_node_ = event.node;
-      if (Process* process = process_of(event, event.a)) {
+      if (Process* process = find_process(event.node, event.a)) {
         if (event.kind == EventKind::kTurn)
           process->turn_due();
         else
@@ -227,6 +252,7 @@ void World::dispatch(const Event& event) {
       }
       break;
     case EventKind::kDisk:
+    case EventKind::kPost:
     case EventKind::kOffload: deliver(event.node, event.b, event); break;
     default: network_.on_event(event);
   }
@@ -234,8 +260,8 @@ void World::dispatch(const Event& event) {
 }
 
 void World::deliver(uint32_t node, uint64_t incarnation, const Event& input) {
-  Process* process = machines_[node].process.get();
-  if (!process || process->incarnation() != incarnation) {
+  Process* process = find_process(node, incarnation);
+  if (!process) {
     network_.drop_input(input);
     return;
   }

@@ -70,15 +70,16 @@ class World final : private Kernel {
   const NodeOptions& options(NodeHandle node) const;
   bool is_client(NodeHandle node) const { return options(node).client; }
 
-  // Starts a process. CHECKs that none runs there.
-  Host& start(NodeHandle node);
+  // Starts a process, with one event loop or several (Host::loops). CHECKs that none runs there.
+  // Returns the first loop's host.
+  Host& start(NodeHandle node, size_t loops = 1);
   // A process runs (maybe paused, maybe halted) on the node.
   bool running(NodeHandle node) const;
   bool paused(NodeHandle node) const;
   // How many processes were started on the node; the current one's number.
   uint64_t incarnation(NodeHandle node) const;
   Host& host(NodeHandle node);  // of the running process
-  // Runs `task` as a turn of the node's process. Nothing happens when it is halted.
+  // Runs `task` as a turn of the first loop of the node's process. Nothing happens when it is halted.
   void in_turn(NodeHandle node, Callback<void()> task);
 
   // The process is dead from this instant, callable from inside its own turn. crash() must follow.
@@ -153,6 +154,7 @@ class World final : private Kernel {
     MachineClock clock;
     std::unique_ptr<SimDisk> disk;
     std::unique_ptr<Process> process;  // null when none runs
+    std::vector<std::unique_ptr<Process>> more_loops;  // of that process: its second and so on
     uint64_t incarnations = 0;
   };
 
@@ -160,7 +162,14 @@ class World final : private Kernel {
   void want_turn(uint32_t node) override;
   bool node_up(uint32_t node) const override;
   uint64_t incarnation_of(uint32_t node) const override;
-  Process* process_of(const Event& event, uint64_t incarnation);
+  // The loop of that id, if its process still runs.
+  Process* find_process(uint32_t node, uint64_t id);
+  template <class Visit>
+  static void each_loop(Machine& machine, Visit visit) {
+    if (!machine.process) return;
+    visit(*machine.process);
+    for (auto& process : machine.more_loops) visit(*process);
+  }
   void dispatch(const Event& event);
   Machine& machine(NodeHandle node);
   const Machine& machine(NodeHandle node) const;

@@ -30,6 +30,7 @@ enum class EventKind : uint8_t {
   kFrameRelease = 12,  // a frame that was held back goes on; a = connection · end, b = held frame
   kAccept = 13,     // as an input of a node only: a = connection
   kConnected = 14,  // as an input of a node only: a = connection
+  kPost = 15,       // a task of another loop of the node arrives; a = task, b = process
 };
 const char* name_of(EventKind kind);
 
@@ -52,6 +53,13 @@ inline Duration draw(RandomStream& random, Duration low, Duration high) {
   return Duration::nanos(static_cast<int64_t>(
       random.between(static_cast<uint64_t>(low.nanos()), static_cast<uint64_t>(high.nanos()))));
 }
+
+// A process of a node has one event loop or several. An event names one loop of one incarnation in a
+// word, which for the first loop is the incarnation itself.
+constexpr uint64_t process_id(uint64_t incarnation, size_t loop) {
+  return incarnation | uint64_t{loop} << 48;
+}
+constexpr size_t loop_of_process(uint64_t id) { return id >> 48; }
 
 class Kernel {
  public:

@@ -1,19 +1,50 @@
 #include "sim/world_process.h"
 
+#include <algorithm>
+
 namespace kahuna::sim {
 
 Process::Process(Kernel& kernel, SimNetwork& network, const SchedulerProfile& profile,
-                 const Machine& machine, uint64_t incarnation)
+                 const Machine& machine, uint64_t incarnation, size_t loop)
     : kernel_(kernel),
       network_(network),
       profile_(profile),
       node_(machine.node),
       incarnation_(incarnation),
-      clock_(kernel, *machine.clock, machine.node, incarnation),
-      disk_(kernel, *machine.disk, machine.node, machine.name, incarnation),
+      id_(process_id(incarnation, loop)),
+      clock_(kernel, *machine.clock, machine.node, id_),
+      disk_(kernel, *machine.disk, machine.node, machine.name, id_),
       network_host_(network, machine.node, incarnation),
-      random_(kernel.seed, "sched", uint64_t{machine.node} << 32 | incarnation) {
+      random_(kernel.seed, "sched", uint64_t{machine.node} << 32 | id_) {
   host_ = {&clock_, this, &disk_, &network_host_, this, random_.split("host").next()};
+}
+
+void Process::join(const std::vector<Process*>& loops) {
+  for (Process* process : loops) {
+    process->loops_ = loops;
+    process->last_post_.resize(loops.size());
+    process->host_.loops = process;
+  }
+}
+
+bool Process::post(size_t loop, Callback<void()>&& task) {
+  if (dead_) return true;
+  Process& to = *loops_[loop];
+  uint32_t slot;
+  if (to.free_arriving_.empty()) {
+    slot = static_cast<uint32_t>(to.arriving_.size());
+    to.arriving_.emplace_back();
+  } else {
+    slot = to.free_arriving_.back();
+    to.free_arriving_.pop_back();
+  }
+  to.arriving_[slot] = std::move(task);
+  Duration delay = happens(random_, profile_.post_tail)
+                       ? draw(random_, profile_.post_max, profile_.post_tail_max)
+                       : draw(random_, profile_.post_min, profile_.post_max);
+  last_post_[loop] = std::max(kernel_.now + delay, last_post_[loop]);
+  kernel_.schedule(last_post_[loop], {EventKind::kPost, node_, slot, to.id_});
+  return true;
 }
 
 void Process::post(Callback<void()> task) {
@@ -40,12 +71,12 @@ void Process::run(Callback<void()> work, Callback<void()> done) {
   }
   offloaded_[slot] = {std::move(work), std::move(done)};
   kernel_.schedule(kernel_.now + draw(random_, profile_.offload_min, profile_.offload_max),
-                   {EventKind::kOffload, node_, slot, incarnation_});
+                   {EventKind::kOffload, node_, slot, id_});
 }
 
 void Process::postpone_turn(Duration by) {
   turn_pending_ = true;
-  kernel_.schedule(kernel_.now + by, {EventKind::kTurn, node_, incarnation_});
+  kernel_.schedule(kernel_.now + by, {EventKind::kTurn, node_, id_});
 }
 
 bool Process::postpones() {
@@ -128,7 +159,7 @@ void Process::run_turn(const Event* input) {
   }
   if (!dead_) {
     deferred_.clear();
-    network_.flush(node_);
+    if (id_ == incarnation_) network_.flush(node_);
   }
   in_turn_ = false;
   clock_.end_turn();
@@ -170,6 +201,13 @@ void Process::run_input(const Event& input) {
       if (job.done && !dead_) job.done();
       break;
     }
+    case EventKind::kPost: {
+      uint32_t slot = static_cast<uint32_t>(input.a);
+      Callback<void()> task = std::move(arriving_[slot]);
+      free_arriving_.push_back(slot);
+      task();
+      break;
+    }
     default: network_.run_input(input);
   }
 }
@@ -177,7 +215,7 @@ void Process::run_input(const Event& input) {
 void Process::halt() {
   if (dead_) return;
   dead_ = true;
-  network_.kill(node_, incarnation_);
+  if (id_ == incarnation_) network_.kill(node_, incarnation_);
   disk_.kill();
 }
 
@@ -190,9 +228,11 @@ void Process::bury() {
   auto posted = std::move(posted_);
   auto deferred = std::move(deferred_);
   auto offloaded = std::move(offloaded_);
+  auto arriving = std::move(arriving_);
   posted.clear();
   deferred.clear();
   offloaded.clear();
+  arriving.clear();
   disk_.settle();
 }
 

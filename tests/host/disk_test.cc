@@ -168,6 +168,16 @@ TEST_P(DiskContract, ListsNamesSortedBytewise) {
   EXPECT_EQ(*list(""), (Names{"dir"}));
 }
 
+TEST_P(DiskContract, RemovesADirectoryOnlyWhenItIsEmpty) {
+  ASSERT_TRUE(make_dir("dir"));
+  create("dir/file");
+  EXPECT_FALSE(remove("dir"));
+  EXPECT_EQ(list("dir")->size(), 1u);
+  ASSERT_TRUE(remove("dir/file"));
+  ASSERT_TRUE(remove("dir"));
+  EXPECT_EQ(code(list("dir")), ErrorCode::kNotFound);
+}
+
 TEST_P(DiskContract, OneHolderOfALock) {
   Host* rival = harness->rival();
   if (!rival) GTEST_SKIP() << "this host has one process per directory";

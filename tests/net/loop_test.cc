@@ -105,6 +105,35 @@ TEST_P(LoopTest, WakesForEveryTaskThatArrivesWhileItSleeps) {
   runner.join();
 }
 
+TEST_P(LoopTest, LoopsOfOneNodeHandEachOtherTasksInOrder) {
+  constexpr int kTasks = 5'000;
+  std::vector<std::unique_ptr<Loop>> loops;
+  for (int i = 0; i < 3; ++i) loops.push_back(make({.remote_tasks_max = 64}));
+  Loop::join(loops);
+  std::vector<int> arrived[3];  // at loop 0, of each other
+  std::vector<std::thread> threads;
+  for (size_t i = 1; i < loops.size(); ++i) {
+    Host& host = loops[i]->host();
+    ASSERT_EQ(host.loops->count(), 3u);
+    ASSERT_EQ(host.loops->self(), i);
+    host.scheduler->post([&host, &arrived, i] {
+      for (int n = 0; n < kTasks; ++n) {
+        Callback<void()> task([&arrived, i, n] { arrived[i].push_back(n); });
+        // A refused task is left as it was.
+        while (!host.loops->post(0, std::move(task))) std::this_thread::yield();
+      }
+    });
+    threads.emplace_back([loop = loops[i].get()] { loop->run(); });
+  }
+  while (arrived[1].size() + arrived[2].size() < 2 * kTasks) loops[0]->turn(Duration::seconds(5));
+  for (size_t i = 1; i < loops.size(); ++i) loops[i]->stop();
+  for (std::thread& thread : threads) thread.join();
+  for (size_t i = 1; i < loops.size(); ++i) {
+    ASSERT_EQ(arrived[i].size(), size_t{kTasks});
+    EXPECT_TRUE(std::is_sorted(arrived[i].begin(), arrived[i].end()));
+  }
+}
+
 TEST_P(LoopTest, SleepsWhenIdle) {
   auto loop = make();
   int turns = 0;
