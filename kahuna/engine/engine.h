@@ -8,7 +8,9 @@
 //   E3 the applied marks in the store always equal those of the last surviving write of each group;
 //   E4 rows are ordered bytewise by key;
 //   E5 dropping a *superseded* row (see RowKind::kRecord) never changes any answer, so compaction
-//      may do it; nothing else is ever removed without a remove().
+//      may do it; nothing else is ever removed without a remove();
+//   E6 first(), get(), scan() and view() may be called on every loop of the node at once, whatever is under
+//      way; all else belongs to the loop that opened the engine.
 #pragma once
 
 #include <cstdint>
@@ -119,7 +121,8 @@ class WriteBatch {
 // Visits a row; false stops the scan.
 using RowVisitor = std::function<bool(std::string_view row, std::string_view value)>;
 
-// Rows and marks as they were at one moment. Used on the loop, like the engine, and gone before it.
+// Rows and marks as they were at one moment. Used on the loop that asked for it, and gone before the
+// engine.
 class View {
  public:
   virtual ~View() = default;

@@ -1,6 +1,7 @@
 #include "kahuna/engine/memory_engine.h"
 
 #include <algorithm>
+#include <mutex>
 #include <vector>
 
 #include "kahuna/engine/image.h"
@@ -60,6 +61,7 @@ class MemoryEngine final : public Engine {
   Result<bool> get(std::string_view row, std::string& value) override;
   Result<> scan(std::string_view from, std::string_view to, const RowVisitor& visit) override;
   std::unique_ptr<View> view(std::vector<RowRange> ranges) override {
+    std::lock_guard lock(mutex_);
     return std::make_unique<MemoryView>(rows_, ranges, applied_);
   }
   const Marks& applied() const override { return applied_; }
@@ -79,6 +81,7 @@ class MemoryEngine final : public Engine {
   Disk* disk_;
   Fibers* fibers_;
   std::string dir_;
+  std::mutex mutex_;  // E6: held to change rows_ and applied_, and to read them on any loop
   OrderedRows rows_;
   Marks applied_, flushed_;
 
@@ -146,6 +149,7 @@ Result<> MemoryEngine::load(Suspend suspend) {
 Result<> MemoryEngine::write(const WriteBatch& batch) {
   CHECK(!writing_);
   if (broken_) return fail(*broken_);
+  std::lock_guard lock(mutex_);
   replay(batch.bytes());
   if (disk_) pending_.append(batch.bytes());
   unflushed_bytes_ += batch.size_bytes();
@@ -174,6 +178,7 @@ void MemoryEngine::start_write(std::shared_ptr<const WriteBatch> batch,
 
 Result<bool> MemoryEngine::first(std::string_view from, std::string_view to, std::string& row,
                                  std::string& value) {
+  std::lock_guard lock(mutex_);
   bool found = false;
   rows_.scan(from, to, [&](std::string_view found_row, std::string_view found_value) {
     row = found_row;
@@ -185,12 +190,14 @@ Result<bool> MemoryEngine::first(std::string_view from, std::string_view to, std
 }
 
 Result<bool> MemoryEngine::get(std::string_view row, std::string& value) {
+  std::lock_guard lock(mutex_);
   const std::string* found = rows_.find(row);
   if (found) value = *found;
   return found != nullptr;
 }
 
 Result<> MemoryEngine::scan(std::string_view from, std::string_view to, const RowVisitor& visit) {
+  std::lock_guard lock(mutex_);
   rows_.scan(from, to, visit);
   return {};
 }
