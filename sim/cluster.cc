@@ -24,6 +24,8 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.engine = spec.choice("engine", {{"memory", 80}, {"rocks", 20}}) == "rocks"
                  ? EngineKind::kRocks
                  : EngineKind::kMemory;
+  o.loops = spec.pick("loops", {{1, 70}, {2, 18}, {3, 12}});
+  o.loops_vary = spec.flag("loops-vary", 50, 100);
   uint64_t pace = spec.pick("raft-pace-percent", {{100, 60}, {30, 20}, {15, 10}, {200, 10}});
   auto paced = [&](Duration d) { return d * static_cast<int64_t>(pace) / 100; };
   o.raft.heartbeat_interval = paced(o.raft.heartbeat_interval);
@@ -197,8 +199,8 @@ void Cluster::restart(size_t node) {
   Slot& slot = slots_[node];
   if (up(node) || slot.frozen || violation_) return;
   world_.cancel(std::exchange(slot.restart, 0));
-  Host& host = world_.start(slot.handle);
   ++slot.starts;
+  Host& host = world_.start(slot.handle, draw_loops(node));
   applies_.restarted(node);
   slot.watcher = std::make_unique<Watcher>(*this, node);
   slot.files = std::make_unique<SimSyncFileSystem>(world_, slot.handle);
@@ -207,6 +209,12 @@ void Cluster::restart(size_t node) {
         host, node_options(node), [this, node](Error error) { on_fatal(node, error); },
         slots_[node].watcher.get());
   });
+}
+
+size_t Cluster::draw_loops(size_t node) const {
+  if (options_.loops == 1 || !options_.loops_vary) return options_.loops;
+  RandomStream random = world_.random("loops", uint64_t{node} << 32 | slots_[node].starts);
+  return 1 + random.below(options_.loops);
 }
 
 void Cluster::crash(size_t node, CrashKind kind) {

@@ -32,6 +32,8 @@ struct ClusterOptions {
   size_t nodes = 3;
   size_t groups = 1;  // user partitions
   EngineKind engine = EngineKind::kMemory;
+  size_t loops = 1;         // event loops of a node, at most
+  bool loops_vary = false;  // each start of a node draws how many
   raft::Options raft;
   size_t segment_bytes = size_t{1} << 20;
   size_t save_entries = 4096;
@@ -134,6 +136,7 @@ class Cluster final : public FaultTarget {
   };
 
   node::Options node_options(size_t node);
+  size_t draw_loops(size_t node) const;
   std::vector<Address> addresses() const;
   void add_client(std::string name);
   void build(size_t node);

@@ -51,11 +51,19 @@ void look(SimDisk& disk, const std::string& path, Newest& newest) {
 }  // namespace
 
 bool rot_journal_tail(SimDisk& disk, RandomStream& random) {
-  auto names = disk.list("journal");
+  // A node has a journal for each of its event loops.
+  std::vector<std::string> journals;
+  auto top = disk.list("");
+  if (!top) return false;
+  for (const std::string& name : *top)
+    if (name.starts_with("journal")) journals.push_back(name);
+  if (journals.empty()) return false;
+  const std::string& dir = journals[journals.size() == 1 ? 0 : random.below(journals.size())];
+  auto names = disk.list(dir);
   if (!names) return false;
   Newest newest;
   for (const std::string& name : *names)
-    if (journal::parse_segment_name(name)) look(disk, "journal/" + name, newest);
+    if (journal::parse_segment_name(name)) look(disk, dir + "/" + name, newest);
   if (newest.sectors.empty()) return false;
   const Place& place = newest.sectors[random.below(newest.sectors.size())];
   return disk.rot(place.path, place.offset + random.below(journal::kSectorPayload)).has_value();

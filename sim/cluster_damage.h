@@ -8,7 +8,8 @@
 
 namespace kahuna::sim {
 
-// Flips one bit in the body of the newest batch found. False when there is none.
+// Flips one bit in the body of the newest batch found in one of the node's journals. False when there
+// is none.
 bool rot_journal_tail(SimDisk& disk, RandomStream& random);
 
 }  // namespace kahuna::sim

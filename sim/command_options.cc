@@ -8,7 +8,7 @@ namespace kahuna::sim {
 namespace {
 
 // Options that only pin a draw of the same name.
-constexpr std::string_view kPins[] = {"nodes", "groups", "rate", "time", "engine"};
+constexpr std::string_view kPins[] = {"nodes", "groups", "loops", "rate", "time", "engine"};
 
 class Parser {
  public:
@@ -164,6 +164,7 @@ const char* help_text() {
 
 What is not pinned is drawn from the seed:
   --nodes N --groups N                server nodes; user partitions
+  --loops N                           event loops of a node, at most
   --rate OPS                          operations per virtual second; 0 = idle
   --time 60s                          length of the first phase, in virtual time
   --faults on|off|LIST                kinds of faults that may happen

@@ -67,6 +67,7 @@ struct LocalOptions {
   std::string data = "kahuna-data";
   std::optional<size_t> partitions;   // 16
   std::optional<uint16_t> base_port;  // 2073, or what the directory holds
+  size_t loops = 1;                   // event loops of each node
   std::string engine = "rocks", io = "uring";
 };
 
@@ -76,6 +77,7 @@ struct ServerOptions {
   std::string data;
   std::vector<std::pair<std::string, Address>> founders;
   size_t partitions = 16;
+  size_t loops = 1;              // event loops, each with a thread
   std::string engine = "rocks";  // rocks | memory
   std::string io = "uring";      // uring | epoll
   Duration request_timeout = Duration::seconds(10);

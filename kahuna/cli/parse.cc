@@ -43,6 +43,7 @@ Result<> one_of(std::string_view flag, const std::string& value,
 struct RawServer {
   std::string config, name = "n1", listen = "127.0.0.1:2073", data, founders;
   uint64_t partitions = 16;
+  uint64_t loops = 1;
   std::string engine = "rocks", io = "uring", log_level = "info";
   uint64_t request_timeout_ms = 10'000, election_timeout_ms_min = 500,
            election_timeout_ms_max = 1'000, heartbeat_ms = 100, flush_mib = 64;
@@ -86,6 +87,10 @@ Result<ServerOptions> check_server(const RawServer& raw) {
     return fail(ErrorCode::kInvalid, "--partitions must be 1..4096");
   }
   options.partitions = raw.partitions;
+  if (raw.loops < 1 || raw.loops > kLoopsMax) {
+    return fail(ErrorCode::kInvalid, "--loops must be 1..64");
+  }
+  options.loops = raw.loops;
   RETURN_IF_ERROR(one_of("--engine", raw.engine, {"rocks", "memory"}));
   RETURN_IF_ERROR(one_of("--io", raw.io, {"uring", "epoll"}));
   RETURN_IF_ERROR(one_of("--log-level", raw.log_level, {"error", "warn", "info"}));
@@ -184,6 +189,7 @@ Result<> declare_server(CLI::App& app, RawServer& raw, const std::string& path) 
                "NAME=HOST:PORT,… of the nodes that found the cluster, the same on each; used once "
                "(none: this node alone)");
   settings.add("partitions", raw.partitions, "user partitions of a cluster founded now, 1..4096");
+  settings.add("loops", raw.loops, "event loops that share the partitions, 1..64; may change at a restart");
   settings.add("engine", raw.engine, "rocks | memory (images on disk, all state in memory)");
   settings.add("io", raw.io, "uring | epoll");
   settings.add("request-timeout-ms", raw.request_timeout_ms,
@@ -364,6 +370,7 @@ class Parser {
         ->capture_default_str();
     app->add_option("--partitions", local_.partitions,
                     "user partitions of a new cluster (default: 16)");
+    app->add_option("--loops", local_.loops, "event loops of each node")->capture_default_str();
     app->add_option("--base-port", local_.base_port,
                     "port of the first node; 10 more for each further one (default: 2073)");
     app->add_option("--engine", local_.engine, "rocks | memory")->capture_default_str();

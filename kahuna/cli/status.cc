@@ -58,7 +58,7 @@ std::vector<std::string> row_of(const NodeStatus& node) {
     return {"?", to_string(node.address), "unreachable", "", "", "", node.json.error().text};
   }
   const Result<Json> status = parse_json(*node.json);
-  if (!status) return {"?", to_string(node.address), "unreadable", "", "", "", status.error().text};
+  if (!status) return {"?", to_string(node.address), "unreadable", "", "", "", "", status.error().text};
   size_t leads = 0, leaderless = 0;
   for (const Json& partition : (*status)["partitions"].items) {
     leads += partition["role"].text == "leader";
@@ -72,6 +72,7 @@ std::vector<std::string> row_of(const NodeStatus& node) {
           (*status)["serving"].is_true() ? "serving" : "starting",
           fmt::format("{} of {}", leads, hosted),
           fmt::format("{} of {}", peers, (*status)["peers"].items.size()),
+          (*status)["loops"].text,
           (*status)["boot"].text,
           leaderless == 0 ? "" : fmt::format("{} partitions without a leader", leaderless)};
 }
@@ -82,7 +83,7 @@ int run_verb(World& world, const ConnectOptions& connect, const StatusOptions&) 
   const std::vector<NodeStatus> nodes = Survey(world, connect).run();
   size_t reached = 0;
   std::vector<std::vector<std::string>> rows = {
-      {"NAME", "ADDRESS", "STATE", "LEADS", "PEERS", "BOOT", "NOTE"}};
+      {"NAME", "ADDRESS", "STATE", "LEADS", "PEERS", "LOOPS", "BOOT", "NOTE"}};
   std::string json;
   for (const NodeStatus& node : nodes) {
     reached += node.json.has_value();

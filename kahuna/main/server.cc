@@ -1,6 +1,9 @@
 #include "kahuna/main/server.h"
 
 #include <cstdio>
+#include <span>
+#include <thread>
+#include <vector>
 
 #include "kahuna/cli/log.h"
 #include "kahuna/engine/memory_engine.h"
@@ -40,10 +43,36 @@ node::Options node_options(const cli::ServerOptions& options) {
   return result;
 }
 
+// The other loops of the node, each on a thread of its own.
+class LoopThreads {
+ public:
+  explicit LoopThreads(std::span<const std::unique_ptr<net::Loop>> loops) : loops_(loops) {}
+  ~LoopThreads() { stop(); }
+
+  void start(node::Node& node) {
+    for (size_t i = 0; i < loops_.size(); ++i) {
+      threads_.emplace_back([&node, loop = loops_[i].get(), number = i + 1] {
+        loop->run();
+        node.leave(number);
+      });
+    }
+  }
+  // Afterwards nothing of the node is left on them.
+  void stop() {
+    for (size_t i = 0; i < threads_.size(); ++i) loops_[i]->stop();
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+  }
+
+ private:
+  std::span<const std::unique_ptr<net::Loop>> loops_;
+  std::vector<std::thread> threads_;
+};
+
 class Server {
  public:
-  Server(LoopWorld& world, const cli::ServerOptions& options)
-      : world_(world), options_(options), log_(*world.host().clock, options.log_level) {}
+  Server(LoopWorld& world, std::span<const std::unique_ptr<net::Loop>> others, const cli::ServerOptions& options)
+      : world_(world), others_(others), options_(options), log_(*world.host().clock, options.log_level) {}
 
   int run() {
     const net::Loop& loop = world_.loop();
@@ -55,6 +84,7 @@ class Server {
                            {"listen", to_string(options_.listen)},
                            {"data", options_.data},
                            {"engine", options_.engine},
+                           {"loops", std::to_string(options_.loops)},
                            {"io", std::string(name_of(loop.backend()))}});
     world_.on_signal([this](int number) { on_signal(number); });
     started_ = world_.host().clock->now();
@@ -62,9 +92,12 @@ class Server {
       fatal_.emplace(std::move(error));
       world_.stop();
     });
+    LoopThreads threads(others_);
+    threads.start(*node_);
     await_boot();
     world_.run();
     world_.host().clock->cancel(boot_timer_);
+    threads.stop();
     node_.reset();
     if (!fatal_) {
       log_.info("stopped");
@@ -104,6 +137,7 @@ class Server {
   }
 
   LoopWorld& world_;
+  const std::span<const std::unique_ptr<net::Loop>> others_;
   const cli::ServerOptions& options_;
   cli::Log log_;
   std::unique_ptr<node::Node> node_;
@@ -121,13 +155,18 @@ int run_server(const cli::ServerOptions& options) {
   net::LoopOptions loop_options;
   loop_options.io = options.io == "uring" ? net::IoBackend::kUring : net::IoBackend::kEpoll;
   loop_options.data_dir = options.data;
-  Result<std::unique_ptr<net::Loop>> loop = net::Loop::create(loop_options);
-  if (!loop) {
-    std::fprintf(stderr, "kahuna: %s\n", loop.error().text.c_str());
-    return cli::kNegative;
+  std::vector<std::unique_ptr<net::Loop>> loops;
+  for (size_t i = 0; i < options.loops; ++i) {
+    Result<std::unique_ptr<net::Loop>> loop = net::Loop::create(loop_options);
+    if (!loop) {
+      std::fprintf(stderr, "kahuna: %s\n", loop.error().text.c_str());
+      return cli::kNegative;
+    }
+    loops.push_back(std::move(*loop));
   }
-  LoopWorld world(std::move(*loop));
-  return Server(world, options).run();
+  if (loops.size() > 1) net::Loop::join(loops);
+  LoopWorld world(std::move(loops[0]));
+  return Server(world, std::span(loops).subspan(1), options).run();
 }
 
 }  // namespace kahuna

@@ -32,6 +32,7 @@ struct Groups::Group {
   bool unsaved = false;                        // in unsaved_
   bool serves = false;                         // leads, with an entry of its own term committed
   Index trim, released;
+  NodeId leader;  // as last told
 
   Group(size_t at, PartitionId partition, raft::Replica r, partition::StateMachine s, Index applied_to)
       : position(at), id(partition), replica(std::move(r)), state(std::move(s)), applied(applied_to) {}
@@ -85,11 +86,11 @@ void Groups::start() {
 }
 
 Groups::Group* Groups::find(PartitionId id) const {
-  // Ids are dense from 0 in a founded cluster; fall back to a search.
+  // On a node's only loop ids are dense from 0; otherwise they are searched.
   if (id.value() < groups_.size() && groups_[id.value()]->id == id) return groups_[id.value()].get();
-  for (const auto& group : groups_)
-    if (group->id == id) return group.get();
-  return nullptr;
+  auto at = std::lower_bound(groups_.begin(), groups_.end(), id,
+                             [](const auto& group, PartitionId wanted) { return group->id < wanted; });
+  return at != groups_.end() && (*at)->id == id ? at->get() : nullptr;
 }
 
 const raft::Replica* Groups::replica(PartitionId id) const {
@@ -230,6 +231,10 @@ void Groups::process_group(Group& group) {
   release_reads(group);
   if (bool serves = group.replica.can_serve(); serves != std::exchange(group.serves, serves) && serves)
     hooks_.on_serving(group.id);
+  if (NodeId leader = group.replica.leader().node; leader != group.leader) {
+    group.leader = leader;
+    hooks_.on_leader(group.id, leader);
+  }
   if (observer_) observer_->on_step(group.replica);
 }
 
@@ -590,6 +595,10 @@ void Groups::release_flushed() {
     journal_.release(group->id, upto.prev());  // the entry at `upto` stays: the base needs its term
     group->replica.release(upto);
   }
+}
+
+void Groups::flushed() {
+  if (!stopped_) release_flushed();
 }
 
 void Groups::flush(Callback<void()> done) {

@@ -46,6 +46,8 @@ class Groups {
     // The replica has begun to lead and to serve (again, in a later term).
     virtual void on_serving(PartitionId partition) = 0;
     virtual void on_stopped(Error reason) = 0;  // engine or journal failed; the node must stop
+    // Another leader is known, or none any more.
+    virtual void on_leader(PartitionId partition, NodeId leader) { (void)partition, (void)leader; }
   };
 
   static constexpr Duration kRoundPatience = Duration::millis(2);
@@ -71,6 +73,8 @@ class Groups {
   Result<> read(PartitionId id, Token token);
   // Flushes the engine; `done` runs when the flush ended, well or not.
   void flush(Callback<void()> done);
+  // The engine's flushed marks may have moved at another's wish.
+  void flushed();
 
   const raft::Replica* replica(PartitionId id) const;
   partition::StateMachine* state(PartitionId id);

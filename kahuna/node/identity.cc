@@ -1,5 +1,7 @@
 #include "kahuna/node/identity.h"
 
+#include <algorithm>
+
 #include <flatbuffers/flatbuffers.h>
 
 #include "runtime/hash.h"
@@ -8,7 +10,9 @@
 namespace kahuna::node {
 namespace {
 
-constexpr uint32_t kFormat = 1;
+// Version 1 knows of one journal only; a directory that has another layout must not be opened by a
+// server that would overlook some.
+constexpr uint32_t kFormat = 1, kFormatLayouts = 2;
 constexpr size_t kMembersMax = 9;
 constexpr size_t kPartitionsMax = 4096;
 // File: u32 length, u32 crc32c of the rest, then the FlatBuffer, 8-aligned.
@@ -58,7 +62,13 @@ Result<Founding> decode_founding(ByteView bytes) {
   return unpack(*flatbuffers::GetRoot<meta::Founding>(bytes.data()));
 }
 
-Result<std::unique_ptr<Identity>> Identity::load(Suspend s, Host& host, const std::string& name) {
+std::string Layout::journal_dir(const std::string& base, size_t loop) const {
+  if (made == 0) return loop == 0 ? base : base + "-" + std::to_string(loop);
+  return base + "-" + std::to_string(loop) + "." + std::to_string(made);
+}
+
+Result<std::unique_ptr<Identity>> Identity::load(Suspend s, Host& host, const std::string& name,
+                                                 size_t loops) {
   Disk& disk = *host.disk;
   auto identity = std::unique_ptr<Identity>(new Identity);
   identity->boot_.nonce = host.random("boot-nonce").next();
@@ -85,6 +95,7 @@ Result<std::unique_ptr<Identity>> Identity::load(Suspend s, Host& host, const st
     identity->node_ = NodeId(host.random("node-id").next() | 1);
     identity->name_ = name;
     identity->boot_.number = 1;
+    identity->layout_.loops = loops;
     RETURN_IF_ERROR(identity->store(s, host));
     return identity;
   }
@@ -107,11 +118,11 @@ Result<std::unique_ptr<Identity>> Identity::load(Suspend s, Host& host, const st
   if (!meta::VerifyIdentityBuffer(verifier))
     return fail(ErrorCode::kVersion, "the identity file is of a layout this version does not know");
   const meta::Identity& stored = *meta::GetIdentity(data + kPrefixBytes);
-  if (stored.format() != kFormat)
+  if (stored.format() != kFormat && stored.format() != kFormatLayouts)
     return fail(ErrorCode::kVersion,
                 "data directory " + disk.native_path("") + " has layout version " +
-                    std::to_string(stored.format()) + ", this server reads version " +
-                    std::to_string(kFormat) + "; run the server version that wrote it");
+                    std::to_string(stored.format()) + ", this server reads versions up to " +
+                    std::to_string(kFormatLayouts) + "; run the server version that wrote it");
   identity->node_ = NodeId(stored.node());
   identity->boot_.number = stored.boot() + 1;
   identity->name_ = stored.name() ? stored.name()->str() : "";
@@ -122,8 +133,18 @@ Result<std::unique_ptr<Identity>> Identity::load(Suspend s, Host& host, const st
   if (stored.founding()) {
     ASSIGN_OR_RETURN(identity->founding_, unpack(*stored.founding()));
   }
+  identity->layout_ = {std::max<size_t>(stored.journals(), 1), stored.journals_made()};
+  identity->journals_left_ = stored.journals_left();
+  if (identity->layout_.loops > kLoopsMax)
+    return fail(ErrorCode::kDamaged, "the identity file names an impossible number of journals");
   RETURN_IF_ERROR(identity->store(s, host));
   return identity;
+}
+
+Result<> Identity::lay_out(Suspend s, Host& host, Layout layout, bool journals_left) {
+  layout_ = layout;
+  journals_left_ = journals_left;
+  return store(s, host);
 }
 
 Result<> Identity::found(Suspend s, Host& host, Founding founding) {
@@ -137,7 +158,11 @@ Result<> Identity::store(Suspend s, Host& host) {
   auto name = b.CreateString(name_);
   flatbuffers::Offset<meta::Founding> founding;
   if (founding_) founding = build(b, *founding_);
-  meta::FinishIdentityBuffer(b, meta::CreateIdentity(b, kFormat, node_.value(), boot_.number, name, founding));
+  uint32_t format = layout_ == Layout() ? kFormat : kFormatLayouts;
+  meta::FinishIdentityBuffer(
+      b, meta::CreateIdentity(b, format, node_.value(), boot_.number, name, founding, 0,
+                              static_cast<uint32_t>(layout_.loops == 1 ? 0 : layout_.loops),
+                              layout_.made, journals_left_));
   std::string bytes(kPrefixBytes, '\0');
   bytes.append(reinterpret_cast<const char*>(b.GetBufferPointer()), b.GetSize());
   uint32_t length = b.GetSize();

@@ -2,7 +2,10 @@
 //
 // 1. The lock is held for the life of the object: a second server on the directory gets kInUse.
 // 2. The file is replaced atomically (temporary file, sync, rename, sync of the directory).
-// 3. The boot counter is raised and durable before load() returns: no two boots share a number.
+// 3. It says which journals count: the number of loops that the directory's logs are laid out for,
+//    and the boot that laid them out. A journal of any other layout counts for nothing, whatever it
+//    holds; so storing a new layout moves all logs at once, and nothing but that does.
+// 4. The boot counter is raised and durable before load() returns: no two boots share a number.
 #pragma once
 
 #include <memory>
@@ -37,23 +40,40 @@ struct Founding {
   SemanticLevel level = kCurrentSemanticLevel;
 };
 
+// One journal per event loop, and which partition's log is in which (id % loops).
+struct Layout {
+  size_t loops = 1;
+  uint64_t made = 0;  // the boot that made it, so that no two have a journal in common; 0 = the first
+  friend bool operator==(const Layout&, const Layout&) = default;
+  size_t loop_of(PartitionId partition) const { return partition.value() % loops; }
+  // "journal" or "journal-2" in the first layout, "journal-2.17" in one made in boot 17.
+  std::string journal_dir(const std::string& base, size_t loop) const;
+};
+
 // schemas/meta.fbs; decode refuses what the verifier or the limits do not accept.
 std::string encode_founding(const Founding& founding);
 Result<Founding> decode_founding(ByteView bytes);
 
 class Identity {
  public:
-  // Locks the directory, reads the identity or formats an empty directory. Suspends.
+  // Locks the directory, reads the identity or formats an empty directory, for `loops` event loops.
+  // Suspends.
   // kInUse: another server; kVersion: other layout; kDamaged: bad checksum, or data without identity;
   // kInvalid: the directory belongs to a node of another name.
   static Result<std::unique_ptr<Identity>> load(Suspend suspend, Host& host,
-                                                const std::string& name);
+                                                const std::string& name, size_t loops);
 
   NodeId node() const { return node_; }
   Boot boot() const { return boot_; }
   const std::optional<Founding>& founding() const { return founding_; }
   // Makes the founding durable. CHECKs that there was none. Suspends.
   Result<> found(Suspend suspend, Host& host, Founding founding);
+
+  const Layout& layout() const { return layout_; }
+  // Journals that are not of the layout may be in the directory.
+  bool journals_left() const { return journals_left_; }
+  // Makes both durable. Suspends.
+  Result<> lay_out(Suspend suspend, Host& host, Layout layout, bool journals_left);
 
  private:
   Result<> store(Suspend suspend, Host& host);
@@ -63,6 +83,8 @@ class Identity {
   Boot boot_;
   std::string name_;
   std::optional<Founding> founding_;
+  Layout layout_;
+  bool journals_left_ = false;
 };
 
 }  // namespace kahuna::node

@@ -4,10 +4,14 @@
 #include <map>
 
 #include "kahuna/node/dialer.h"
+#include "kahuna/node/engine_queue.h"
 #include "kahuna/node/groups.h"
 #include "kahuna/node/identity.h"
+#include "kahuna/node/journals.h"
 #include "kahuna/node/registry.h"
 #include "kahuna/node/service.h"
+#include "kahuna/node/shards.h"
+#include "kahuna/node/status.h"
 #include "kahuna/node/wire.h"
 #include "kahuna/partition/position.h"
 #include "net/codec/frame.h"
@@ -58,13 +62,17 @@ Result<> validate(const Options& o) {
 class NodeImpl final : public Node,
                        public Groups::Hooks,
                        public Service::Hooks,
+                       public Shards::Hooks,
                        public Dialer::Hooks,
                        public Registry::Hooks,
                        public codec::FrameConnection::Owner {
  public:
   NodeImpl(Host& host, Options options, Callback<void(Error)> on_fatal, Observer* observer)
       : host_(host), options_(std::move(options)), on_fatal_(std::move(on_fatal)), observer_(observer),
-        service_(host_, *this, options_), registry_(host_, *this), fibers_(*host.clock, *host.scheduler) {}
+        service_(host_, *this, options_), registry_(host_, *this), fibers_(*host.clock, *host.scheduler) {
+    if (host.loops && host.loops->count() > 1)
+      shards_ = std::make_unique<Shards>(host, *this, options_, observer);
+  }
 
   ~NodeImpl() override {
     alive_.reset();
@@ -73,6 +81,8 @@ class NodeImpl final : public Node,
     sessions_.clear();
     dialers_.clear();
     groups_.reset();
+    engine_queue_.reset();
+    shards_.reset();
     journal_.reset();
     engine_.reset();
   }
@@ -91,19 +101,21 @@ class NodeImpl final : public Node,
     if (!groups_) return host_.scheduler->post(std::move(done));
     groups_->flush(std::move(done));
   }
-  bool booted() const override { return groups_ != nullptr; }
+  void leave(size_t loop) override {
+    if (shards_) shards_->leave(loop);
+  }
+  bool booted() const override { return started_; }
   NodeId id() const override { return identity_ ? identity_->node() : NodeId(); }
   Address address() const override { return listener_ ? listener_->address() : Address(); }
-  std::vector<PartitionId> partitions() const override {
-    return groups_ ? groups_->ids() : std::vector<PartitionId>();
-  }
+  std::vector<PartitionId> partitions() const override;
   const raft::Replica* replica(PartitionId id) const override {
-    return groups_ ? groups_->replica(id) : nullptr;
+    Groups* groups = groups_of(id);
+    return groups ? groups->replica(id) : nullptr;
   }
   const partition::StateMachine* state(PartitionId id) const override {
-    return groups_ ? groups_->state(id) : nullptr;
+    Groups* groups = groups_of(id);
+    return groups ? groups->state(id) : nullptr;
   }
-  std::string status_json() const override;
 
   // --- Groups::Hooks ---
   void send(const raft::Message& message) override {
@@ -130,6 +142,18 @@ class NodeImpl final : public Node,
   }
   void on_stopped(Error reason) override { fatal_later(std::move(reason)); }
 
+  // --- Shards::Hooks ---
+  void send_frame(NodeId peer, ByteView frame) override {
+    Dialer* dialer = dialer_of(peer);
+    if (dialer && dialer->up()) (void)dialer->send(codec::FrameKind::kPeer, frame);
+  }
+  void on_read_answer(Token token, Result<ReadAnswer> answer) override {
+    service_.on_read(token, std::move(answer));
+  }
+  void on_shard_stopped(Error reason) override { fatal_later(std::move(reason)); }
+  void hear(Watermark watermark) override { service_.hear(watermark); }
+  engine::Engine& engine() override { return *engine_queue_; }
+
   // --- Service::Hooks ---
   void respond(uint64_t session, ByteView response) override {
     auto it = sessions_.find(session);
@@ -144,18 +168,21 @@ class NodeImpl final : public Node,
     return dialer->send(codec::FrameKind::kRequest, request);
   }
   std::string address_of(NodeId node) const override;
-  void collect_status(uint64_t session, uint64_t request) override {
-    service_.answer_status(session, request, status_json());
-  }
+  void collect_status(uint64_t session, uint64_t request) override;
   NodeId leader_of(PartitionId partition) const override {
+    if (is_elsewhere(partition)) return shards_->leader_of(partition);
     const raft::Replica* replica = groups_->replica(partition);
     return replica ? replica->leader().node : NodeId();
   }
   Result<> propose(PartitionId partition, partition::Command command, Token token) override {
-    return groups_->propose(partition, command, token);
+    if (!is_elsewhere(partition)) return groups_->propose(partition, command, token);
+    shards_->propose(partition, std::move(command), token);
+    return {};
   }
   Result<> read(const ReadRequest& request, Token token) override {
-    return groups_->read(request.partition, token);
+    if (!is_elsewhere(request.partition)) return groups_->read(request.partition, token);
+    shards_->read(request, token);
+    return {};
   }
 
   // --- Dialer::Hooks ---
@@ -167,7 +194,7 @@ class NodeImpl final : public Node,
   void on_down(Dialer& dialer) override {
     if (!dialer.node) return;
     service_.on_peer_down(dialer.node);
-    if (groups_) groups_->peer_disconnected(dialer.node);
+    peer_disconnected(dialer.node);
   }
 
   void on_refused(Dialer&, const Hello& hello) override {
@@ -202,13 +229,28 @@ class NodeImpl final : public Node,
   };
 
   Result<> boot(Suspend s);
+  Result<> open_journals(Suspend s);
+  Result<> open_journal(Suspend s, const Layout& layout);
+  Result<> lay_out_journals(Suspend s);
   Result<> start_groups(Suspend s);
+  size_t loops() const { return shards_ ? shards_->count() : 1; }
+  // On another loop than this one.
+  bool is_elsewhere(PartitionId partition) const { return shards_ && shards_->has(partition); }
+  Groups* groups_of(PartitionId partition) const {
+    return is_elsewhere(partition) ? shards_->groups_of(partition) : groups_.get();
+  }
+  void peer_disconnected(NodeId peer) {
+    if (!groups_) return;
+    groups_->peer_disconnected(peer);
+    if (shards_) shards_->peer_disconnected(peer);
+  }
+  NodeStatus status() const;
   void accept(std::unique_ptr<Stream> stream);
   // Closes the connection that is likeliest dead, if any is.
   void make_room();
   void greet(Session& session, uint64_t id, ByteView payload);
   Result<> judge_peer(const Hello& hello) const;
-  void on_peer_batch(Session& session, const wire::PeerBatch& batch);
+  void on_peer_batch(Session& session, const wire::PeerBatch& batch, ByteView bytes);
   void consider_founding();
   void adopt_founding(Founding founding);
   void offer_founding(Dialer& dialer);
@@ -252,9 +294,13 @@ class NodeImpl final : public Node,
 
   std::unique_ptr<Identity> identity_;
   std::unique_ptr<engine::Engine> engine_;
-  std::unique_ptr<journal::Journal> journal_;
+  std::unique_ptr<EngineQueue> engine_queue_;  // null when there is no other loop
+  std::unique_ptr<journal::Journal> journal_;  // of the home loop, as groups_
+  RecoveredGroups recovered_;
   Service service_;
   std::unique_ptr<Groups> groups_;
+  std::unique_ptr<Shards> shards_;  // null when there is no other loop
+  bool started_ = false;
   std::vector<std::unique_ptr<Dialer>> dialers_;  // in the founders' order
   std::unique_ptr<Listener> listener_;
   std::map<uint64_t, Session> sessions_;
@@ -268,13 +314,9 @@ class NodeImpl final : public Node,
 // --- boot ---
 
 Result<> NodeImpl::boot(Suspend s) {
-  ASSIGN_OR_RETURN(identity_, Identity::load(s, host_, options_.name));
+  ASSIGN_OR_RETURN(identity_, Identity::load(s, host_, options_.name, loops()));
   ASSIGN_OR_RETURN(engine_, options_.open_engine(s, host_, fibers_));
-  ASSIGN_OR_RETURN(journal_, journal::Journal::open(
-                                 s, host_, fibers_, options_.journal,
-                                 [this, alive = std::weak_ptr<char>(alive_)](Error error) {
-                                   if (!alive.expired()) fatal_later(std::move(error));
-                                 }));
+  RETURN_IF_ERROR(open_journals(s));
   ASSIGN_OR_RETURN(listener_, host_.network->listen(options_.listen, [this](std::unique_ptr<Stream> stream) {
                      accept(std::move(stream));
                    }));
@@ -286,24 +328,84 @@ Result<> NodeImpl::boot(Suspend s) {
   return {};
 }
 
-Result<> NodeImpl::start_groups(Suspend) {
-  const Founding& founding = *identity_->founding();
-  auto groups = std::make_unique<Groups>(host_, *this, *journal_, *engine_, identity_->node(), options_, observer_);
-  std::vector<ReplicaId> voters;
-  for (const FoundingMember& m : founding.members) voters.push_back({m.node, m.incarnation});
-  std::sort(voters.begin(), voters.end());
-  auto recovered = journal_->take_recovered();
-  std::vector<partition::Descriptor> descriptors = partition::founding_descriptors(founding.partitions);
-  for (const partition::Descriptor& d : descriptors) {
-    RETURN_IF_ERROR(groups->add(d, voters, std::move(recovered[d.id])));
+Result<> NodeImpl::open_journals(Suspend s) {
+  if (identity_->journals_left()) {
+    RETURN_IF_ERROR(remove_other_journals(s, host_, options_.journal, identity_->layout()));
+    RETURN_IF_ERROR(identity_->lay_out(s, host_, identity_->layout(), false));
   }
+  if (identity_->layout().loops != loops()) return lay_out_journals(s);
+  RETURN_IF_ERROR(open_journal(s, identity_->layout()));
+  recovered_ = journal_->take_recovered();
+  if (!shards_) return {};
+  return shards_->open(s, identity_->layout(), options_.journal.dir);
+}
+
+Result<> NodeImpl::open_journal(Suspend s, const Layout& layout) {
+  journal::Options options = options_.journal;
+  options.dir = layout.journal_dir(options.dir, 0);
+  ASSIGN_OR_RETURN(journal_, journal::Journal::open(s, host_, fibers_, std::move(options),
+                                                    [this, alive = std::weak_ptr<char>(alive_)](Error error) {
+                                                      if (!alive.expired()) fatal_later(std::move(error));
+                                                    }));
+  return {};
+}
+
+// The number of loops has changed: journals.h.
+Result<> NodeImpl::lay_out_journals(Suspend s) {
+  SOMETIMES(journals_laid_out_anew);
+  const Layout before = identity_->layout(), after{loops(), identity_->boot().number};
+  RETURN_IF_ERROR(identity_->lay_out(s, host_, before, true));
+  ASSIGN_OR_RETURN(RecoveredGroups groups, read_journals(s, host_, options_.journal, before));
+  if (MUTANT(layout_stored_before_journals)) RETURN_IF_ERROR(identity_->lay_out(s, host_, after, true));
+  if (MUTANT(old_journals_removed_before_layout))
+    RETURN_IF_ERROR(remove_other_journals(s, host_, options_.journal, after));
+  RETURN_IF_ERROR(open_journal(s, after));
+  recovered_ = take_groups_of(0, after, groups);
+  if (shards_) {
+    RETURN_IF_ERROR(shards_->open(s, after, options_.journal.dir));
+    RETURN_IF_ERROR(shards_->adopt(s, after, groups));
+  }
+  RETURN_IF_ERROR(journal_->adopt(s, recovered_));
+  RETURN_IF_ERROR(identity_->lay_out(s, host_, after, true));
+  RETURN_IF_ERROR(remove_other_journals(s, host_, options_.journal, after));
+  return identity_->lay_out(s, host_, after, false);
+}
+
+Result<> NodeImpl::start_groups(Suspend s) {
+  const Founding& founding = *identity_->founding();
+  if (shards_) {
+    engine_queue_ = std::make_unique<EngineQueue>(*engine_, [this] {
+      shards_->flushed(MUTANT(unflushed_marks_told) ? engine_->applied() : engine_->flushed());
+      groups_->flushed();
+    });
+  }
+  engine::Engine& engine = shards_ ? *engine_queue_ : *engine_;
+  auto groups = std::make_unique<Groups>(host_, *this, *journal_, engine, identity_->node(), options_, observer_);
+  Shard::Start start{identity_->node(), founding, identity_->layout(), engine_.get(), engine_->applied()};
+  RETURN_IF_ERROR(add_groups(*groups, founding, identity_->layout(), 0, recovered_));
   groups_ = std::move(groups);
+  if (shards_) RETURN_IF_ERROR(shards_->start(s, start));
   Watermark stamp;
   for (PartitionId id : groups_->ids()) stamp = std::max(stamp, groups_->state(id)->last_stamp());
-  service_.open(std::move(descriptors), identity_->node(), stamp);
+  service_.open(partition::founding_descriptors(founding.partitions), identity_->node(), stamp);
   registry_.open(identity_->node(), identity_->boot(), encode_founding(founding));
   groups_->start();
+  started_ = true;
   return {};
+}
+
+std::vector<PartitionId> NodeImpl::partitions() const {
+  std::vector<PartitionId> ids;
+  if (!groups_) return ids;
+  ids = groups_->ids();
+  for (size_t loop = 1; loop < loops(); ++loop) {
+    Groups* groups = shards_->groups(loop);
+    if (!groups) continue;
+    std::vector<PartitionId> more = groups->ids();
+    ids.insert(ids.end(), more.begin(), more.end());
+  }
+  std::sort(ids.begin(), ids.end());
+  return ids;
 }
 
 // --- founding: the first listed founder mints, when it has met all the others unfounded ---
@@ -395,7 +497,7 @@ Result<> NodeImpl::on_greeted(Dialer& dialer, const Hello& hello) {
   return {};
 }
 
-void NodeImpl::on_peer_batch(Session& session, const wire::PeerBatch& batch) {
+void NodeImpl::on_peer_batch(Session& session, const wire::PeerBatch& batch, ByteView bytes) {
   if (NodeId(batch.from()) != session.node || NodeId(batch.to()) != identity_->node()) return;
   service_.hear(Watermark(batch.watermark()));
   if (batch.founding() && !identity_->founding()) {
@@ -412,6 +514,8 @@ void NodeImpl::on_peer_batch(Session& session, const wire::PeerBatch& batch) {
   }
   if (!groups_) return;
   NodeId from = session.node, to = identity_->node();
+  if (shards_) shards_->receive(from, batch, bytes);
+  // Groups takes no message for a partition that is not its own.
   if (batch.messages())
     for (const auto* m : *batch.messages()) groups_->receive(to_message(*m, from, to));
   if (batch.heartbeats())
@@ -472,7 +576,7 @@ void NodeImpl::on_frame(codec::FrameConnection& connection, codec::FrameKind kin
   }
   if (kind == codec::FrameKind::kPeer && session.role == wire::Role::Node) {
     if (const wire::PeerBatch* batch = decode_peer_batch(payload)) {
-      on_peer_batch(session, *batch);
+      on_peer_batch(session, *batch, payload);
       // The peer takes us for founded, so its offer was lost: it offers again after it greeted again.
       if (identity_->founding() || founding_now_ || batch->founding()) return;
       SOMETIMES(founding_offer_lost);
@@ -526,7 +630,7 @@ void NodeImpl::on_disconnect(codec::FrameConnection& connection, Error) {
   uint64_t boot = it->second.boot;
   sessions_.erase(it);
   // Of a later boot there are other connections.
-  if (groups_ && node && registry_.met(node).number == boot) groups_->peer_disconnected(node);
+  if (node && registry_.met(node).number == boot) peer_disconnected(node);
 }
 
 void NodeImpl::close_soon(uint64_t session) {
@@ -543,47 +647,38 @@ std::string NodeImpl::address_of(NodeId node) const {
   return m ? to_string(address_for(m->name, m->address)) : std::string();
 }
 
-std::string NodeImpl::status_json() const {
-  auto number = [](uint64_t v) { return std::to_string(v); };
-  std::string out = "{\"name\":\"" + options_.name + "\",\"node\":\"" + number(id().value()) + "\",\"boot\":" +
-                    number(identity_ ? identity_->boot().number : 0) + ",\"serving\":" + (groups_ ? "true" : "false");
-  out += ",\"cluster\":\"" + number(identity_ && identity_->founding() ? identity_->founding()->cluster.value() : 0) + "\"";
-  out += ",\"watermark\":" + number(service_.watermark().value()) + ",\"in_flight\":" + number(service_.in_flight()) +
-         ",\"sessions\":" + number(sessions_.size());
-  out += ",\"peers\":[";
-  for (size_t i = 0; i < dialers_.size(); ++i) {
-    const Dialer& d = *dialers_[i];
-    out += std::string(i ? "," : "") + "{\"name\":\"" + d.name() + "\",\"address\":\"" + to_string(d.address()) +
-           "\",\"connected\":" + (d.up() ? "true" : "false") + "}";
+NodeStatus NodeImpl::status() const {
+  NodeStatus status;
+  status.name = options_.name;
+  status.node = id();
+  status.boot = identity_ ? identity_->boot().number : 0;
+  status.serving = started_;
+  status.loops = loops();
+  if (identity_ && identity_->founding()) {
+    status.cluster = identity_->founding()->cluster;
+    status.members = identity_->founding()->members;
   }
-  out += "],\"partitions\":[";
-  static constexpr const char* kRoles[] = {"follower", "pre-candidate", "candidate", "leader"};
-  bool first = true;
-  for (PartitionId partition : partitions()) {
-    raft::Status s = replica(partition)->status();
-    const FoundingMember* leader = member(s.leader.node);
-    out += std::string(first ? "" : ",") + "{\"id\":" + number(partition.value()) + ",\"role\":\"" +
-           kRoles[static_cast<int>(s.role)] + "\",\"leader\":\"" + (leader ? leader->name : "") + "\",\"term\":" +
-           number(s.hard_state.term.value()) + ",\"last\":" + number(s.last.index.value()) + ",\"commit\":" +
-           number(s.commit.value()) + ",\"applied\":" + number(s.applied.value()) + ",\"base\":" +
-           number(s.base.index.value()) + "}";
-    first = false;
-  }
-  out += "],\"stopped\":[";
+  status.watermark = service_.watermark();
+  status.in_flight = service_.in_flight();
+  status.sessions = sessions_.size();
+  for (const auto& d : dialers_) status.peers.push_back({d->name(), d->address(), d->up()});
+  LoopStatus home;
+  if (journal_) home.journal = journal_->statistics();
   if (groups_) {
-    first = true;
-    for (const auto& [partition, reason] : groups_->stopped_replicas()) {
-      out += std::string(first ? "" : ",") + "{\"id\":" + number(partition.value()) + ",\"reason\":\"" + reason + "\"}";
-      first = false;
-    }
+    for (PartitionId id : groups_->ids()) home.replicas.push_back(groups_->replica(id)->status());
+    home.stopped = groups_->stopped_replicas();
   }
-  out += "]";
-  if (journal_) {
-    const journal::Statistics& j = journal_->statistics();
-    out += ",\"journal\":{\"batches\":" + number(j.batches) + ",\"bytes\":" +
-           number(j.bytes) + ",\"records\":" + number(j.records) + ",\"segments\":" + number(j.segments) + "}";
-  }
-  return out + "}";
+  status.parts.push_back(std::move(home));
+  return status;
+}
+
+void NodeImpl::collect_status(uint64_t session, uint64_t request) {
+  if (!shards_ || !started_) return service_.answer_status(session, request, to_json(status()));
+  shards_->collect_status([this, session, request](std::vector<LoopStatus> others) {
+    NodeStatus all = status();
+    for (LoopStatus& other : others) all.parts.push_back(std::move(other));
+    service_.answer_status(session, request, to_json(all));
+  });
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // One node: recovers its directory, drives its replicas, talks to its peers, serves clients.
 //
-// Owned by main or by the simulator; lives on one host (one event loop) and is used from its thread.
+// Owned by main or by the simulator; lives on one host (the home loop) and is used from its thread. When
+// that host has other loops, partitions are spread over all of them (shards.h); identity, founding,
+// engine, sessions and peer connections stay at home.
 // Destroying it is a stop without warning, safe at any moment: nothing acknowledged is lost.
 #pragma once
 
@@ -71,15 +73,18 @@ class Node {
 
   // Stops accepting, flushes the engine, then calls `done` once; the node may then be destroyed.
   virtual void shut_down(Callback<void()> done) = 0;
+  // Destroys what lives on another loop: called there, after that loop has run for the last time
+  // and before the node is destroyed.
+  virtual void leave(size_t loop) = 0;
 
   virtual bool booted() const = 0;       // recovered and founded; serving
   virtual NodeId id() const = 0;         // 0 before the directory was read
   virtual Address address() const = 0;   // where it listens; port 0 before it does
+  // With more than one loop, what follows is for observers that share the thread of all loops.
   // Partitions hosted, ascending; the replica is null when not hosted (or stopped).
   virtual std::vector<PartitionId> partitions() const = 0;
   virtual const raft::Replica* replica(PartitionId id) const = 0;
   virtual const partition::StateMachine* state(PartitionId id) const = 0;
-  virtual std::string status_json() const = 0;
 };
 
 }  // namespace kahuna::node

@@ -1,5 +1,5 @@
-// A read of applied state, as a value: asked on one event loop, carried out on the one whose partition
-// it is, answered on the first.
+// A read of applied state, as a value: asked on one event loop, carried out on the one whose
+// partition it is, answered on the first.
 #pragma once
 
 #include <optional>

@@ -18,6 +18,8 @@ class Cluster {
   Cluster(size_t nodes, TestNetwork& network, std::vector<std::string> flags);
 
   size_t size() const { return nodes_.size(); }
+  // Of every server started from now on.
+  void set_flags(std::vector<std::string> flags) { flags_ = std::move(flags); }
   void start(size_t node);
   void start_all();
   void signal(size_t node, int number) { nodes_[node].process->signal(number); }

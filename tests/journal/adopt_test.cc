@@ -84,7 +84,8 @@ TEST(JournalAdopt, RecoversWhatWasAdoptedWhateverTheHistory) {
     Groups before = read(h.disk, "journal", seed);
     std::string expected = describe(before);
     // A small queue makes adoption wait in between.
-    ASSERT_EQ(adopt(h.disk, std::move(before), "journal-1", seed, seed % 2 ? 4096 : 256 * 1024), "");
+    ASSERT_EQ(adopt(h.disk, std::move(before), "journal-1", seed, seed % 2 ? 4096 : 256 * 1024),
+              "");
     EXPECT_EQ(describe(read(h.disk, "journal-1", seed)), expected) << "seed " << seed;
     // The journal it came from is as it was.
     EXPECT_EQ(describe(read(h.disk, "journal", seed)), expected) << "seed " << seed;

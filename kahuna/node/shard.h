@@ -1,0 +1,110 @@
+// What a node has on one event loop other than its home: a journal, and the replicas of the
+// partitions that are pinned to it. Built, used and destroyed on that loop.
+//
+//   H1 it hears from the home loop through take(), and answers through an Outlet; nothing else is
+//      shared but the engine, whose contract allows it (E6);
+//   H2 every token taken is answered once, unless the node ends first;
+//   H3 messages of a turn leave before replies of that turn, encoded here.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "kahuna/node/identity.h"
+#include "kahuna/node/journals.h"
+#include "kahuna/node/outlet.h"
+#include "kahuna/node/shard_batches.h"
+#include "kahuna/node/shard_engine.h"
+#include "kahuna/node/wire.h"
+
+namespace kahuna::node {
+
+// Adds the partitions of a founded cluster that are pinned to `loop`, with what its journal held.
+Result<> add_groups(Groups& groups, const Founding& founding, const Layout& layout, size_t loop,
+                    RecoveredGroups& recovered);
+
+// Where the shards' batches arrive; belongs to the home loop, which empties it when it ends.
+struct HomeSink {
+  Callback<void(ToHome)> receive;
+  void take(ToHome batch) {
+    if (receive) receive(std::move(batch));
+  }
+};
+
+class Shard final : public Groups::Hooks, public ShardEngine::Hooks {
+ public:
+  using Done = Callback<void(Result<>)>;  // made on the home loop and run there
+
+  // `options` outlives it and does not change.
+  Shard(Host& host, const Options& options, Observer* observer, std::shared_ptr<HomeSink> home);
+  ~Shard() override;
+
+  // --- from the home loop ---
+  void take(ToShard batch);
+  // What follows is done once, in this order, through ToShard::calls.
+  void open(std::string journal_dir, Done done);
+  void adopt(RecoveredGroups groups, Done done);  // only when the journal is new
+  struct Start {
+    NodeId self;
+    Founding founding;
+    Layout layout;
+    engine::Engine* engine;
+    Marks applied;
+  };
+  void start(Start start, Done done);
+  LoopStatus status() const;
+  // Answers on the home loop.
+  void answer(Callback<void()> call) { outlet_.batch().calls.push_back(std::move(call)); }
+
+  // For observers that share this loop's thread (the simulator). Null until started.
+  Groups* groups() { return groups_.get(); }
+
+  // --- Groups::Hooks ---
+  void send(const raft::Message& message) override;
+  void messages_sent() override;
+  void on_write(Token token, Result<partition::Reply> reply) override;
+  void on_read(Token token, Result<> granted) override;
+  void on_serving(PartitionId) override {}
+  void on_stopped(Error reason) override;
+  void on_leader(PartitionId partition, NodeId leader) override;
+
+  // --- ShardEngine::Hooks ---
+  void ask_write(std::shared_ptr<const engine::WriteBatch> batch) override;
+  void ask_flush() override { home().wants_flush = true; }
+
+ private:
+  struct Outbox {
+    NodeId peer;
+    PeerBatchBuilder messages;
+  };
+  void spawn(const char* name, Callback<Result<>(Suspend)> work, Done done);
+  void receive(const PeerFrame& frame);
+  void ship(Outbox& outbox);
+  ToHome& home();  // this turn's batch
+
+  Host& host_;
+  const Options& options_;
+  Observer* observer_;
+  Outlet<ToHome, HomeSink> outlet_;
+  std::unique_ptr<journal::Journal> journal_;
+  RecoveredGroups recovered_;
+  std::unique_ptr<ShardEngine> engine_;
+  NodeId self_;
+  Layout layout_;
+  std::unique_ptr<Groups> groups_;
+  std::vector<std::unique_ptr<Outbox>> outboxes_;
+  std::unordered_map<Token, ReadRequest> reading_;
+  Watermark watermark_;
+  Fibers fibers_;
+};
+
+// Holds a shard for both loops. Only its own loop looks inside.
+struct ShardCell {
+  std::unique_ptr<Shard> shard;
+  void take(ToShard batch) {
+    if (shard) shard->take(std::move(batch));
+  }
+};
+
+}  // namespace kahuna::node

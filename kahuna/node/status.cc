@@ -1,0 +1,74 @@
+#include "kahuna/node/status.h"
+
+#include <algorithm>
+
+namespace kahuna::node {
+namespace {
+
+std::string number(uint64_t v) {
+  return std::to_string(v);
+}
+
+const char* name_of(raft::Role role) {
+  static constexpr const char* kRoles[] = {"follower", "pre-candidate", "candidate", "leader"};
+  return kRoles[static_cast<int>(role)];
+}
+
+std::string partitions_json(const NodeStatus& status) {
+  std::vector<std::pair<const raft::Status*, size_t>> replicas;
+  for (const LoopStatus& part : status.parts)
+    for (const raft::Status& replica : part.replicas) replicas.emplace_back(&replica, part.loop);
+  std::sort(replicas.begin(), replicas.end(),
+            [](const auto& a, const auto& b) { return a.first->group < b.first->group; });
+  std::string out;
+  for (const auto& [replica, loop] : replicas) {
+    const raft::Status& s = *replica;
+    auto leader = std::find_if(status.members.begin(), status.members.end(),
+                               [&](const FoundingMember& m) { return m.node == s.leader.node; });
+    out += std::string(out.empty() ? "" : ",") + "{\"id\":" + number(s.group.value()) +
+           ",\"loop\":" + number(loop) + ",\"role\":\"" + name_of(s.role) + "\",\"leader\":\"" +
+           (leader != status.members.end() ? leader->name : "") +
+           "\",\"term\":" + number(s.hard_state.term.value()) +
+           ",\"last\":" + number(s.last.index.value()) + ",\"commit\":" + number(s.commit.value()) +
+           ",\"applied\":" + number(s.applied.value()) +
+           ",\"base\":" + number(s.base.index.value()) + "}";
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string to_json(const NodeStatus& status) {
+  std::string out = "{\"name\":\"" + status.name + "\",\"node\":\"" + number(status.node.value()) +
+                    "\",\"boot\":" + number(status.boot) +
+                    ",\"serving\":" + (status.serving ? "true" : "false") +
+                    ",\"loops\":" + number(status.loops) + ",\"cluster\":\"" +
+                    number(status.cluster.value()) + "\"";
+  out += ",\"watermark\":" + number(status.watermark.value()) +
+         ",\"in_flight\":" + number(status.in_flight) + ",\"sessions\":" + number(status.sessions) +
+         ",\"peers\":[";
+  for (size_t i = 0; i < status.peers.size(); ++i) {
+    const NodeStatus::Peer& p = status.peers[i];
+    out += std::string(i ? "," : "") + "{\"name\":\"" + p.name + "\",\"address\":\"" +
+           to_string(p.address) + "\",\"connected\":" + (p.connected ? "true" : "false") + "}";
+  }
+  out += "],\"partitions\":[" + partitions_json(status) + "],\"stopped\":[";
+  bool first = true;
+  journal::Statistics j;
+  for (const LoopStatus& part : status.parts) {
+    for (const auto& [partition, reason] : part.stopped) {
+      out += std::string(first ? "" : ",") + "{\"id\":" + number(partition.value()) +
+             ",\"reason\":\"" + reason + "\"}";
+      first = false;
+    }
+    j.batches += part.journal.batches;
+    j.bytes += part.journal.bytes;
+    j.records += part.journal.records;
+    j.segments += part.journal.segments;
+  }
+  out += "],\"journal\":{\"batches\":" + number(j.batches) + ",\"bytes\":" + number(j.bytes) +
+         ",\"records\":" + number(j.records) + ",\"segments\":" + number(j.segments) + "}";
+  return out + "}";
+}
+
+}  // namespace kahuna::node

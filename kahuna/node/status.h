@@ -1,0 +1,33 @@
+// What a node says about itself to people, as JSON.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kahuna/node/identity.h"
+#include "kahuna/node/shard_batches.h"
+
+namespace kahuna::node {
+
+struct NodeStatus {
+  struct Peer {
+    std::string name;
+    Address address;
+    bool connected = false;
+  };
+  std::string name;
+  NodeId node;
+  uint64_t boot = 0;
+  bool serving = false;
+  size_t loops = 1;
+  ClusterId cluster;
+  std::vector<FoundingMember> members;
+  Watermark watermark;
+  size_t in_flight = 0, sessions = 0;
+  std::vector<Peer> peers;
+  std::vector<LoopStatus> parts;  // of each loop that answered
+};
+
+std::string to_json(const NodeStatus& status);
+
+}  // namespace kahuna::node
