@@ -133,7 +133,14 @@ bool FaultPlan::apply_to_process(FaultKind kind, RandomStream& random, std::stri
                         ? draw(random, Duration::millis(500), Duration::seconds(20))
                         : draw(random, Duration::millis(1), Duration::millis(800));
   text = node_name(node) + " for " + to_string(length);
-  world_.pause(handle);
+  size_t loops = world_.loops(handle);
+  if (kind == FaultKind::kStall && loops > 1 && random.chance(1, 2)) {
+    size_t loop = random.below(loops);
+    text += " on loop " + std::to_string(loop);
+    world_.pause_loop(handle, loop);
+  } else {
+    world_.pause(handle);
+  }
   later(world_.now() + length, [this, handle, incarnation = world_.incarnation(handle)] {
     if (world_.incarnation(handle) == incarnation) world_.resume(handle);
   });

@@ -1,5 +1,7 @@
 #include "sim/world.h"
 
+#include <algorithm>
+
 #include "sim/libc_guard.h"
 
 namespace kahuna::sim {
@@ -84,8 +86,12 @@ const std::string& World::name(NodeHandle node) const { return machine(node).nam
 const NodeOptions& World::options(NodeHandle node) const { return machine(node).options; }
 bool World::running(NodeHandle node) const { return machine(node).process != nullptr; }
 bool World::paused(NodeHandle node) const {
-  return machine(node).process && machine(node).process->paused();
+  const Machine& m = machine(node);
+  return (m.process && m.process->paused()) ||
+         std::any_of(m.more_loops.begin(), m.more_loops.end(),
+                     [](const auto& loop) { return loop->paused(); });
 }
+size_t World::loops(NodeHandle node) const { return 1 + machine(node).more_loops.size(); }
 uint64_t World::incarnation(NodeHandle node) const { return machine(node).incarnations; }
 SimDisk& World::disk(NodeHandle node) { return *machine(node).disk; }
 MachineClock& World::clock(NodeHandle node) { return machine(node).clock; }
@@ -154,6 +160,12 @@ void World::crash(NodeHandle node, CrashKind kind, Callback<void()> destroy) {
 
 void World::pause(NodeHandle node) {
   each_loop(machine(node), [](Process& loop) { loop.set_paused(true); });
+}
+void World::pause_loop(NodeHandle node, size_t loop) {
+  size_t number = 0;
+  each_loop(machine(node), [&](Process& process) {
+    if (number++ == loop) process.set_paused(true);
+  });
 }
 void World::resume(NodeHandle node) {
   each_loop(machine(node), [](Process& loop) { loop.set_paused(false); });

@@ -75,7 +75,7 @@ class World final : private Kernel {
   Host& start(NodeHandle node, size_t loops = 1);
   // A process runs (maybe paused, maybe halted) on the node.
   bool running(NodeHandle node) const;
-  bool paused(NodeHandle node) const;
+  bool paused(NodeHandle node) const;  // or one of its loops
   // How many processes were started on the node; the current one's number.
   uint64_t incarnation(NodeHandle node) const;
   Host& host(NodeHandle node);  // of the running process
@@ -87,8 +87,12 @@ class World final : private Kernel {
   bool halted(NodeHandle node) const;
   // Ends the process; see 3. `destroy` destroys the product's objects.
   void crash(NodeHandle node, CrashKind kind, Callback<void()> destroy = {});
+  // Event loops of the running process.
+  size_t loops(NodeHandle node) const;
   // SIGSTOP and SIGCONT: inputs queue up, and the clock is sampled after they were collected.
   void pause(NodeHandle node);
+  // The thread of one of its loops does not run, until resume().
+  void pause_loop(NodeHandle node, size_t loop);
   void resume(NodeHandle node);
 
   SimDisk& disk(NodeHandle node);

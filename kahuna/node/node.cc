@@ -232,6 +232,7 @@ class NodeImpl final : public Node,
   Result<> open_journals(Suspend s);
   Result<> open_journal(Suspend s, const Layout& layout);
   Result<> lay_out_journals(Suspend s);
+  Result<> copy_journals(Suspend s, const Layout& before, const Layout& after);
   Result<> start_groups(Suspend s);
   size_t loops() const { return shards_ ? shards_->count() : 1; }
   // On another loop than this one.
@@ -354,6 +355,18 @@ Result<> NodeImpl::open_journal(Suspend s, const Layout& layout) {
 Result<> NodeImpl::lay_out_journals(Suspend s) {
   SOMETIMES(journals_laid_out_anew);
   const Layout before = identity_->layout(), after{loops(), identity_->boot().number};
+  if (auto copied = copy_journals(s, before, after); !copied) {
+    Error error = std::move(copied.error());
+    error.text += "; this while the logs were copied for --loops " + std::to_string(after.loops) + "; they are as they were, for --loops " +
+                  std::to_string(before.loops);
+    return fail(std::move(error));
+  }
+  RETURN_IF_ERROR(identity_->lay_out(s, host_, after, true));
+  RETURN_IF_ERROR(remove_other_journals(s, host_, options_.journal, after));
+  return identity_->lay_out(s, host_, after, false);
+}
+
+Result<> NodeImpl::copy_journals(Suspend s, const Layout& before, const Layout& after) {
   RETURN_IF_ERROR(identity_->lay_out(s, host_, before, true));
   ASSIGN_OR_RETURN(RecoveredGroups groups, read_journals(s, host_, options_.journal, before));
   if (MUTANT(layout_stored_before_journals)) RETURN_IF_ERROR(identity_->lay_out(s, host_, after, true));
@@ -365,10 +378,7 @@ Result<> NodeImpl::lay_out_journals(Suspend s) {
     RETURN_IF_ERROR(shards_->open(s, after, options_.journal.dir));
     RETURN_IF_ERROR(shards_->adopt(s, after, groups));
   }
-  RETURN_IF_ERROR(journal_->adopt(s, recovered_));
-  RETURN_IF_ERROR(identity_->lay_out(s, host_, after, true));
-  RETURN_IF_ERROR(remove_other_journals(s, host_, options_.journal, after));
-  return identity_->lay_out(s, host_, after, false);
+  return journal_->adopt(s, recovered_);
 }
 
 Result<> NodeImpl::start_groups(Suspend s) {

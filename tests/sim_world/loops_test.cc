@@ -112,5 +112,27 @@ TEST(SimLoops, APausedProcessRunsNothingOnAnyLoop) {
   EXPECT_EQ(ran, 1);
 }
 
+TEST(SimLoops, OneLoopMayStallWhileTheOthersRun) {
+  World world(1, calm());
+  NodeHandle n = world.add_node("n");
+  Host& first = world.start(n, 2);
+  Host& second = first.loops->host(1);
+  world.pause_loop(n, 1);
+  EXPECT_TRUE(world.paused(n));
+  int ran_first = 0, ran_second = 0;
+  first.clock->call_at(first.clock->now() + 1_s, [&] {
+    ++ran_first;
+    Callback<void()> task([&] { ++ran_second; });
+    first.loops->post(1, std::move(task));
+  });
+  world.run_until(world.now() + 5_s);
+  EXPECT_EQ(ran_first, 1);
+  EXPECT_EQ(ran_second, 0);
+  world.resume(n);
+  EXPECT_FALSE(world.paused(n));
+  world.run_until(world.now() + 1_s);
+  EXPECT_EQ(ran_second, 1);
+}
+
 }  // namespace
 }  // namespace kahuna::sim
