@@ -200,6 +200,7 @@ void Cluster::restart(size_t node) {
   if (up(node) || slot.frozen || violation_) return;
   world_.cancel(std::exchange(slot.restart, 0));
   ++slot.starts;
+  slot.stopping = false;
   Host& host = world_.start(slot.handle, draw_loops(node));
   applies_.restarted(node);
   slot.watcher = std::make_unique<Watcher>(*this, node);
@@ -227,6 +228,22 @@ void Cluster::crash(size_t node, CrashKind kind) {
   if (node + 1 != options_.rots || slot.crashes++ != options_.rots_at || slot.frozen) return;
   slot.damaged = rot_journal_tail(world_.disk(slot.handle), random_);
   rotten_ += slot.damaged;
+}
+
+void Cluster::stop(size_t node, Callback<void()> done) {
+  Slot& slot = slots_[node];
+  if (!slot.node || std::exchange(slot.stopping, true)) return;
+  uint64_t start = slot.starts;
+  world_.in_turn(slot.handle, [&] {
+    slot.node->shut_down([this, node, start, done = std::move(done)]() mutable {
+      // The process ends outside its own turn.
+      world_.call_soon([this, node, start, done = std::move(done)]() mutable {
+        if (slots_[node].starts != start || !world_.running(slots_[node].handle)) return;
+        SOMETIMES(sim_process_stopped_when_asked);
+        done();
+      });
+    });
+  });
 }
 
 void Cluster::freeze(size_t node) {
@@ -360,7 +377,8 @@ std::vector<std::string> Cluster::keys_in(const std::vector<PartitionId>& partit
 
 bool Cluster::all_booted(const std::vector<size_t>& nodes) const {
   return std::all_of(nodes.begin(), nodes.end(), [&](size_t node) {
-    return slots_[node].lost || (slots_[node].node && slots_[node].node->booted());
+    const Slot& slot = slots_[node];
+    return slot.lost || (slot.node && slot.node->booted() && !slot.stopping);
   });
 }
 

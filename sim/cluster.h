@@ -83,6 +83,7 @@ class Cluster final : public FaultTarget {
   NodeHandle handle(size_t node) const override { return slots_[node].handle; }
   bool up(size_t node) const override { return world_.running(slots_[node].handle); }
   void crash(size_t node, CrashKind kind) override;
+  void stop(size_t node, Callback<void()> done) override;
   // Does nothing when it runs, or is frozen.
   void restart(size_t node) override;
   // Frozen for good: dead, stopped, or cut off from everybody (drawn).
@@ -124,6 +125,7 @@ class Cluster final : public FaultTarget {
     std::unique_ptr<node::Node> node;
     std::string last_fatal;
     bool frozen = false;
+    bool stopping = false;  // was asked to
     bool damaged = false;  // by the plan
     bool lost = false;     // ... so that it refuses to boot
     EventId restart = 0;

@@ -8,7 +8,7 @@ namespace {
 constexpr std::string_view kNames[kFaultKinds] = {
     "crash", "power", "pause", "stall", "partition", "one-way", "isolate", "ring", "majority-ring",
     "bridge", "flap", "clog", "swizzle", "slow-link", "reset", "half-open", "slow-disk",
-    "stall-disk", "full-disk", "sync-error", "clock-step", "clock-rate", "black-hole", "delay", "frame-loss",
+    "stall-disk", "full-disk", "sync-error", "clock-step", "clock-rate", "black-hole", "stop", "delay", "frame-loss",
     "frame-duplication", "frame-reordering", "random-reset", "short-io", "write-error",
     "read-error", "skew", "drift", "batching", "points"};
 

@@ -51,6 +51,7 @@ enum class FaultKind : uint8_t {
   kClockStep,     // the wall clock jumps, either way
   kClockRate,     // the monotonic clock changes its rate, within the bound
   kBlackHole,     // what a connection carries vanishes, one way or both, and nobody is told
+  kStop,          // a process is asked to stop, does, and is started again
   // Always at work, at a rate.
   kDelay,         // latency tails
   kFrameLoss,     // single node-to-node frames
@@ -103,6 +104,8 @@ class FaultTarget {
   virtual bool up(size_t node) const = 0;
   // Ends the process by World::crash.
   virtual void crash(size_t node, CrashKind kind) = 0;
+  // Asks the process to stop in its own time; `done` runs when it has, unless it ended otherwise.
+  virtual void stop(size_t node, Callback<void()> done) = 0;
   // Starts one; called only when none runs.
   virtual void restart(size_t node) = 0;
 };
@@ -186,6 +189,8 @@ class FaultPlan {
   bool crash(FaultKind kind, RandomStream& random, std::string& text);
   // Nothing when that process has ended meanwhile, or too many nodes are down.
   void crash_now(size_t node, uint64_t incarnation, CrashKind kind, Duration down);
+  bool stop(RandomStream& random, std::string& text);
+  void stopped(size_t node, uint64_t incarnation, Duration down);
   void bring_back(size_t node);
   Links shape(FaultKind kind, RandomStream& random, std::string& text) const;
   // The links that a division of the nodes cuts: side[node] is 0 or 1, 2 = touches nothing.

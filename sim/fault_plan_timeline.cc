@@ -117,6 +117,7 @@ size_t FaultPlan::pick_up(RandomStream& random) const {
 
 bool FaultPlan::apply(FaultKind kind, RandomStream& random, std::string& text) {
   if (target_.nodes() == 0) return false;
+  if (kind == FaultKind::kStop) return stop(random, text);
   if (kind <= FaultKind::kStall) return apply_to_process(kind, random, text);
   if (kind <= FaultKind::kHalfOpen || kind == FaultKind::kBlackHole)
     return apply_to_network(kind, random, text);
@@ -189,6 +190,27 @@ void FaultPlan::crash_now(size_t node, uint64_t incarnation, CrashKind kind, Dur
     return;
   down_.insert(node);
   target_.crash(node, kind);
+  later(world_.now() + down, [this, node] { bring_back(node); });
+}
+
+bool FaultPlan::stop(RandomStream& random, std::string& text) {
+  size_t node = pick_up(random);
+  Duration down = span(random);
+  if (node == target_.nodes() || down_.size() >= down_max_) return false;
+  if (world_.paused(target_.handle(node))) return false;
+  text = node_name(node) + " for " + to_string(down);
+  target_.stop(node, [this, node, down, incarnation = world_.incarnation(target_.handle(node))] {
+    stopped(node, incarnation, down);
+  });
+  return true;
+}
+
+// Others may be down by now: it is then started again at once.
+void FaultPlan::stopped(size_t node, uint64_t incarnation, Duration down) {
+  if (!target_.up(node) || world_.incarnation(target_.handle(node)) != incarnation) return;
+  target_.crash(node, CrashKind::kProcess);
+  if (frozen_ || down_.size() >= down_max_) return target_.restart(node);
+  down_.insert(node);
   later(world_.now() + down, [this, node] { bring_back(node); });
 }
 

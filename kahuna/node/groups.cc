@@ -414,7 +414,7 @@ void Groups::on_saved(Result<> result) {
   groups.swap(saving_);
   for (Group* group : groups) group->state.saved();
   // Asked for while this batch was under way, and it was the last: no other one will bring it about.
-  bool nothing_left = flush_wanted_ && unsaved_.empty();
+  bool nothing_left = flush_wanted_ && unsaved_.empty() && !MUTANT(last_flush_forgotten);
   if (nothing_left && !flush_follows_) SOMETIMES(flush_asked_for_while_saving);
   if ((flush_follows_ || nothing_left) && !flushing_) flush_engine();
   consider_save();  // makes room for what waits

@@ -109,6 +109,7 @@ class ToyCluster : public FaultTarget {
     world_.crash(handles_[node], kind, [&] { toys_[node].reset(); });
     ++crashes;
   }
+  void stop(size_t, Callback<void()> done) override { done(); }
   void restart(size_t node) override {
     std::vector<std::string> peers;
     for (size_t i = 0; i < node; ++i) peers.push_back("n" + std::to_string(i));
