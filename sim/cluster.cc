@@ -38,6 +38,7 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.segment_bytes =
       spec.pick("segment-bytes", {{128 << 10, 35}, {1 << 20, 25}, {4 << 20, 25}, {32 << 20, 15}});
   o.save_entries = spec.pick("save-entries", {{1, 20}, {16, 30}, {256, 25}, {4096, 25}});
+  o.unsaved_factor = spec.pick("unsaved-factor", {{8, 60}, {2, 20}, {1, 20}});
   o.flush_bytes = spec.pick("flush-bytes", {{4096, 20}, {100'000, 40}, {4 << 20, 40}});
   o.flush_interval =
       spec.duration_log("flush-interval", Duration::millis(200), Duration::seconds(60));
@@ -158,6 +159,7 @@ node::Options Cluster::node_options(size_t node) {
   o.journal.segment_bytes = options_.segment_bytes;
   o.journal.batch_bytes_max = std::min(o.journal.batch_bytes_max, options_.segment_bytes / 2);
   o.save_entries = options_.save_entries;
+  o.unsaved_factor = options_.unsaved_factor;
   o.limits.operation_records_max = options_.operation_records_max;
   o.flush_bytes = options_.flush_bytes;
   o.flush_interval = options_.flush_interval;

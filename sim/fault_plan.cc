@@ -8,9 +8,9 @@ namespace {
 constexpr std::string_view kNames[kFaultKinds] = {
     "crash", "power", "pause", "stall", "partition", "one-way", "isolate", "ring", "majority-ring",
     "bridge", "flap", "clog", "swizzle", "slow-link", "reset", "half-open", "slow-disk",
-    "stall-disk", "full-disk", "sync-error", "clock-step", "clock-rate", "black-hole", "stop", "delay", "frame-loss",
-    "frame-duplication", "frame-reordering", "random-reset", "short-io", "write-error",
-    "read-error", "skew", "drift", "batching", "points"};
+    "stall-disk", "full-disk", "sync-error", "clock-step", "clock-rate", "black-hole",
+    "stop", "stall-engine", "delay", "frame-loss", "frame-duplication", "frame-reordering", "random-reset",
+    "short-io", "write-error", "read-error", "skew", "drift", "batching", "points"};
 
 std::string field(FaultKind kind, std::string_view what = {}) {
   std::string name = "fault." + std::string(name_of(kind));
@@ -145,15 +145,31 @@ WorldOptions draw_world(Spec& spec, const FaultSet& faults, const FaultLimits& l
   return options;
 }
 
+// A burst of mean length m begins at a share p of the hits outside of bursts, so that f of all hits
+// fire: f = pm / (pm + 1 - p).
+bool FaultPoints::fires(Site& site) const {
+  if (site.left > 0) {
+    --site.left;
+    return true;
+  }
+  uint64_t mean_twice = uint64_t{burst_max_} + 1, f = firing_, whole = 1'000'000;
+  uint64_t begins = 2 * f * whole / (mean_twice * (whole - f) + 2 * f);
+  if (!happens(site.random, static_cast<PerMillion>(std::max<uint64_t>(begins, 1)))) return false;
+  site.left = burst_max_ > 1 ? site.random.below(burst_max_) : 0;
+  return true;
+}
+
 bool FaultPoints::fires(std::string_view point) {
   if (!enabled_) return false;
+  if (!held_.empty() && held_.contains({std::string(point), world_->running_node()})) return true;
   auto found = sites_.find(point);
   if (found == sites_.end()) {
     RandomStream random(seed_, point, 0x706f696e74);
     bool active = happens(random, active_);
+    if (!only_.empty()) active = std::find(only_.begin(), only_.end(), point) != only_.end();
     found = sites_.emplace(std::string(point), Site{active, random}).first;
   }
-  if (!found->second.active || !happens(found->second.random, firing_)) return false;
+  if (!found->second.active || !fires(found->second)) return false;
   auto counted = fired_.find(point);
   if (counted == fired_.end()) counted = fired_.emplace(std::string(point), 0).first;
   ++counted->second;

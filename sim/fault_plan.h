@@ -52,6 +52,7 @@ enum class FaultKind : uint8_t {
   kClockRate,     // the monotonic clock changes its rate, within the bound
   kBlackHole,     // what a connection carries vanishes, one way or both, and nobody is told
   kStop,          // a process is asked to stop, does, and is started again
+  kStallEngine,   // a node's engine takes no write for a while
   // Always at work, at a rate.
   kDelay,         // latency tails
   kFrameLoss,     // single node-to-node frames
@@ -117,13 +118,22 @@ struct FaultRecord {
   std::string text;
 };
 
-// Decides FAULT_POINT: a site is active in a run with probability `active`, and then fires at a hit
-// with probability `fires`.
+// Decides FAULT_POINT: a site is active in a run with probability `active`, and then fires at a share
+// `firing` of its hits, 1 to burst_max of them in a row. Besides, a site held on a node fires at every
+// hit there.
 class FaultPoints final : public FaultInjector {
  public:
-  FaultPoints(uint64_t seed, PerMillion active, PerMillion firing)
-      : seed_(seed), active_(active), firing_(firing) {}
+  FaultPoints(uint64_t seed, PerMillion active, PerMillion firing, uint32_t burst_max = 1,
+              const World* world = nullptr)
+      : seed_(seed), active_(active), firing_(firing), burst_max_(burst_max), world_(world) {}
   bool fires(std::string_view point) override;
+  // Only these are active, and always.
+  void restrict_to(std::vector<std::string> points) { only_ = std::move(points); }
+  // Counted, so that holds may overlap; needs the world.
+  void hold(std::string_view point, uint32_t node) { held_.insert({std::string(point), node}); }
+  void let_go(std::string_view point, uint32_t node) {
+    held_.erase(held_.find({std::string(point), node}));
+  }
   void disable() { enabled_ = false; }
   const std::map<std::string, uint64_t, std::less<>>& fired() const { return fired_; }
 
@@ -131,9 +141,15 @@ class FaultPoints final : public FaultInjector {
   struct Site {
     bool active;
     RandomStream random;
+    uint64_t left = 0;  // of the burst
   };
+  bool fires(Site& site) const;
   uint64_t seed_;
   PerMillion active_, firing_;
+  uint32_t burst_max_;
+  const World* world_;
+  std::vector<std::string> only_;  // empty: drawn
+  std::multiset<std::pair<std::string, uint32_t>> held_;
   bool enabled_ = true;
   std::map<std::string, Site, std::less<>> sites_;
   std::map<std::string, uint64_t, std::less<>> fired_;

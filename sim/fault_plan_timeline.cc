@@ -6,6 +6,8 @@
 namespace kahuna::sim {
 namespace {
 
+constexpr std::string_view kEngineRefuses = "engine_refuses_a_write";
+
 // Mean distances between faults of one kind that are drawn from (log-uniformly).
 struct Pace {
   Duration low, high;
@@ -51,11 +53,14 @@ FaultPlan::FaultPlan(World& world, Spec& spec, FaultSet faults, FaultTarget& tar
             skipped_.insert({static_cast<FaultKind>(i), *number});
     }
   }
-  if (faults.has(FaultKind::kPoints)) {
-    points_ = std::make_unique<FaultPoints>(
-        world.seed(), static_cast<PerMillion>(spec.pick("fault.points.active", {{250'000, 4}, {1'000'000, 1}})),
-        static_cast<PerMillion>(spec.pick("fault.points.fires", {{100'000, 2}, {10'000, 3}, {250'000, 1}})));
-  }
+  if (!faults.has(FaultKind::kPoints) && !faults.has(FaultKind::kStallEngine)) return;
+  auto active = static_cast<PerMillion>(spec.pick("fault.points.active", {{250'000, 4}, {1'000'000, 1}}));
+  auto fires = static_cast<PerMillion>(
+      spec.pick("fault.points.fires", {{100'000, 2}, {10'000, 3}, {250'000, 1}}));
+  auto burst = static_cast<uint32_t>(spec.pick("fault.points.burst_max", {{1, 3}, {10, 1}, {100, 1}}));
+  if (!faults.has(FaultKind::kPoints)) active = 0;
+  points_ = std::make_unique<FaultPoints>(world.seed(), active, fires, burst, &world);
+  if (auto only = spec.text("fault.points.only")) points_->restrict_to(split_list(*only, '+'));
 }
 
 FaultPlan::~FaultPlan() {
@@ -233,6 +238,11 @@ bool FaultPlan::apply_to_device(FaultKind kind, RandomStream& random, std::strin
       break;
     }
     case FaultKind::kStallDisk: disk.stall_until(world_.now() + length); break;
+    case FaultKind::kStallEngine:
+      points_->hold(kEngineRefuses, handle.index);
+      later(world_.now() + length,
+            [this, handle] { points_->let_go(kEngineRefuses, handle.index); });
+      break;
     case FaultKind::kFullDisk:
       disk.set_full(true);
       later(world_.now() + length, [&disk] { disk.set_full(false); });

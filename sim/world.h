@@ -76,6 +76,8 @@ class World final : private Kernel {
   // A process runs (maybe paused, maybe halted) on the node.
   bool running(NodeHandle node) const;
   bool paused(NodeHandle node) const;  // or one of its loops
+  // The node whose turn it is; UINT32_MAX outside of any.
+  uint32_t running_node() const { return running_node_; }
   // How many processes were started on the node; the current one's number.
   uint64_t incarnation(NodeHandle node) const;
   Host& host(NodeHandle node);  // of the running process

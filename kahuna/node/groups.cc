@@ -468,10 +468,12 @@ void Groups::release_reads(Group& group) {
   std::vector<Group::WaitingRead> waiting;
   waiting.swap(group.reads);
   for (const auto& read : waiting) {
-    if (group.applied >= read.index || MUTANT(read_before_applied))
+    if (group.applied >= read.index || MUTANT(read_before_applied)) {
       hooks_.on_read(read.token, {});
-    else
+    } else {
+      SOMETIMES(read_waits_for_the_state);
       group.reads.push_back(read);
+    }
   }
 }
 

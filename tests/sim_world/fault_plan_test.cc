@@ -154,5 +154,19 @@ TEST(FaultPoints, FireOnlyWhereActive) {
   EXPECT_NEAR(fired, hits / 4, hits / 20);
 }
 
+TEST(FaultPoints, FireInBurstsAsOftenAsAlone) {
+  int fired = 0, bursts = 0, hits = 400'000;
+  FaultPoints points(1, 1'000'000, 100'000, 100);
+  bool before = false;
+  for (int i = 0; i < hits; ++i) {
+    bool fires = points.fires("some_point");
+    fired += fires;
+    bursts += fires && !before;
+    before = fires;
+  }
+  EXPECT_NEAR(fired, hits / 10, hits / 100);
+  EXPECT_NEAR(bursts, fired / 50, fired / 200);
+}
+
 }  // namespace
 }  // namespace kahuna::sim
