@@ -265,14 +265,15 @@ void Machine::settle() {
 }
 
 bool Machine::run(Callback<void(Suspend)> body, size_t steps) {
-  bool ended = false;
-  fibers_->spawn("test", [&ended, body = std::move(body)](Suspend s) mutable {
+  // The fiber may go on after this call gave up on it.
+  auto ended = std::make_shared<bool>(false);
+  fibers_->spawn("test", [ended, body = std::move(body)](Suspend s) mutable {
     body(s);
-    ended = true;
+    *ended = true;
   });
-  while (!ended) {
+  while (!*ended) {
     turn();
-    if (ended) break;
+    if (*ended) break;
     if (steps-- == 0 || !complete_one()) return false;
   }
   return true;
