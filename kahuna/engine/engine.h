@@ -136,8 +136,8 @@ class Engine {
  public:
   virtual ~Engine() = default;
 
-  // E1. kOverloaded: memtables full, nothing written, retry after a flush made progress (the caller
-  // keeps the batch). kNoSpace, kIo, kDamaged: the engine is failing; stop the replica.
+  // E1. kOverloaded: memtables full, kNoSpace: the disk is; nothing written, retry after a flush made
+  // progress (the caller keeps the batch). kIo, kDamaged: the engine is failing; stop the replica.
   virtual Result<> write(const WriteBatch& batch) = 0;
   // write() with its work done away from the loop: visible at some moment before `done` runs, which
   // is on the loop and never inside this call. Between the two no other write begins (CHECKed) and
@@ -167,7 +167,8 @@ class Engine {
   // Bytes written since the last flush began: the node flushes when it is large or old.
   virtual size_t unflushed_bytes() const = 0;
   // Starts a flush of everything written so far; `done` runs on the loop when flushed() covers it
-  // or it failed. One at a time (kOverloaded otherwise).
+  // or it failed. One at a time (kOverloaded otherwise). kNoSpace: flushed() stays, nothing is lost,
+  // reads go on, and a later flush covers it all; any other error is final.
   virtual void flush(Callback<void(Result<>)> done) = 0;
 };
 

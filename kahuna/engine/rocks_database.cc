@@ -3,16 +3,44 @@
 #include <rocksdb/convenience.h>
 #include <rocksdb/listener.h>
 
+#include <chrono>
+#include <utility>
+
 #include "runtime/check.h"
 
 namespace kahuna::engine {
 
-// RocksDB keeps it alive as long as the database.
+namespace {
+
+// Longer than this nobody sleeps on what a listener has said meanwhile.
+constexpr auto kListenMax = std::chrono::milliseconds(5);
+
+}  // namespace
+
+// Hears how jobs end. RocksDB keeps it alive as long as the database.
+//
+// A full disk is hidden from RocksDB, which then keeps the memtables that it could not flush, and
+// what they hold stays readable; flushing again tries again. Left alone it would refuse writes
+// until DB::Resume(); in 7.8 a flush may claim success at once ever after, with nothing written.
 class RocksDatabase::Listener final : public rocksdb::EventListener {
  public:
+  using Reason = rocksdb::BackgroundErrorReason;
   explicit Listener(RocksDatabase& owner) : owner_(owner) {}
-  void OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status* status) override {
-    if (!owner_.background_error_) owner_.background_error_ = error_of(*status);
+  void OnBackgroundError(Reason reason, rocksdb::Status* status) override {
+    const bool full = status->IsNoSpace();
+    std::lock_guard lock(owner_.mutex_);
+    owner_.was_full_ = owner_.was_full_ || full;
+    // A compaction is tried again by itself.
+    if (!owner_.job_error_ && !(full && reason == Reason::kCompaction))
+      owner_.job_error_ = error_of(*status);
+    if (full) *status = rocksdb::Status::OK();
+    owner_.listened_.notify_all();
+  }
+  void OnFlushCompleted(rocksdb::DB*, const rocksdb::FlushJobInfo&) override {
+    owner_.listened_.notify_all();
+  }
+  void OnErrorRecoveryBegin(Reason, rocksdb::Status, bool* by_itself) override {
+    *by_itself = false;  // with a thread that polls
   }
 
  private:
@@ -40,7 +68,7 @@ RocksDatabase::~RocksDatabase() {
 Result<> RocksDatabase::open() {
   RocksScope scope(entropy());
   rocksdb::Options settings = rocks_settings(options_, env_.get());
-  if (simulated()) settings.listeners.push_back(std::make_shared<Listener>(*this));
+  settings.listeners.push_back(std::make_shared<Listener>(*this));
   rocksdb::DB* db = nullptr;
   rocksdb::Status status = rocksdb::DB::Open(settings, path_, &db);
   if (!status.ok()) return fail(error_of(status));
@@ -50,23 +78,42 @@ Result<> RocksDatabase::open() {
 
 Result<> RocksDatabase::flush_and_wait() {
   CHECK(!simulated());
-  rocksdb::FlushOptions options;
-  options.wait = true;
-  options.allow_write_stall = true;
-  rocksdb::Status status = db_->Flush(options);
-  if (!status.ok()) return fail(error_of(status));
-  return {};
+  ASSIGN_OR_RETURN(bool waits, start_flush());
+  if (!waits) return {};
+  for (;;) {
+    if (auto outcome = flush_outcome()) return *outcome;
+    std::unique_lock lock(mutex_);
+    listened_.wait_for(lock, kListenMax);
+  }
 }
 
 Result<bool> RocksDatabase::start_flush() {
-  CHECK(simulated());
   RocksScope scope(entropy());
+  {
+    std::lock_guard lock(mutex_);
+    if (job_error_ && job_error_->code == ErrorCode::kNoSpace) job_error_.reset();
+  }
   rocksdb::FlushOptions options;
   options.wait = false;
   options.allow_write_stall = true;
   rocksdb::Status status = db_->Flush(options);
   if (!status.ok()) return fail(error_of(status));
-  return flushing();
+  return memtables_wait();
+}
+
+std::optional<Result<>> RocksDatabase::flush_outcome() {
+  bool was_full = false;
+  // In this order: a job that fails says so before it puts its memtables back.
+  const bool waiting = memtables_wait();
+  {
+    std::lock_guard lock(mutex_);
+    if (job_error_) return fail(*job_error_);
+    if (waiting) return std::nullopt;
+    was_full = std::exchange(was_full_, false);
+  }
+  // RocksDB keeps every file from the moment its manifest could not be written.
+  if (was_full) (void)db_->EnableFileDeletions(/*force=*/true);
+  return Result<>();
 }
 
 bool RocksDatabase::run_one() {
@@ -75,7 +122,8 @@ bool RocksDatabase::run_one() {
   return env_->run_one();
 }
 
-bool RocksDatabase::flushing() {
+bool RocksDatabase::memtables_wait() {
+  RocksScope scope(entropy());
   uint64_t waiting = 0;
   CHECK(db_->GetIntProperty(rocksdb::DB::Properties::kNumImmutableMemTable, &waiting));
   return waiting > 0;

@@ -4,7 +4,9 @@
 
 #include <rocksdb/db.h>
 
+#include <condition_variable>
 #include <memory>
+#include <mutex>
 #include <optional>
 
 #include "kahuna/engine/rocks_interpose.h"
@@ -23,15 +25,16 @@ class RocksDatabase {
 
   // Blocking.
   Result<> open();
-  Result<> flush_and_wait();  // production only
+  Result<> flush_and_wait();  // production only; ends as flush_outcome() does
 
-  // Simulation only. Starts a flush: true when there is something to wait for.
+  // Starts a flush: true when there is something to wait for.
   Result<bool> start_flush();
+  // Of the flush started last: nothing while it is under way; kNoSpace: what it could not flush is
+  // still in memory, and the next one will try again; other errors are final.
+  std::optional<Result<>> flush_outcome();
+  // Simulation only.
   // Runs one queued job; false when there is none.
   bool run_one();
-  // Memtables waiting to be flushed.
-  bool flushing();
-  std::optional<Error> background_error() const { return background_error_; }
 
   bool simulated() const { return env_ != nullptr; }
   rocksdb::DB& db() { return *db_; }
@@ -40,13 +43,18 @@ class RocksDatabase {
 
  private:
   class Listener;
+  bool memtables_wait();
 
   RocksOptions options_;
   std::string path_;
   std::optional<RocksEntropy> entropy_;  // simulation only
   std::unique_ptr<RocksSimEnv> env_;     // simulation only
   std::unique_ptr<rocksdb::DB> db_;
-  std::optional<Error> background_error_;  // simulation only
+
+  std::mutex mutex_;  // the listener is called on RocksDB's threads
+  std::condition_variable listened_;
+  std::optional<Error> job_error_;  // of a flush, or of the manifest, since start_flush()
+  bool was_full_ = false;           // since a flush succeeded
 };
 
 }  // namespace kahuna::engine

@@ -143,11 +143,12 @@ class RocksEngine final : public Engine {
   bool writing_ = false;       // a start_write() is under way
   Marks applied_, flushed_, cut_;
   size_t unflushed_bytes_ = 0;
-  bool unflushed_ = false;  // something was written since the last flush's cut
+  size_t flushing_bytes_ = 0;  // of the flush under way
+  bool unflushed_ = false;     // something was written since the last flush's cut
   Callback<void(Result<>)> done_;
   bool pump_posted_ = false;
   bool pump_finishes_ = false;   // the flush under way ends when its jobs have run
-  std::optional<Error> broken_;  // a flush failed
+  std::optional<Error> broken_;  // a flush failed otherwise
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
@@ -300,7 +301,7 @@ void RocksEngine::flush(Callback<void(Result<>)> done) {
   }
   done_ = std::move(done);
   cut_ = applied_;
-  unflushed_bytes_ = 0;
+  flushing_bytes_ = std::exchange(unflushed_bytes_, 0);
   if (!std::exchange(unflushed_, false)) return finish_soon({});
   if (!simulated_) return start_production_flush();
   Result<bool> started = database_->start_flush();
@@ -330,8 +331,7 @@ void RocksEngine::pump() {
   bool ran = database_->run_one();
   if (ran) post_pump();  // one job a turn; stops by itself
   if (!pump_finishes_) return;
-  if (auto error = database_->background_error()) return finish(fail(std::move(*error)));
-  if (!database_->flushing()) return finish({});
+  if (auto outcome = database_->flush_outcome()) return finish(std::move(*outcome));
   if (!ran) finish(fail(ErrorCode::kIo, "engine: a flush was given up"));
 }
 
@@ -343,10 +343,15 @@ void RocksEngine::finish_soon(Result<> result) {
 
 void RocksEngine::finish(Result<> result) {
   pump_finishes_ = false;
-  if (result)
+  if (result) {
     flushed_ = cut_;
-  else
+  } else if (result.error().code == ErrorCode::kNoSpace && !MUTANT(engine_stays_full)) {
+    SOMETIMES(rocks_engine_flush_finds_disk_full);
+    unflushed_ = true;
+    unflushed_bytes_ += flushing_bytes_;
+  } else {
     broken_ = result.error();
+  }
   auto done = std::move(done_);
   done(std::move(result));
 }

@@ -327,9 +327,10 @@ void check_history(Kind kind, bool crashes) {
   std::vector<Rows> states{{}};
   size_t durable = 0;
   RandomStream random(*rc::gen::arbitrary<uint64_t>(), "crash");
+  bool full = false;  // a flush found the disk full, and none succeeded since
   size_t steps = *rc::gen::inRange<size_t>(1, kind == Kind::kRocksReal ? 10 : 60);
   for (size_t step = 0; step < steps; ++step) {
-    switch (*rc::gen::weightedElement<char>({{12, 'w'}, {3, 'f'}, {1, 'c'}, {1, 'p'}})) {
+    switch (*rc::gen::weightedElement<char>({{12, 'w'}, {3, 'f'}, {1, 'c'}, {1, 'p'}, {2, 'n'}})) {
       case 'w': {
         Rows rows = states.back();
         WriteBatch batch;
@@ -361,11 +362,34 @@ void check_history(Kind kind, bool crashes) {
         }
         batch.set_applied({PartitionId(1), {Index(states.size()), Term(1)}});
         auto written = machine.engine().write(batch);
+        if (!written) {
+          RC_ASSERT(full);
+          machine.disk().fail_appends = 0;
+          RC_ASSERT(machine.flush().has_value());
+          durable = states.size() - 1;
+          full = false;
+          written = machine.engine().write(batch);
+        }
         RC_ASSERT(written.has_value());
         states.push_back(std::move(rows));
         break;
       }
+      case 'n': {  // the disk is full for a while
+        if (kind == Kind::kRocksReal) break;
+        machine.disk().pass_appends = *rc::gen::inRange(0, 8);
+        machine.disk().fail_appends = *rc::gen::inRange(1, 4);
+        auto flushed = machine.flush();
+        if (flushed)
+          durable = states.size() - 1;
+        else
+          RC_ASSERT(flushed.error().code == ErrorCode::kNoSpace);
+        full = !flushed;
+        RC_ASSERT(rows_of(machine.engine()) == normal(states.back()));
+        if (*rc::gen::arbitrary<bool>()) machine.disk().fail_appends = 0;
+        break;
+      }
       case 'f':
+        machine.disk().fail_appends = 0;
         RC_ASSERT(machine.flush().has_value());
         durable = states.size() - 1;
         break;
@@ -377,6 +401,8 @@ void check_history(Kind kind, bool crashes) {
         if (!crashes) break;
         [[fallthrough]];
       default: {
+        machine.disk().fail_appends = 0;
+        full = false;
         if (!crashes) {
           RC_ASSERT(machine.flush().has_value());
           durable = states.size() - 1;

@@ -89,14 +89,21 @@ void ModelDisk::revive(RandomStream* random) {
 
 Result<> ModelDisk::append(Inode& inode, ByteView bytes, uint64_t offset) {
   RETURN_IF_ERROR(usable());
-  if (fail_appends > 0) {
+  if (pass_appends > 0) {
+    --pass_appends;
+  } else if (fail_appends > 0) {
     --fail_appends;
+    write(inode, bytes.first(bytes.size() / 2), offset);
     return fail(ErrorCode::kNoSpace, "the disk is full");
   }
+  write(inode, bytes, offset);
+  return {};
+}
+
+void ModelDisk::write(Inode& inode, ByteView bytes, uint64_t offset) {
   if (inode.bytes.size() < offset + bytes.size()) inode.bytes.resize(offset + bytes.size());
   inode.bytes.replace(offset, bytes.size(), as_text(bytes));
   trace.add(bytes);
-  return {};
 }
 
 Result<> ModelDisk::sync(Inode& inode) {

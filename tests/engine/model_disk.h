@@ -26,7 +26,8 @@ class ModelDisk final : public Disk, public SyncFileSystem {
   void revive(RandomStream* random);
 
   int fail_syncs = 0;    // so many syncs fail, from now
-  int fail_appends = 0;  // so many appends or writes fail with kNoSpace
+  int pass_appends = 0;  // so many appends or writes succeed before
+  int fail_appends = 0;  // ... so many fail with kNoSpace, half done
   Hash128 trace;         // of every change
   std::map<std::string, std::string> contents() const;
   void damage(const std::string& path, size_t offset);
@@ -61,6 +62,7 @@ class ModelDisk final : public Disk, public SyncFileSystem {
   };
   using InodeRef = std::shared_ptr<Inode>;
   Result<> append(Inode& inode, ByteView bytes, uint64_t offset);
+  void write(Inode& inode, ByteView bytes, uint64_t offset);
   Result<> sync(Inode& inode);
   Result<> usable() const;
 
