@@ -280,23 +280,23 @@ void Cluster::on_fatal(size_t node, const Error& error) {
   });
 }
 
-// A disk that refuses or is full is the world's doing. Damage and foreign directories are not, but
+// A disk that refuses, or is full at boot, is the world's doing. Damage and foreign directories are not, but
 // for damage that the plan made.
 void Cluster::judge_fatal(size_t node, const Error& error) {
   switch (error.code) {
-    case ErrorCode::kIo:
-    case ErrorCode::kNoSpace: return;
+    case ErrorCode::kIo: return;
+    case ErrorCode::kNoSpace:
+      if (!slots_[node].node->booted()) return;  // one that runs waits for room
+      break;
     case ErrorCode::kDamaged:
-      if (slots_[node].damaged) {
-        SOMETIMES(sim_damaged_node_refuses_to_boot);
-        slots_[node].frozen = slots_[node].lost = true;
-        return;
-      }
-      [[fallthrough]];
-    default:
-      report("fatal", fmt::format("{} stopped: {} ({})", slots_[node].name, error.text,
-                                  name_of(error.code)));
+      if (!slots_[node].damaged) break;
+      SOMETIMES(sim_damaged_node_refuses_to_boot);
+      slots_[node].frozen = slots_[node].lost = true;
+      return;
+    default: break;
   }
+  report("fatal",
+         fmt::format("{} stopped: {} ({})", slots_[node].name, error.text, name_of(error.code)));
 }
 
 void Cluster::restart_later(size_t node) {

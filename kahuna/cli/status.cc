@@ -74,7 +74,8 @@ std::vector<std::string> row_of(const NodeStatus& node) {
           fmt::format("{} of {}", peers, (*status)["peers"].items.size()),
           (*status)["loops"].text,
           (*status)["boot"].text,
-          leaderless == 0 ? "" : fmt::format("{} partitions without a leader", leaderless)};
+          (*status)["disk_full"].is_true() ? "disk full: takes no writes"
+          : leaderless == 0 ? "" : fmt::format("{} partitions without a leader", leaderless)};
 }
 
 }  // namespace

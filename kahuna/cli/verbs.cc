@@ -13,7 +13,7 @@ constexpr uint32_t kPageLimit = 500;
 
 // What people should try next, beside what went wrong.
 Error with_advice(Error error, const ConnectOptions& connect) {
-  if (status_of(error.code) != kUnavailable) return error;
+  if (status_of(error.code) != kUnavailable || error.code == ErrorCode::kNoSpace) return error;
   std::string list;
   for (const Address& endpoint : connect.endpoints) {
     list += (list.empty() ? "" : ",") + to_string(endpoint);

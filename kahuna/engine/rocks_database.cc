@@ -98,13 +98,13 @@ Result<bool> RocksDatabase::start_flush() {
   options.allow_write_stall = true;
   rocksdb::Status status = db_->Flush(options);
   if (!status.ok()) return fail(error_of(status));
-  return memtables_wait();
+  return memtables_waiting() > 0;
 }
 
 std::optional<Result<>> RocksDatabase::flush_outcome() {
   bool was_full = false;
   // In this order: a job that fails says so before it puts its memtables back.
-  const bool waiting = memtables_wait();
+  const bool waiting = memtables_waiting() > 0;
   {
     std::lock_guard lock(mutex_);
     if (job_error_) return fail(*job_error_);
@@ -122,11 +122,11 @@ bool RocksDatabase::run_one() {
   return env_->run_one();
 }
 
-bool RocksDatabase::memtables_wait() {
+uint64_t RocksDatabase::memtables_waiting() {
   RocksScope scope(entropy());
   uint64_t waiting = 0;
   CHECK(db_->GetIntProperty(rocksdb::DB::Properties::kNumImmutableMemTable, &waiting));
-  return waiting > 0;
+  return waiting;
 }
 
 }  // namespace kahuna::engine

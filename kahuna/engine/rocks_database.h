@@ -35,6 +35,11 @@ class RocksDatabase {
   // Simulation only.
   // Runs one queued job; false when there is none.
   bool run_one();
+  // For so long no other job should run: the last one wanted to sleep.
+  Duration take_rest() { return Duration::micros(env_->take_slept_micros()); }
+
+  // How many are full and not flushed yet.
+  uint64_t memtables_waiting();
 
   bool simulated() const { return env_ != nullptr; }
   rocksdb::DB& db() { return *db_; }
@@ -43,7 +48,6 @@ class RocksDatabase {
 
  private:
   class Listener;
-  bool memtables_wait();
 
   RocksOptions options_;
   std::string path_;

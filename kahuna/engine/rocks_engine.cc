@@ -127,12 +127,13 @@ class RocksEngine final : public Engine {
   using Alive = std::weak_ptr<bool>;
   Result<> load_marks();
   Result<> written(const WriteBatch& batch, Result<> result);
-  void post_pump();
+  void post_pump(Duration after = Duration());
   void pump();
   void start_production_flush();
   void finish_soon(Result<> result);
   void finish(Result<> result);
 
+  Clock& clock_;
   Scheduler& scheduler_;
   Offload& offload_;
   Disk& disk_;
@@ -153,7 +154,8 @@ class RocksEngine final : public Engine {
 };
 
 RocksEngine::RocksEngine(Host& host, RocksOptions options)
-    : scheduler_(*host.scheduler),
+    : clock_(*host.clock),
+      scheduler_(*host.scheduler),
       offload_(*host.offload),
       disk_(*host.disk),
       dir_(options.dir),
@@ -191,6 +193,8 @@ Result<> RocksEngine::load_marks() {
 
 // On any thread.
 Result<> write_to(RocksDatabase& database, const WriteBatch& batch, rocksdb::WriteBatch& scratch) {
+  if (database.memtables_waiting() >= kMemtablesWaitingMax)
+    return fail(ErrorCode::kOverloaded, "engine: memtables wait to be flushed");
   RocksScope scope(database.entropy());
   scratch.Clear();
   std::vector<WriteBatch::Operation> operations = batch.operations();
@@ -319,17 +323,21 @@ void RocksEngine::start_production_flush() {
                });
 }
 
-void RocksEngine::post_pump() {
+void RocksEngine::post_pump(Duration after) {
   if (std::exchange(pump_posted_, true)) return;
-  scheduler_.post([this, alive = Alive(alive_)] {
+  auto task = [this, alive = Alive(alive_)] {
     if (!alive.expired()) pump();
-  });
+  };
+  if (after > Duration())
+    clock_.call_at(clock_.now() + after, std::move(task));
+  else
+    scheduler_.post(std::move(task));
 }
 
 void RocksEngine::pump() {
   pump_posted_ = false;
   bool ran = database_->run_one();
-  if (ran) post_pump();  // one job a turn; stops by itself
+  if (ran) post_pump(database_->take_rest());  // one job a turn; stops by itself
   if (!pump_finishes_) return;
   if (auto outcome = database_->flush_outcome()) return finish(std::move(*outcome));
   if (!ran) finish(fail(ErrorCode::kIo, "engine: a flush was given up"));

@@ -68,7 +68,8 @@ rocksdb::Options rocks_settings(const RocksOptions& options, rocksdb::Env* env) 
   o.enable_pipelined_write = false;
   o.avoid_flush_during_shutdown = true;
   o.write_buffer_size = options.write_buffer_bytes;
-  o.max_write_buffer_number = 4;
+  // Flushes that fail may add one each; one is written; and from one below the last on RocksDB delays.
+  o.max_write_buffer_number = 2 * kMemtablesWaitingMax + 2;
 
   // Compactions: one thread's worth, spread over what levels need. Writes are refused, not slowed,
   // and only when compaction has fallen far behind.

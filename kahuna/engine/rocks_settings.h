@@ -8,6 +8,10 @@
 
 namespace kahuna::engine {
 
+// Our own bound on full memtables. RocksDB's is higher, since beyond it a flush is not begun any more
+// unless somebody waits for it.
+inline constexpr int kMemtablesWaitingMax = 3;
+
 // `env` null: production. Everything that decides what bytes are written is the same in both modes.
 rocksdb::Options rocks_settings(const RocksOptions& options, rocksdb::Env* env);
 

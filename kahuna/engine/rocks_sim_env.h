@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <memory>
+#include <utility>
 
 #include "kahuna/engine/rocks_env.h"
 #include "runtime/callback.h"
@@ -22,6 +23,8 @@ class RocksSimEnv final : public rocksdb::Env {
   // Runs the oldest queued job, with no RocksDB call on the stack. False when there is none.
   bool run_one();
   bool idle() const { return jobs_.empty(); }
+  // How long jobs wanted to sleep since this was last asked: they do before they try again.
+  int64_t take_slept_micros() { return std::exchange(slept_micros_, 0); }
 
   void Schedule(void (*function)(void*), void* argument, Priority priority, void* tag,
                 void (*unschedule)(void*)) override;
@@ -60,7 +63,7 @@ class RocksSimEnv final : public rocksdb::Env {
   std::string TimeToString(uint64_t time) override;
   uint64_t NowMicros() override { return files_.now_micros(); }
   uint64_t NowNanos() override { return NowMicros() * 1000; }
-  void SleepForMicroseconds(int) override {}
+  void SleepForMicroseconds(int micros) override { slept_micros_ += micros; }
   void WaitForJoin() override {}
   unsigned GetThreadPoolQueueLen(Priority) const override { return unsigned(jobs_.size()); }
   void SetBackgroundThreads(int, Priority) override {}
@@ -80,6 +83,7 @@ class RocksSimEnv final : public rocksdb::Env {
   Callback<void()> on_queued_;
   std::unique_ptr<rocksdb::Env> legacy_;  // forwards the older interface to our file system
   std::deque<Job> jobs_;
+  int64_t slept_micros_ = 0;
 };
 
 }  // namespace kahuna::engine

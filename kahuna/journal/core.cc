@@ -149,6 +149,12 @@ void Core::release(PartitionId id, Index index) {
   if (statistics_.no_space) schedule();
 }
 
+bool Core::has_room() {
+  if (!statistics_.no_space) return true;
+  wake_maintenance();
+  return false;
+}
+
 void Core::queue_release_marks() {
   size_t n = std::min(marks_due_.size(), kMarksPerBatch);
   for (size_t i = 0; i < n; ++i) {

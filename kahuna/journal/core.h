@@ -33,6 +33,7 @@ class Core : public std::enable_shared_from_this<Core> {
   std::map<PartitionId, RecoveredGroup> take_recovered() { return std::move(recovered_); }
   Result<> append(PartitionId group, raft::Persist persist, Callback<void()> done);
   void release(PartitionId group, Index index);
+  bool has_room();
   Result<> adopt(Suspend suspend, std::map<PartitionId, RecoveredGroup> groups);
   const Statistics& statistics() const { return statistics_; }
   // The owner is gone: waiters are dropped, the fiber ends.

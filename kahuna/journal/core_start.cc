@@ -131,6 +131,7 @@ class OpenJournal : public Journal {
   Result<> adopt(Suspend suspend, std::map<PartitionId, RecoveredGroup> groups) override {
     return core_->adopt(suspend, std::move(groups));
   }
+  bool has_room() override { return core_->has_room(); }
   const Statistics& statistics() const override { return core_->statistics(); }
 
  private:

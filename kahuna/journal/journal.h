@@ -105,6 +105,9 @@ class Journal {
   // some of it may have been written; this journal is of no use then.
   virtual Result<> adopt(Suspend suspend, std::map<PartitionId, RecoveredGroup> groups) = 0;
 
+  // False while the disk is too full for another segment; asking makes the journal try again soon.
+  virtual bool has_room() = 0;
+
   virtual const Statistics& statistics() const = 0;
 };
 

@@ -88,7 +88,15 @@ class Server {
                            {"io", std::string(name_of(loop.backend()))}});
     world_.on_signal([this](int number) { on_signal(number); });
     started_ = world_.host().clock->now();
-    node_ = node::Node::start(world_.host(), node_options(options_), [this](Error error) {
+    node::Options options = node_options(options_);
+    options.on_disk_full = [this](std::string_view why) {
+      if (why.empty())
+        log_.info("disk-has-room", {{"text", "the disk has room again: this node takes writes"}});
+      else
+        log_.warn("disk-full", {{"text", "the disk is full: this node takes no writes until there is room"},
+                                {"reason", std::string(why)}});
+    };
+    node_ = node::Node::start(world_.host(), std::move(options), [this](Error error) {
       fatal_.emplace(std::move(error));
       world_.stop();
     });

@@ -41,7 +41,9 @@ struct Groups::Group {
 Groups::Groups(Host& host, Hooks& hooks, journal::Journal& journal, engine::Engine& engine,
                NodeId self, const Options& options, Observer* observer)
     : host_(host), hooks_(hooks), journal_(journal), engine_(engine), self_(self),
-      options_(options), observer_(observer) {}
+      options_(options), observer_(observer),
+      disk_(*host.clock, [this](DiskWatch::Part part) { retry_full(part); },
+            [this](std::string_view why) { hooks_.on_disk_full(why); }) {}
 
 Groups::~Groups() {
   host_.clock->cancel(timer_);
@@ -131,9 +133,11 @@ Result<> Groups::propose(PartitionId id, const partition::Command& command, Toke
   Group* group = find(id);
   if (!group) return fail(ErrorCode::kWrongPartition, "this node does not host the partition");
   if (stopped_) return fail(ErrorCode::kUnavailable, "this node is stopping");
+  if (disk_.is_full())
+    return fail(ErrorCode::kNoSpace, "the disk of node '" + options_.name + "' is full: it takes no writes until there "
+                                     "is room (reads go on); free some space there");
   if (!group->stalled_persists.empty())
-    return fail(ErrorCode::kNoSpace, "the journal cannot take more at the moment: the disk is full or "
-                                     "too slow; free some space on the leader's disk");
+    return fail(ErrorCode::kOverloaded, "the disk of node '" + options_.name + "' cannot keep up at the moment");
   partition::Command const* proposed = &command;
   partition::Command judged;
   if (MUTANT(condition_at_propose) && group->replica.role() == raft::Role::kLeader) {
@@ -259,6 +263,8 @@ void Groups::persist(Group& group, raft::Persist persist) {
     return;
   }
   group.stalled_persists.push_back(std::move(copy));
+  if (queued.error().code == ErrorCode::kNoSpace)
+    disk_.found_full(DiskWatch::Part::kJournal, queued.error().text);
   if (!stall_timer_)
     stall_timer_ = host_.clock->call_at(host_.clock->now() + kStallRetry, guarded([this] { retry_stalled(); }));
 }
@@ -396,7 +402,7 @@ void Groups::write_batch() {
 void Groups::on_saved(Result<> result) {
   if (stopped_) return;
   if (!result) {
-    if (result.error().code != ErrorCode::kOverloaded) {
+    if (result.error().code != ErrorCode::kOverloaded && result.error().code != ErrorCode::kNoSpace) {
       stopped_ = true;
       hooks_.on_stopped(result.error());
       return;
@@ -404,7 +410,8 @@ void Groups::on_saved(Result<> result) {
     SOMETIMES(engine_refused_a_write);
     save_refused_ = true;
     // Without what is refused: it makes room.
-    if (!flushing_ && host_.clock->now() >= extra_flush_from_) flush_engine();
+    bool retried = disk_.is_full(DiskWatch::Part::kEngine);
+    if (!flushing_ && !retried && host_.clock->now() >= extra_flush_from_) flush_engine();
     if (!stall_timer_)
       stall_timer_ = host_.clock->call_at(host_.clock->now() + kStallRetry, guarded([this] { retry_stalled(); }));
     return;
@@ -539,7 +546,7 @@ void Groups::on_timer() {
 // --- flush ---
 
 void Groups::consider_flush() {
-  if (flushing_ || flush_wanted_) return;
+  if (flushing_ || flush_wanted_ || disk_.is_full(DiskWatch::Part::kEngine)) return;
   bool unflushed = !unsaved_.empty() || batch_ || engine_.unflushed_bytes() > 0;
   if (unflushed_bytes_ >= options_.flush_bytes || engine_.unflushed_bytes() >= options_.flush_bytes ||
       (unflushed && host_.clock->now() >= extra_flush_from_ && FAULT_POINT(engine_flushes_early))) {
@@ -573,17 +580,36 @@ void Groups::flush_engine() {
   flushing_ = true;
   extra_flush_from_ = host_.clock->now() + options_.flush_interval / kExtraFlushes;
   engine_.flush(guarded([this, waiters = std::move(waiters)](Result<> flushed) mutable {
-    flushing_ = false;
-    if (!flushed && flushed.error().code != ErrorCode::kNoSpace &&
-        flushed.error().code != ErrorCode::kOverloaded) {
-      stopped_ = true;
-      hooks_.on_stopped(flushed.error());
-      return;
-    }
-    release_flushed();
-    if (flush_wanted_ && !batch_) unsaved_.empty() ? flush_engine() : save();
+    on_flushed(std::move(flushed));
+    if (stopped_) return;
     for (auto& waiter : waiters) waiter();
   }));
+}
+
+void Groups::on_flushed(Result<> flushed) {
+  flushing_ = false;
+  if (flushed) {
+    disk_.found_room(DiskWatch::Part::kEngine);
+  } else if (flushed.error().code == ErrorCode::kNoSpace) {
+    disk_.found_full(DiskWatch::Part::kEngine, flushed.error().text);
+  } else if (flushed.error().code != ErrorCode::kOverloaded) {
+    stopped_ = true;
+    hooks_.on_stopped(flushed.error());
+    return;
+  }
+  release_flushed();
+  if (flush_wanted_ && !batch_) unsaved_.empty() ? flush_engine() : save();
+}
+
+void Groups::retry_full(DiskWatch::Part part) {
+  if (stopped_) return;
+  if (part == DiskWatch::Part::kEngine) {
+    if (!flushing_) batch_ ? flush_engine() : start_flush();
+    return;
+  }
+  bool stalled = std::any_of(groups_.begin(), groups_.end(),
+                             [](const auto& group) { return !group->stalled_persists.empty(); });
+  if (journal_.has_room() && !stalled) disk_.found_room(DiskWatch::Part::kJournal);
 }
 
 void Groups::release_flushed() {

@@ -22,6 +22,7 @@
 
 #include "kahuna/engine/engine.h"
 #include "kahuna/journal/journal.h"
+#include "kahuna/node/disk_watch.h"
 #include "kahuna/node/node.h"
 #include "kahuna/partition/state_machine.h"
 #include "kahuna/raft/replica.h"
@@ -46,6 +47,8 @@ class Groups {
     // The replica has begun to lead and to serve (again, in a later term).
     virtual void on_serving(PartitionId partition) = 0;
     virtual void on_stopped(Error reason) = 0;  // engine or journal failed; the node must stop
+    // The disk is full, and no writes are taken; "": they are again.
+    virtual void on_disk_full(std::string_view why) { (void)why; }
     // Another leader is known, or none any more.
     virtual void on_leader(PartitionId partition, NodeId leader) { (void)partition, (void)leader; }
   };
@@ -113,6 +116,8 @@ class Groups {
   void consider_flush();
   void start_flush();
   void flush_engine();
+  void on_flushed(Result<> flushed);
+  void retry_full(DiskWatch::Part part);
   void release_flushed();
   Group* find(PartitionId id) const;
 
@@ -172,6 +177,7 @@ class Groups {
   TimerId timer_ = 0;
   Time timer_at_ = Time::max();
 
+  DiskWatch disk_;
   TimerId stall_timer_ = 0;
   TimerId flush_timer_ = 0;
   bool flush_wanted_ = false;   // a flush begins once what is unsaved is saved

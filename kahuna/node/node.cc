@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "kahuna/node/dialer.h"
 #include "kahuna/node/engine_queue.h"
@@ -141,6 +142,7 @@ class NodeImpl final : public Node,
     if (request) service_.on_read(token, read_applied(*groups_->state(request->partition), *request));
   }
   void on_stopped(Error reason) override { fatal_later(std::move(reason)); }
+  void on_disk_full(std::string_view why) override { on_shard_disk_full(0, why); }
 
   // --- Shards::Hooks ---
   void send_frame(NodeId peer, ByteView frame) override {
@@ -151,6 +153,7 @@ class NodeImpl final : public Node,
     service_.on_read(token, std::move(answer));
   }
   void on_shard_stopped(Error reason) override { fatal_later(std::move(reason)); }
+  void on_shard_disk_full(size_t loop, std::string_view why) override;
   void hear(Watermark watermark) override { service_.hear(watermark); }
   engine::Engine& engine() override { return *engine_queue_; }
 
@@ -309,6 +312,7 @@ class NodeImpl final : public Node,
   Registry registry_;
   std::optional<Founding> offered_founding_;   // to be made durable
   bool founding_now_ = false;
+  std::set<size_t> full_loops_;                // whose disk is full
   Fibers fibers_;
 };
 
@@ -652,6 +656,15 @@ void NodeImpl::close_soon(uint64_t session) {
 
 // --- status ---
 
+void NodeImpl::on_shard_disk_full(size_t loop, std::string_view why) {
+  bool was_full = !full_loops_.empty();
+  if (why.empty())
+    full_loops_.erase(loop);
+  else
+    full_loops_.insert(loop);
+  if (options_.on_disk_full && was_full == full_loops_.empty()) options_.on_disk_full(why);
+}
+
 std::string NodeImpl::address_of(NodeId node) const {
   const FoundingMember* m = member(node);
   return m ? to_string(address_for(m->name, m->address)) : std::string();
@@ -664,6 +677,7 @@ NodeStatus NodeImpl::status() const {
   status.boot = identity_ ? identity_->boot().number : 0;
   status.serving = started_;
   status.loops = loops();
+  status.disk_full = !full_loops_.empty();
   if (identity_ && identity_->founding()) {
     status.cluster = identity_->founding()->cluster;
     status.members = identity_->founding()->members;

@@ -45,6 +45,8 @@ struct Options {
   // Connections accepted. When there are more, those that were silent for long make room, and when
   // none was, clients are refused; nodes have some places of their own.
   size_t sessions_max = 20'000;
+  // The node's disk is full and it takes no writes, and why; "": it does again. May be empty.
+  std::function<void(std::string_view why)> on_disk_full;
   // Opens the engine in the node's directory.
   std::function<Result<std::unique_ptr<engine::Engine>>(Suspend, Host&, Fibers&)> open_engine;
 };

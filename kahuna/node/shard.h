@@ -68,6 +68,7 @@ class Shard final : public Groups::Hooks, public ShardEngine::Hooks {
   void on_serving(PartitionId) override {}
   void on_stopped(Error reason) override;
   void on_leader(PartitionId partition, NodeId leader) override;
+  void on_disk_full(std::string_view why) override { home().disk_full.emplace(why); }
 
   // --- ShardEngine::Hooks ---
   void ask_write(std::shared_ptr<const engine::WriteBatch> batch) override;

@@ -65,6 +65,7 @@ struct ToHome {
   bool wants_flush = false;
   std::vector<Callback<void()>> calls;
   std::optional<Error> stopped;
+  std::optional<std::string> disk_full;  // changed: why, or "" when there is room again
 };
 
 // Beyond so much in one batch that could not be handed over, messages of peers are left out.

@@ -42,6 +42,7 @@ std::string to_json(const NodeStatus& status) {
   std::string out = "{\"name\":\"" + status.name + "\",\"node\":\"" + number(status.node.value()) +
                     "\",\"boot\":" + number(status.boot) +
                     ",\"serving\":" + (status.serving ? "true" : "false") +
+                    ",\"disk_full\":" + (status.disk_full ? "true" : "false") +
                     ",\"loops\":" + number(status.loops) + ",\"cluster\":\"" +
                     number(status.cluster.value()) + "\"";
   out += ",\"watermark\":" + number(status.watermark.value()) +

@@ -20,6 +20,7 @@ struct NodeStatus {
   uint64_t boot = 0;
   bool serving = false;
   size_t loops = 1;
+  bool disk_full = false;
   ClusterId cluster;
   std::vector<FoundingMember> members;
   Watermark watermark;

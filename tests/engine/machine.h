@@ -97,6 +97,7 @@ class Machine {
   // RocksDB's own threads do not end settle(); only its flushes matter here and those are inline.
   void settle(const std::optional<Result<>>& result) {
     loop_.settle();
+    if (!result) loop_.advance(Duration::seconds(2));  // after an error RocksDB rests for a second
     CHECK(result.has_value());
   }
   Engine& engine() { return *engine_; }
