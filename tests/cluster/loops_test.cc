@@ -52,6 +52,7 @@ TEST_P(Loops, KillsAndRestartsWithOtherNumbersOfLoopsLoseNothing) {
     const Time started = load.now();
     load.run_for(3_s);
     ASSERT_TRUE(cluster.await_ready()) << cluster.log(0);
+    for (int i = 0; i < 30 && !load.recovery_since(started); ++i) load.run_for(1_s);
     EXPECT_TRUE(load.recovery_since(started)) << cluster.log(0);
   }
   load.drain();
