@@ -25,6 +25,10 @@ inline std::string_view as_text(ByteView b) {
   return {reinterpret_cast<const char*>(b.data()), b.size()};
 }
 
+// Zeros to write from: page-aligned, shared by all, never changed.
+inline constexpr size_t kZeroBytesMax = size_t{1} << 20;
+ByteView zero_bytes();
+
 class Payload {
  public:
   Payload() = default;

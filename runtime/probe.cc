@@ -5,6 +5,7 @@
 namespace kahuna {
 namespace {
 std::atomic<ProbeSite*> sites_{nullptr};
+std::atomic<uint32_t> fault_sites_{0};
 thread_local FaultInjector* injector_ = nullptr;
 }  // namespace
 
@@ -22,7 +23,9 @@ void reset_probe_hits() {
 
 void set_fault_injector(FaultInjector* injector) { injector_ = injector; }
 
-bool fault_point_fires(const char* name) { return injector_ && injector_->fires(name); }
+FaultSite::FaultSite(const char* site_name) : name(site_name), number(fault_sites_.fetch_add(1)) {}
+
+bool fault_point_fires(const FaultSite& site) { return injector_ && injector_->fires(site); }
 
 #ifdef KAHUNA_MUTANTS
 namespace {

@@ -26,14 +26,21 @@ struct ProbeSite {
 ProbeSite* first_probe_site();
 void reset_probe_hits();
 
+// A place in the code; made at its first execution. Several places may have one name.
+struct FaultSite {
+  const char* name;
+  uint32_t number;  // counts up in order of first execution: an index for caches, nothing to draw by
+  explicit FaultSite(const char* site_name);
+};
+
 // Decides whether a fault point fires at this hit. Installed per thread by the simulator.
 class FaultInjector {
  public:
   virtual ~FaultInjector() = default;
-  virtual bool fires(std::string_view point) = 0;
+  virtual bool fires(const FaultSite& site) = 0;
 };
 void set_fault_injector(FaultInjector* injector);  // null removes it
-bool fault_point_fires(const char* name);
+bool fault_point_fires(const FaultSite& site);
 
 #define SOMETIMES(probe_name)                                          \
   do {                                                                 \
@@ -41,7 +48,11 @@ bool fault_point_fires(const char* name);
     probe_site_.hits.fetch_add(1, std::memory_order_relaxed);          \
   } while (0)
 
-#define FAULT_POINT(point_name) (::kahuna::fault_point_fires(#point_name))
+#define FAULT_POINT(point_name)                             \
+  ([] {                                                     \
+    static const ::kahuna::FaultSite fault_site_(#point_name); \
+    return ::kahuna::fault_point_fires(fault_site_);        \
+  }())
 
 #ifdef KAHUNA_MUTANTS
 // The one active mutant of this process, by name ("" = none); see tests/mutants.txt.

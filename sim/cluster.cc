@@ -36,7 +36,7 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.raft.inflight_bytes_max = std::max<size_t>(
       o.raft.append_bytes_max, spec.pick("inflight-bytes-max", {{4 << 20, 70}, {16'384, 30}}));
   o.segment_bytes =
-      spec.pick("segment-bytes", {{128 << 10, 35}, {1 << 20, 25}, {4 << 20, 25}, {32 << 20, 15}});
+      spec.pick("segment-bytes", {{128 << 10, 40}, {1 << 20, 30}, {4 << 20, 25}, {32 << 20, 5}});
   o.save_entries = spec.pick("save-entries", {{1, 20}, {16, 30}, {256, 25}, {4096, 25}});
   o.unsaved_factor = spec.pick("unsaved-factor", {{8, 60}, {2, 20}, {1, 20}});
   o.flush_bytes = spec.pick("flush-bytes", {{4096, 20}, {100'000, 40}, {4 << 20, 40}});
@@ -92,10 +92,10 @@ class Cluster::Watcher final : public node::Observer {
   }
 
   void on_step(const raft::Replica& replica) override {
-    PartitionId group = replica.status().group;
-    auto at = std::lower_bound(seen_.begin(), seen_.end(), group);
-    bool first = at == seen_.end() || *at != group;
-    if (first) seen_.insert(at, group);
+    size_t group = replica.group().value();
+    if (group >= seen_.size()) seen_.resize(group + 1);
+    bool first = !seen_[group];
+    seen_[group] = true;
     auto violation = first && cluster_.slots_[node_].starts > 1
                          ? cluster_.invariants_.restarted(replica)
                          : cluster_.invariants_.observe(replica);
@@ -111,7 +111,7 @@ class Cluster::Watcher final : public node::Observer {
  private:
   Cluster& cluster_;
   const size_t node_;
-  std::vector<PartitionId> seen_;  // sorted
+  std::vector<bool> seen_;  // by partition
 };
 
 Cluster::Cluster(World& world, ClusterOptions options, WorkloadState& workload)

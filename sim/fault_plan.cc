@@ -159,20 +159,26 @@ bool FaultPoints::fires(Site& site) const {
   return true;
 }
 
-bool FaultPoints::fires(std::string_view point) {
-  if (!enabled_) return false;
-  if (!held_.empty() && held_.contains({std::string(point), world_->running_node()})) return true;
-  auto found = sites_.find(point);
+FaultPoints::Site& FaultPoints::find(const FaultSite& point) {
+  if (point.number < by_number_.size() && by_number_[point.number]) return *by_number_[point.number];
+  auto found = sites_.find(std::string_view(point.name));
   if (found == sites_.end()) {
-    RandomStream random(seed_, point, 0x706f696e74);
+    RandomStream random(seed_, point.name, 0x706f696e74);
     bool active = happens(random, active_);
-    if (!only_.empty()) active = std::find(only_.begin(), only_.end(), point) != only_.end();
-    found = sites_.emplace(std::string(point), Site{active, random}).first;
+    if (!only_.empty()) active = std::find(only_.begin(), only_.end(), point.name) != only_.end();
+    found = sites_.emplace(point.name, Site{active, random}).first;
   }
-  if (!found->second.active || !fires(found->second)) return false;
-  auto counted = fired_.find(point);
-  if (counted == fired_.end()) counted = fired_.emplace(std::string(point), 0).first;
-  ++counted->second;
+  if (by_number_.size() <= point.number) by_number_.resize(point.number + 1);
+  by_number_[point.number] = &found->second;
+  return found->second;
+}
+
+bool FaultPoints::fires(const FaultSite& point) {
+  if (!enabled_) return false;
+  if (!held_.empty() && held_.contains({point.name, world_->running_node()})) return true;
+  Site& site = find(point);
+  if (!site.active || !fires(site)) return false;
+  ++fired_[point.name];
   return true;
 }
 

@@ -126,7 +126,7 @@ class FaultPoints final : public FaultInjector {
   FaultPoints(uint64_t seed, PerMillion active, PerMillion firing, uint32_t burst_max = 1,
               const World* world = nullptr)
       : seed_(seed), active_(active), firing_(firing), burst_max_(burst_max), world_(world) {}
-  bool fires(std::string_view point) override;
+  bool fires(const FaultSite& point) override;
   // Only these are active, and always.
   void restrict_to(std::vector<std::string> points) { only_ = std::move(points); }
   // Counted, so that holds may overlap; needs the world.
@@ -144,6 +144,8 @@ class FaultPoints final : public FaultInjector {
     uint64_t left = 0;  // of the burst
   };
   bool fires(Site& site) const;
+  Site& find(const FaultSite& point);
+
   uint64_t seed_;
   PerMillion active_, firing_;
   uint32_t burst_max_;
@@ -152,6 +154,7 @@ class FaultPoints final : public FaultInjector {
   std::multiset<std::pair<std::string, uint32_t>> held_;
   bool enabled_ = true;
   std::map<std::string, Site, std::less<>> sites_;
+  std::vector<Site*> by_number_;  // into sites_
   std::map<std::string, uint64_t, std::less<>> fired_;
 };
 

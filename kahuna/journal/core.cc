@@ -76,7 +76,7 @@ Result<> Core::admit(PartitionId group, const raft::Persist& persist) const {
   return {};
 }
 
-Result<> Core::append(PartitionId id, raft::Persist persist, Callback<void()> done) {
+Result<> Core::append(PartitionId id, const raft::Persist& persist, Callback<void()> done) {
   auto admitted = admit(id, persist);
   if (!admitted) {
     if (admitted.error().code == ErrorCode::kNoSpace) {

@@ -31,7 +31,7 @@ class Core : public std::enable_shared_from_this<Core> {
 
   Result<> start(Suspend suspend, Fibers& fibers);
   std::map<PartitionId, RecoveredGroup> take_recovered() { return std::move(recovered_); }
-  Result<> append(PartitionId group, raft::Persist persist, Callback<void()> done);
+  Result<> append(PartitionId group, const raft::Persist& persist, Callback<void()> done);
   void release(PartitionId group, Index index);
   bool has_room();
   Result<> adopt(Suspend suspend, std::map<PartitionId, RecoveredGroup> groups);

@@ -124,8 +124,8 @@ class OpenJournal : public Journal {
   std::map<PartitionId, RecoveredGroup> take_recovered() override {
     return core_->take_recovered();
   }
-  Result<> append(PartitionId group, raft::Persist persist, Callback<void()> done) override {
-    return core_->append(group, std::move(persist), std::move(done));
+  Result<> append(PartitionId group, const raft::Persist& persist, Callback<void()> done) override {
+    return core_->append(group, persist, std::move(done));
   }
   void release(PartitionId group, Index index) override { core_->release(group, index); }
   Result<> adopt(Suspend suspend, std::map<PartitionId, RecoveredGroup> groups) override {

@@ -92,7 +92,7 @@ class Journal {
   // kIo after on_fatal. `done` is not called after the Journal is destroyed. When only `commit` is
   // new nothing is written: it is noted with the group's next record, and `done` runs after those
   // queued before. An empty log may begin at any index; what lies below then counts as released.
-  virtual Result<> append(PartitionId group, raft::Persist persist, Callback<void()> done) = 0;
+  virtual Result<> append(PartitionId group, const raft::Persist& persist, Callback<void()> done) = 0;
 
   // The group's records up to `index` are no longer needed: the engine has flushed past them.
   // Lazy: takes effect with later batches. Segments with nothing live are recycled; when the oldest

@@ -27,14 +27,15 @@ void PageBuffer::ensure(size_t bytes) {
   capacity_ = bytes;
 }
 
-Result<> write_part(Suspend suspend, SegmentPtr segment, uint64_t offset,
-                    std::shared_ptr<PageBuffer> buffer, size_t bytes) {
-  CHECK_LE(bytes, buffer->capacity());
-  for (size_t done = 0; done < bytes;) {
+namespace {
+// `holder` keeps the bytes; none: they are there for good.
+Result<> write_bytes(Suspend suspend, SegmentPtr segment, uint64_t offset, ByteView bytes,
+                     std::shared_ptr<PageBuffer> holder) {
+  for (size_t done = 0; done < bytes.size();) {
     auto n = await<Result<size_t>>(suspend, [&](IoDone report) {
       segment->file->write_at(
-          offset + done, ByteView(buffer->data() + done, bytes - done),
-          [segment, buffer, report = std::move(report)](Result<size_t> result) mutable {
+          offset + done, bytes.subspan(done),
+          [segment, holder, report = std::move(report)](Result<size_t> result) mutable {
             report(std::move(result));
           });
     });
@@ -44,6 +45,13 @@ Result<> write_part(Suspend suspend, SegmentPtr segment, uint64_t offset,
     done += progress;
   }
   return {};
+}
+}  // namespace
+
+Result<> write_part(Suspend suspend, SegmentPtr segment, uint64_t offset,
+                    std::shared_ptr<PageBuffer> buffer, size_t bytes) {
+  CHECK_LE(bytes, buffer->capacity());
+  return write_bytes(suspend, std::move(segment), offset, buffer->view(bytes), buffer);
 }
 
 Result<> sync_segment(Suspend suspend, SegmentPtr segment) {
@@ -119,11 +127,10 @@ Result<> write_header_copy(Suspend suspend, SegmentPtr segment, uint64_t offset,
 }
 
 Result<> fill_segment(Suspend suspend, SegmentPtr segment) {
-  auto zeros = std::make_shared<PageBuffer>(std::min<uint64_t>(kChunkBytes, segment->header.bytes));
-  std::memset(zeros->data(), 0, zeros->capacity());
-  for (uint64_t at = 0; at < segment->header.bytes; at += zeros->capacity()) {
-    size_t size = std::min<uint64_t>(zeros->capacity(), segment->header.bytes - at);
-    RETURN_IF_ERROR(write_part(suspend, segment, at, zeros, size));
+  static_assert(kZeroBytesMax % kPageBytes == 0);
+  for (uint64_t at = 0; at < segment->header.bytes; at += kZeroBytesMax) {
+    size_t size = std::min<uint64_t>(kZeroBytesMax, segment->header.bytes - at);
+    RETURN_IF_ERROR(write_bytes(suspend, segment, at, zero_bytes().first(size), nullptr));
   }
   RETURN_IF_ERROR(write_header_copy(suspend, segment, 0, segment->header));
   RETURN_IF_ERROR(write_header_copy(suspend, segment, kHeaderCopyOffset, segment->header));

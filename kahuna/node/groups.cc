@@ -8,6 +8,13 @@
 
 namespace kahuna::node {
 
+// `list` was worked off; its memory serves the next one.
+template <class T>
+static void use_again(std::vector<T>& next, std::vector<T>& list) {
+  list.clear();
+  if (next.empty()) next.swap(list);
+}
+
 struct Groups::Group {
   size_t position = 0;  // in groups_
   PartitionId id;
@@ -206,6 +213,7 @@ void Groups::process() {
   finish_applied();
   if (stopped_) return;
   for (Group* group : batch) arm(*group);
+  use_again(dirty_, batch);
   arm_timer();
   consider_save();
   consider_flush();
@@ -213,13 +221,14 @@ void Groups::process() {
 
 void Groups::process_group(Group& group) {
   while (group.replica.has_ready()) {
-    raft::Ready ready = group.replica.take_ready();
+    raft::Ready& ready = ready_;
+    group.replica.take_ready(ready);
     for (const raft::Message& message : ready.messages) {
       if (observer_) observer_->on_send(group.replica, message);
       hooks_.send(message);
     }
-    if (ready.persist) persist(group, std::move(*ready.persist));
-    if (!ready.committed.empty()) apply(group, std::move(ready.committed));
+    if (ready.persist) persist(group, *ready.persist);
+    if (!ready.committed.empty()) apply(group, ready.committed);
     if (ready.lost_leadership) fail_writes(group);
     for (const raft::ReadGrant& grant : ready.granted_reads) {
       group.reads.push_back({grant.index, grant.token});
@@ -242,18 +251,16 @@ void Groups::process_group(Group& group) {
   if (observer_) observer_->on_step(group.replica);
 }
 
-void Groups::persist(Group& group, raft::Persist persist) {
+void Groups::persist(Group& group, const raft::Persist& persist) {
   if (!group.stalled_persists.empty()) {
-    group.stalled_persists.push_back(std::move(persist));
+    group.stalled_persists.push_back(persist);
     return;
   }
   raft::WriteId id = persist.id;
   PartitionId partition = group.id;
-  // append() takes its argument by value: keep a copy for the rare refusal.
-  raft::Persist copy = persist;
   auto queued = FAULT_POINT(journal_refuses_an_append)
                     ? Result<>(fail(ErrorCode::kOverloaded, "fault point"))
-                    : journal_.append(partition, std::move(persist),
+                    : journal_.append(partition, persist,
                                       guarded([this, partition, id] { on_persisted(partition, id); }));
   if (queued) return;
   SOMETIMES(journal_refused_an_append);
@@ -262,7 +269,7 @@ void Groups::persist(Group& group, raft::Persist persist) {
     hooks_.on_stopped(queued.error());
     return;
   }
-  group.stalled_persists.push_back(std::move(copy));
+  group.stalled_persists.push_back(persist);
   if (queued.error().code == ErrorCode::kNoSpace)
     disk_.found_full(DiskWatch::Part::kJournal, queued.error().text);
   if (!stall_timer_)
@@ -298,7 +305,7 @@ bool Groups::too_much_unsaved() const {
          unsaved_bytes_ >= options_.save_bytes * options_.unsaved_factor;
 }
 
-void Groups::apply(Group& group, std::vector<raft::Entry> entries) {
+void Groups::apply(Group& group, std::vector<raft::Entry>& entries) {
   size_t next = 0;
   if (group.stalled_entries.empty()) {
     if (MUTANT(apply_out_of_order) && entries.size() >= 2) std::swap(entries[0], entries[1]);
@@ -349,6 +356,7 @@ void Groups::finish_applied() {
     release_reads(*group);
     if (group->replica.has_ready()) touch(*group);
   }
+  use_again(applied_, groups);
   std::vector<Answer> answers;
   answers.swap(answers_);
   for (const Answer& answer : answers) {
@@ -359,6 +367,7 @@ void Groups::finish_applied() {
       hooks_.on_write(answer.token, answer.reply);
     }
   }
+  use_again(answers_, answers);
 }
 
 void Groups::apply_stalled() {
@@ -367,7 +376,7 @@ void Groups::apply_stalled() {
     if (group->stalled_entries.empty()) continue;
     std::vector<raft::Entry> entries;
     entries.swap(group->stalled_entries);
-    apply(*group, std::move(entries));
+    apply(*group, entries);
     if (stopped_) return;
   }
   finish_applied();

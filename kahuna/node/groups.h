@@ -92,11 +92,12 @@ class Groups {
   void touch(Group& group);
   void process();
   void process_group(Group& group);
-  void persist(Group& group, raft::Persist persist);
+  void persist(Group& group, const raft::Persist& persist);
   void on_persisted(PartitionId id, raft::WriteId write);
   void retry_stalled();
   // As many of them as may be unsaved; the others wait.
-  void apply(Group& group, std::vector<raft::Entry> entries);
+  // May take entries away, to apply them later.
+  void apply(Group& group, std::vector<raft::Entry>& entries);
   void apply_one(Group& group, const raft::Entry& entry);
   void finish_applied();
   void apply_stalled();
@@ -141,6 +142,7 @@ class Groups {
   std::vector<std::unique_ptr<Group>> groups_;  // ascending by partition id
   std::vector<std::pair<PartitionId, std::string>> stopped_replicas_;
   std::vector<Group*> dirty_;
+  raft::Ready ready_;  // of the replica being processed
   bool process_scheduled_ = false;
   bool stopped_ = false;
 

@@ -39,10 +39,20 @@ bool same(const Status& a, const Status& b) {
 
 }  // namespace
 
+InvariantChecker::Group& InvariantChecker::group_of(PartitionId id) {
+  constexpr size_t kSmall = 4096;
+  if (id.value() < by_id_.size() && by_id_[id.value()]) return *by_id_[id.value()];
+  Group& group = groups_[id];
+  if (id.value() >= kSmall) return group;
+  if (id.value() >= by_id_.size()) by_id_.resize(id.value() + 1);
+  by_id_[id.value()] = &group;
+  return group;
+}
+
 InvariantChecker::Violation InvariantChecker::observe(const Replica& replica, bool node_alive) {
   if (!node_alive) return std::nullopt;  // its shadow stands for its disk
   Status now = replica.status();
-  Group& group = groups_[now.group];
+  Group& group = group_of(now.group);
   Shadow& shadow = group.shadows[now.self];
   if (shadow.known && same(shadow.status, now)) return std::nullopt;
   return check(replica, group, shadow, false);
@@ -50,7 +60,7 @@ InvariantChecker::Violation InvariantChecker::observe(const Replica& replica, bo
 
 InvariantChecker::Violation InvariantChecker::restarted(const Replica& replica) {
   Status now = replica.status();
-  Group& group = groups_[now.group];
+  Group& group = group_of(now.group);
   Shadow& shadow = group.shadows[now.self];
   shadow.reads.clear();
   return check(replica, group, shadow, true);
@@ -267,7 +277,7 @@ InvariantChecker::Violation InvariantChecker::sent(const Message& message) {
   bool acknowledgement = message.kind == MessageKind::kAppendReply && !message.rejected;
   bool candidacy = message.kind == MessageKind::kVote;
   if (!vote && !acknowledgement && !candidacy) return std::nullopt;
-  Group& group = groups_[message.group];
+  Group& group = group_of(message.group);
   Shadow& shadow = group.shadows[message.from];
   shadow.term_told = std::max(shadow.term_told, message.term);
   if (acknowledgement) {

@@ -89,7 +89,11 @@ class InvariantChecker {
   static size_t durable_copies(const Group& group, LogPosition position);
   static void prune(Group& group);
 
+  // Looking a replica up is most of the work when nothing changed.
+  Group& group_of(PartitionId id);
+
   std::map<PartitionId, Group> groups_;
+  std::vector<Group*> by_id_;  // into groups_, of small ids
 };
 
 }  // namespace kahuna::raft

@@ -31,6 +31,26 @@ bool Ready::empty() const {
          refused_reads.empty() && snapshots_due.empty() && !lost_leadership;
 }
 
+// The driver has one Ready for many replicas, and these vectors change places with theirs: a large
+// one would make its round and grow with every one of them.
+template <class T>
+static void empty_small(std::vector<T>& list) {
+  constexpr size_t kKept = 16;
+  if (list.capacity() > kKept) list = {};
+  list.clear();
+}
+
+void Ready::clear() {
+  persist.reset();
+  empty_small(messages);
+  committed.clear();
+  empty_small(granted_reads);
+  empty_small(refused_reads);
+  empty_small(snapshots_due);
+  lost_leadership = false;
+  trim = Index();
+}
+
 Replica::Replica(Options options, PartitionId group, ReplicaId self, std::vector<ReplicaId> voters,
                  Recovered recovered, RandomStream random, Time now)
     : options_(options),
@@ -320,7 +340,7 @@ bool Replica::has_ready() const {
          trim_ != trim_told_ || append_reply_ready();
 }
 
-Ready Replica::take_ready() {
+void Replica::take_ready(Ready& ready) {
   if (role_ == Role::kLeader) {
     if (reads_.unstarted()) start_read_round();
     if (appends_due_) send_appends();
@@ -328,13 +348,17 @@ Ready Replica::take_ready() {
   appends_due_ = false;
   if (append_reply_ready()) send_append_reply();
 
-  Ready ready;
+  std::vector<Entry> entries;
+  if (ready.persist) entries = std::move(ready.persist->entries);
+  ready.clear();
   bool hard_state_changed = hard_state_ != handed_hard_state_;
   if (hard_state_changed || unwritten_ <= log_.last().index) {
     Persist& persist = ready.persist.emplace();
     persist.hard_state = handed_hard_state_ = hard_state_;
     persist.hard_state_changed = hard_state_changed;
-    log_.copy(unwritten_.prev(), log_.last().index, persist.entries);
+    entries.clear();
+    log_.copy(unwritten_.prev(), log_.last().index, entries);
+    persist.entries = std::move(entries);
     persist.commit = commit_;
     unwritten_ = log_.last().index.next();
     persist.id = durability_.handed(hard_state_, log_.last().index);
@@ -349,7 +373,6 @@ Ready Replica::take_ready() {
   ready.snapshots_due.swap(snapshots_due_);
   ready.lost_leadership = std::exchange(lost_leadership_, false);
   ready.trim = trim_told_ = trim_;
-  return ready;
 }
 
 Time Replica::deadline() const {

@@ -112,6 +112,8 @@ struct Ready {
   // These followers need the state, at the base or above: stream it, then call snapshot_ended().
   std::vector<ReplicaId> snapshots_due;
   bool empty() const;
+  // Empties it, keeping what memory it has.
+  void clear();
 };
 
 // What a status page and the invariant checker see.
@@ -170,13 +172,20 @@ class Replica {
 
   // --- effects ---
   bool has_ready() const;
-  Ready take_ready();
+  // Replaces what is in `ready`, whose memory is used again.
+  void take_ready(Ready& ready);
+  Ready take_ready() {
+    Ready ready;
+    take_ready(ready);
+    return ready;
+  }
   // Time::max() = none. Moves later with every word from the leader: look again before waking up for
   // what it once said.
   Time deadline() const;
 
   // --- observers ---
   Status status() const;
+  PartitionId group() const { return group_; }
   Role role() const;
   Term term() const;
   ReplicaId leader() const;

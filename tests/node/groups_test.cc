@@ -18,7 +18,7 @@ class QuickJournal final : public journal::Journal {
  public:
   explicit QuickJournal(Scheduler& scheduler) : scheduler_(scheduler) {}
   std::map<PartitionId, journal::RecoveredGroup> take_recovered() override { return {}; }
-  Result<> append(PartitionId, raft::Persist, Callback<void()> done) override {
+  Result<> append(PartitionId, const raft::Persist&, Callback<void()> done) override {
     scheduler_.post(std::move(done));
     return {};
   }

@@ -24,12 +24,28 @@ TEST(Hash, Crc32cMatchesTheRfc) {
   EXPECT_EQ(crc32c({}), 0u);
 }
 
+TEST(Hash, Crc32cOfEveryLengthIsThatOfItsBytes) {
+  std::string text;
+  uint32_t bytewise = 0;
+  for (size_t i = 0; i < 1500; ++i) {
+    text.push_back(static_cast<char>(i * 7 + i / 256));
+    bytewise = crc32c(as_bytes(text).last(1), bytewise);
+    ASSERT_EQ(crc32c(as_bytes(text)), bytewise) << text.size();
+  }
+}
+
 RC_GTEST_PROP(HashProperty, Crc32cContinues, (const std::string& a, const std::string& b)) {
   RC_ASSERT(crc32c(as_bytes(b), crc32c(as_bytes(a))) == crc32c(as_bytes(a + b)));
 }
 
 TEST(Hash, ValuesAreStable) {
   EXPECT_EQ(hash64(as_bytes("kahuna")), 0x09c2aeeb3b0d6e98ull);
+  std::string text;
+  for (size_t i = 0; i < 5000; ++i) text.push_back(static_cast<char>(i * 7 + i / 256));
+  EXPECT_EQ(hash64(as_bytes(text).first(240)), 0x4917a75c0ef8eed7ull);
+  EXPECT_EQ(hash64(as_bytes(text).first(241)), 0x541b19226f0052e8ull);
+  EXPECT_EQ(hash64(as_bytes(text)), 0xed0146266d138bd8ull);
+  EXPECT_EQ(hash64(as_bytes(text), 42), 0xc5ba4aafdde96f7cull);
   Hash128 h;
   h.add(1);
   h.add(as_bytes("kahuna"));

@@ -142,11 +142,12 @@ TEST(FaultPlan, SecondPhaseHealsTheChosenAndFreezesTheRest) {
 }
 
 TEST(FaultPoints, FireOnlyWhereActive) {
+  static const FaultSite site("some_point");
   int active = 0, fired = 0, hits = 0;
   for (uint64_t seed = 0; seed < 400; ++seed) {
     FaultPoints points(seed, 250'000, 250'000);
     int here = 0;
-    for (int i = 0; i < 100; ++i) here += points.fires("some_point");
+    for (int i = 0; i < 100; ++i) here += points.fires(site);
     active += here > 0;
     if (here > 0) fired += here, hits += 100;
   }
@@ -155,11 +156,12 @@ TEST(FaultPoints, FireOnlyWhereActive) {
 }
 
 TEST(FaultPoints, FireInBurstsAsOftenAsAlone) {
+  static const FaultSite site("some_point");
   int fired = 0, bursts = 0, hits = 400'000;
   FaultPoints points(1, 1'000'000, 100'000, 100);
   bool before = false;
   for (int i = 0; i < hits; ++i) {
-    bool fires = points.fires("some_point");
+    bool fires = points.fires(site);
     fired += fires;
     bursts += fires && !before;
     before = fires;
