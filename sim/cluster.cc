@@ -61,6 +61,7 @@ void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOption
                   world.disk.write_max + Duration::nanos(kib * net.ns_per_kib) +
                   world.disk.per_kib * kib * 2;
   // A segment must hold the largest command, which may carry a value to set and one to compare.
+  options.value_bytes_max = std::max(workload.value_bytes_max, kValueBytesMin);
   const uint64_t needed = 4 * (workload.value_bytes_max + 16 * 1024);
   if (options.segment_bytes < needed)
     options.segment_bytes = (needed + 0xfffff) & ~uint64_t{0xfffff};
@@ -157,6 +158,7 @@ node::Options Cluster::node_options(size_t node) {
   o.partitions = options_.groups;
   o.raft = options_.raft;
   o.journal.segment_bytes = options_.segment_bytes;
+  o.value_bytes_max = options_.value_bytes_max;
   o.journal.batch_bytes_max = std::min(o.journal.batch_bytes_max, options_.segment_bytes / 2);
   o.save_entries = options_.save_entries;
   o.unsaved_factor = options_.unsaved_factor;

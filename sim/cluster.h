@@ -36,6 +36,7 @@ struct ClusterOptions {
   bool loops_vary = false;  // each start of a node draws how many
   raft::Options raft;
   size_t segment_bytes = size_t{1} << 20;
+  size_t value_bytes_max = partition::kValueBytesMax;
   size_t save_entries = 4096, unsaved_factor = 8;
   size_t flush_bytes = size_t{1} << 20;
   Duration flush_interval = Duration::seconds(5);

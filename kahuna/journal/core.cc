@@ -13,6 +13,15 @@ constexpr size_t kMarksPerBatch = 256;
 // With a full disk this much of the last segment is kept for the marks that free others.
 constexpr uint64_t kReserveBytesMax = 256 * 1024;
 
+size_t segment_bytes_of(const Options& options) {
+  return std::clamp(round_up(options.segment_bytes, kPageBytes), kSegmentBytesMin,
+                    kSegmentBytesMax);
+}
+// Largest record that fits an empty segment beside its header.
+size_t record_bytes_max(size_t segment_bytes) {
+  return (segment_bytes - kBodyZone - 4 * kPageBytes) / kSectorBytes * kSectorPayload;
+}
+
 StateItem with_hard_state(StateItem state, const raft::HardState& hard) {
   state.term = hard.term.value();
   state.vote_node = hard.vote.node.value();
@@ -25,10 +34,13 @@ bool same_hard_state(const StateItem& a, const StateItem& b) {
 }
 }  // namespace
 
+size_t entry_bytes_max(const Options& options) {
+  return (record_bytes_max(segment_bytes_of(options)) - sizeof(RecordHead)) / 8 * 8;
+}
+
 Core::Core(Host& host, Options options, Callback<void(Error)> on_fatal)
     : host_(host), options_(std::move(options)), on_fatal_(std::move(on_fatal)) {
-  options_.segment_bytes =
-      std::clamp(round_up(options_.segment_bytes, kPageBytes), kSegmentBytesMin, kSegmentBytesMax);
+  options_.segment_bytes = segment_bytes_of(options_);
   // A batch and its header always fit an empty segment.
   options_.batch_bytes_max = std::clamp<size_t>(
       options_.batch_bytes_max, kPageBytes,
@@ -51,9 +63,7 @@ void Core::close() {
 Result<> Core::admit(PartitionId group, const raft::Persist& persist) const {
   if (fatal_) return fail(ErrorCode::kIo, "the journal's disk failed; restart this node");
   size_t bytes = record_bytes(sizeof(StateTail));
-  // Largest record that fits an empty segment beside its header.
-  const size_t largest =
-      (options_.segment_bytes - kBodyZone - 4 * kPageBytes) / kSectorBytes * kSectorPayload;
+  const size_t largest = record_bytes_max(options_.segment_bytes);
   for (const raft::Entry& entry : persist.entries) {
     size_t one = record_bytes(entry.payload.size());
     if (one > largest)

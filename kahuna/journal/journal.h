@@ -39,6 +39,9 @@ struct Options {
   bool distrust_tears = false;
 };
 
+// The largest payload of an entry that append() takes: it and its framing fit one segment.
+size_t entry_bytes_max(const Options& options);
+
 // Entries that were in the log and perhaps acknowledged, but whose content is lost: their identity
 // is known, their payload is not (traps 21, 22). They count as present when granting votes and as
 // absent everywhere else. Reported again at every open until append() replaces them.

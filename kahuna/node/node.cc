@@ -57,6 +57,14 @@ Result<> validate(const Options& o) {
   if (!self) return fail(ErrorCode::kInvalid, "node '" + o.name + "' is not among its own founders");
   if (o.partitions < 1 || o.partitions > 4096)
     return fail(ErrorCode::kInvalid, "the number of partitions must be 1..4096");
+  // A command that fits no segment would stop the node that was asked to log it.
+  const size_t command = partition::command_bytes_max(o.value_bytes_max);
+  const size_t entry = journal::entry_bytes_max(o.journal);
+  if (entry < command)
+    return fail(ErrorCode::kInvalid, "journal segments of " + std::to_string(o.journal.segment_bytes) +
+                                         " bytes hold entries of at most " + std::to_string(entry) +
+                                         ", but a command may take " + std::to_string(command) +
+                                         "; make segments larger");
   return {};
 }
 

@@ -32,6 +32,8 @@ struct Options {
   size_t partitions = 16;          // user partitions of a cluster that this node helps to found
   raft::Options raft;
   journal::Options journal;
+  // Larger ones are refused. A segment of the journal must hold a command with two of them.
+  size_t value_bytes_max = partition::kValueBytesMax;
   partition::Limits limits;  // the same on every node of the cluster, for good
   Duration request_timeout = Duration::seconds(10);    // of a request that names none
   // Applied state is saved to the engine in the background when so many entries, or bytes of them,

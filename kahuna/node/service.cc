@@ -106,6 +106,10 @@ void Service::serve_locally(uint64_t session, const wire::Request& r, PartitionI
   if (write) {
     partition::Command command = to_command(r);
     if (auto valid = partition::validate(command); !valid) return refuse(session, r.id(), valid.error());
+    if (command.value.size() > options_.value_bytes_max ||
+        (command.conditions.if_value && command.conditions.if_value->size() > options_.value_bytes_max))
+      return refuse(session, r.id(), {ErrorCode::kTooLarge, "this node takes values of at most " +
+                                         std::to_string(options_.value_bytes_max) + " bytes"});
     command.watermark = watermark_;
     token = add(session, r, id);
     accepted = hooks_.propose(id, std::move(command), token);

@@ -67,6 +67,10 @@ struct Command {
 // Limits, part of the wire and disk contract.
 inline constexpr size_t kKeyBytesMax = 8 * 1024;
 inline constexpr size_t kValueBytesMax = 1024 * 1024;
+// No encoded command is larger that sets, and compares with, values of at most so many bytes.
+constexpr size_t command_bytes_max(size_t value_bytes_max) {
+  return kKeyBytesMax + 2 * value_bytes_max + 256;
+}
 // Exactly-once records kept per partition; beyond it the floor rises past the oldest.
 inline constexpr size_t kOperationRecordsMax = 65'536;
 

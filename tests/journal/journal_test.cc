@@ -145,16 +145,27 @@ TEST(Journal, RefusesBeyondTheQueueBound) {
   EXPECT_TRUE(h.journal->append(PartitionId(1), persist, [] {}));
 }
 
-TEST(Journal, RefusesAnEntryLargerThanASegment) {
-  Harness h(7);
-  open_ready(h);
-  raft::Persist persist;
-  persist.hard_state = {Term(1), {}};
-  persist.entries = {{Index(2), Term(1)}};
-  persist.entries[0].payload = Payload(std::string(64 * 1024, 'x'));
-  auto result = h.journal->append(PartitionId(1), persist, [] {});
-  ASSERT_FALSE(result);
-  EXPECT_EQ(result.error().code, ErrorCode::kTooLarge);
+TEST(Journal, TakesTheLargestEntryThatFitsASegmentAndNoLargerOne) {
+  for (const bool direct : {false, true}) {
+    Harness h(7);
+    h.options.direct = direct;
+    open_ready(h);
+    const size_t largest = entry_bytes_max(h.options);
+    EXPECT_LT(largest, h.options.segment_bytes);
+    EXPECT_GT(largest, h.options.segment_bytes / 2);
+    raft::Persist persist;
+    persist.hard_state = {Term(1), {}};
+    persist.entries = {{Index(2), Term(1)}};
+    persist.entries[0].payload = Payload(std::string(largest + 1, 'x'));
+    auto result = h.journal->append(PartitionId(1), persist, [] {});
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error().code, ErrorCode::kTooLarge);
+    bool done = false;
+    persist.entries[0].payload = Payload(std::string(largest, 'x'));
+    ASSERT_TRUE(h.journal->append(PartitionId(1), persist, [&] { done = true; }));
+    h.machine->settle();
+    EXPECT_TRUE(done);
+  }
 }
 
 TEST(Journal, SplitsALargeAppendOverBatchesAndSegments) {

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include "kahuna/partition/command.h"
 #include "tests/partition/replica.h"
 
 namespace kahuna::partition {
@@ -32,6 +33,23 @@ RC_GTEST_PROP(CommandCodec, GivesTheCommandBack, ()) {
   RC_ASSERT(decoded->conditions.if_absent == conditions.if_absent);
   RC_ASSERT(decoded->conditions.if_value == conditions.if_value);
   RC_ASSERT(decoded->conditions.if_revision == conditions.if_revision);
+}
+
+TEST(CommandCodec, StaysBelowItsBound) {
+  for (const size_t value : {size_t{0}, size_t{1}, size_t{40}, kValueBytesMax}) {
+    Command command{.kind = CommandKind::kSet,
+                    .operation = {.client = UINT64_MAX,
+                                  .sequence = UINT64_MAX,
+                                  .birth = Watermark(kWatermarkMax - 1)},
+                    .watermark = Watermark(kWatermarkMax),
+                    .key = std::string(kKeyBytesMax, 'k'),
+                    .value = std::string(value, 'v'),
+                    .conditions = {.if_exists = true,
+                                   .if_absent = true,
+                                   .if_value = std::string(value, 'w'),
+                                   .if_revision = Revision(INT64_MAX)}};
+    EXPECT_LE(encode(command).view().size(), command_bytes_max(value));
+  }
 }
 
 RC_GTEST_PROP(CommandCodec, AnyFlippedBitIsDecodedOrRefused, ()) {
