@@ -1,7 +1,8 @@
 // Sockets: the Network of a production host, over any Poller. The loop's thread only.
 //
-// 1. Names are resolved on the offload threads, except by listen(), which resolves at once: it is
-//    called at start-up, with literals or names of this machine.
+// 1. Names are resolved on the offload threads, except by listen(), which resolves at once and may
+//    block: a node calls it once, at boot, before it serves anybody, with a literal or a name of its
+//    own machine.
 // 2. connect() tries the addresses of a name one after the other, within one deadline.
 #pragma once
 

@@ -153,7 +153,7 @@ class Listener {
 class Network {
  public:
   virtual ~Network() = default;
-  // kInUse when the address is taken.
+  // kInUse when the address is taken. May block while the system resolves a name: for start-up only.
   virtual Result<std::unique_ptr<Listener>> listen(
       const Address& address, Callback<void(std::unique_ptr<Stream>)> on_accept) = 0;
   // kUnavailable: refused or unreachable; kTimeout: no answer within `timeout`.

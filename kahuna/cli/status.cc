@@ -19,10 +19,7 @@ struct NodeStatus {
 class Survey {
  public:
   Survey(World& world, const ConnectOptions& connect) : world_(world) {
-    client::Options options;
-    options.endpoints = connect.endpoints;
-    options.timeout = connect.timeout;
-    client_ = client::Client::create(world.host(), options);
+    client_ = make_client(world, connect);
     for (const Address& endpoint : connect.endpoints) ask(endpoint);
   }
   std::vector<NodeStatus> run() {

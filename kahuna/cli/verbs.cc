@@ -117,10 +117,11 @@ int run_verb(World& world, const ConnectOptions& connect, const ScanOptions& opt
   std::string cursor = options.cursor;
   uint64_t left = options.limit == 0 ? UINT64_MAX : options.limit;
   bool first = true;
+  const auto client = make_client(world, connect);
   if (connect.json) fmt::print("{{\"items\":[");
   do {
     const auto limit = static_cast<uint32_t>(std::min<uint64_t>(left, kPageLimit));
-    const auto page = ask<client::Page>(world, connect, [&](auto& client, auto done) {
+    const auto page = ask<client::Page>(world, *client, [&](auto& client, auto done) {
       client.scan(options.bucket, cursor, limit, std::nullopt, done);
     });
     if (!page) {

@@ -2,6 +2,9 @@
 // the result to stdout and errors to stderr, and returns the exit status.
 #pragma once
 
+#include <memory>
+#include <optional>
+
 #include "kahuna/cli/options.h"
 #include "kahuna/cli/world.h"
 #include "kahuna/client/client.h"
@@ -20,18 +23,27 @@ int status_of(ErrorCode code);
 
 // Runs `start(client, done)`, which must call done(result) once, to its end.
 template <class T, class Start>
-Result<T> ask(World& world, const ConnectOptions& connect, Start start) {
-  client::Options options;
-  options.endpoints = connect.endpoints;
-  options.timeout = connect.timeout;
-  const auto client = client::Client::create(world.host(), options);
+Result<T> ask(World& world, client::Client& client, Start start) {
   std::optional<Result<T>> answer;
-  start(*client, [&](Result<T> result) {
+  start(client, [&](Result<T> result) {
     answer.emplace(std::move(result));
     world.stop();
   });
   while (!answer) world.run();
   return *std::move(answer);
+}
+
+// One for a whole verb: it keeps its connections, and what it learned of leaders.
+inline std::unique_ptr<client::Client> make_client(World& world, const ConnectOptions& connect) {
+  client::Options options;
+  options.endpoints = connect.endpoints;
+  options.timeout = connect.timeout;
+  return client::Client::create(world.host(), options);
+}
+
+template <class T, class Start>
+Result<T> ask(World& world, const ConnectOptions& connect, Start start) {
+  return ask<T>(world, *make_client(world, connect), std::move(start));
 }
 
 }  // namespace kahuna::cli

@@ -1,7 +1,13 @@
 // The verbs against a running cluster: what they print and how they exit.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
 #include "kahuna/cli/json.h"
+#include "kahuna/client/client.h"
+#include "net/loop.h"
 #include "tests/cluster/cluster.h"
 
 namespace kahuna::testing {
@@ -130,6 +136,55 @@ TEST(VerbsAlone, VersionPrintsOneLine) {
   const Ran ran = run_kahuna({"version"});
   EXPECT_EQ(ran.status, 0);
   EXPECT_EQ(ran.out.rfind("kahuna ", 0), 0u);
+}
+
+// Connections that this network namespace ever asked for.
+uint64_t connections_opened() {
+  std::ifstream file("/proc/thread-self/net/snmp");
+  std::string kind, number;
+  std::vector<std::string> names;
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with("Tcp:")) continue;
+    std::istringstream words(line);
+    words >> kind;
+    if (names.empty()) {
+      while (words >> number) names.push_back(number);
+      continue;
+    }
+    for (const std::string& name : names) {
+      words >> number;
+      if (name == "ActiveOpens") return std::stoull(number);
+    }
+  }
+  ADD_FAILURE() << "no ActiveOpens";
+  return 0;
+}
+
+TEST(VerbsOnTheWire, AScanOfManyPagesUsesOneConnection) {
+  auto network = TestNetwork::namespaces(1);
+  if (!network) GTEST_SKIP() << network.error().text;
+  Cluster cluster(1, **network, {});
+  cluster.start_all();
+  ASSERT_TRUE(cluster.await_ready()) << cluster.log(0);
+  constexpr int kKeys = 1'200;
+  {
+    auto loop = *net::Loop::create({.io = net::IoBackend::kEpoll});
+    client::Options options;
+    options.endpoints = cluster.addresses();
+    auto client = client::Client::create(loop->host(), options);
+    int done = 0;
+    for (int i = 0; i < kKeys; ++i) {
+      client->set("many/" + std::to_string(i), "v", {}, [&](auto result) {
+        EXPECT_TRUE(result.has_value());
+        ++done;
+      });
+    }
+    while (done < kKeys) loop->turn(Duration::millis(10));
+  }
+  const uint64_t before = connections_opened();
+  const std::string out = cluster.run({"scan", "many"}).out;
+  EXPECT_EQ(std::count(out.begin(), out.end(), '\n'), kKeys);
+  EXPECT_EQ(connections_opened() - before, 1u);
 }
 
 }  // namespace
