@@ -11,7 +11,7 @@ namespace kahuna {
 // `seed` is the checksum of the bytes before these, so that crc32c(b, crc32c(a)) == crc32c(a+b).
 uint32_t crc32c(ByteView bytes, uint32_t seed = 0);
 
-// XXH3, 64 bits. For placing keys; never for client-chosen hash-table flooding.
+// XXH3, 64 bits. For placing keys; in tables that clients fill, with a seed that they do not know.
 uint64_t hash64(ByteView bytes, uint64_t seed = 0);
 
 // A running 128-bit hash, for traces. Order matters.

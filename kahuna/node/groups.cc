@@ -76,7 +76,8 @@ Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<Replic
   if (!recovered)
     return fail(recovered.error().code, "partition " + std::to_string(descriptor.id.value()) + ": " +
                                             recovered.error().text);
-  ASSIGN_OR_RETURN(partition::StateMachine state, partition::StateMachine::open(engine_, descriptor, options_.limits));
+  ASSIGN_OR_RETURN(partition::StateMachine state, partition::StateMachine::open(engine_, descriptor, options_.limits,
+                                                                                        host_.random("hash tables", descriptor.id.value()).next()));
   auto self = std::find_if(voters.begin(), voters.end(), [&](ReplicaId r) { return r.node == self_; });
   CHECK(self != voters.end());
   ReplicaId self_id = *self;

@@ -1,7 +1,11 @@
 // A hash index from a 64-bit hash to slot numbers kept elsewhere: open addressing, linear probing,
 // no tombstones. It cannot be iterated, so its layout never leaks into results.
+//
+// Whoever can choose keys of equal hashes makes it slow, so hashes of what clients choose depend on
+// a seed that they do not know, drawn by the process: it changes no answer.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -22,6 +26,17 @@ class FlatIndex {
       if (cell.slot == kNone) return kNone;
       if (cell.hash == hash && equal(cell.slot)) return cell.slot;
     }
+  }
+
+  // Cells that the slowest find() looks at.
+  size_t longest_run() const {
+    size_t longest = 0, run = 0;
+    // Twice around, for a run that crosses the end.
+    for (size_t at = 0; at < 2 * cells_.size() && run < cells_.size(); ++at) {
+      run = cells_[at & mask()].slot == kNone ? 0 : run + 1;
+      longest = std::max(longest, run);
+    }
+    return longest;
   }
 
   // The caller knows that no equal slot is in it.

@@ -1,7 +1,6 @@
 #include "kahuna/partition/head_cache.h"
 
 #include "runtime/check.h"
-#include "runtime/hash.h"
 #include "runtime/probe.h"
 
 namespace kahuna::partition {
@@ -12,26 +11,26 @@ constexpr size_t kShieldsMax = 16;
 }  // namespace
 
 const Head* HeadCache::find(std::string_view position) {
-  uint32_t slot = lookup(hash64(as_bytes(position)), position);
+  uint32_t slot = lookup(hash(position), position);
   if (slot == kNone) return nullptr;
   use(slot);
   return &slots_[slot].head;
 }
 
 const Head* HeadCache::add(std::string_view position, Head head) {
-  uint64_t hash = hash64(as_bytes(position));
-  CHECK_EQ(lookup(hash, position), kNone);
-  uint32_t slot = insert(hash, position);
+  uint64_t at = hash(position);
+  CHECK_EQ(lookup(at, position), kNone);
+  uint32_t slot = insert(at, position);
   set_head(slot, std::move(head));
   evict();
   return &slots_[slot].head;
 }
 
 void HeadCache::write(std::string_view position, Head head) {
-  uint64_t hash = hash64(as_bytes(position));
-  uint32_t slot = lookup(hash, position);
+  uint64_t at = hash(position);
+  uint32_t slot = lookup(at, position);
   if (slot == kNone)
-    slot = insert(hash, position);
+    slot = insert(at, position);
   else
     use(slot);
   set_head(slot, std::move(head));

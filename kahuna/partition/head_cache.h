@@ -15,6 +15,7 @@
 
 #include "kahuna/partition/flat_index.h"
 #include "runtime/bytes.h"
+#include "runtime/hash.h"
 #include "runtime/check.h"
 #include "runtime/ids.h"
 
@@ -35,7 +36,8 @@ class HeadCache {
     size_t entries = 64 * 1024;
     size_t bytes = size_t{16} << 20;
   };
-  explicit HeadCache(Limits limits) : limits_(limits) {}
+  // `seed`: see FlatIndex; clients choose positions.
+  explicit HeadCache(Limits limits, uint64_t seed = 0) : limits_(limits), seed_(seed) {}
 
   // Null when not cached. Valid until the next put. Counts as a use.
   const Head* find(std::string_view position);
@@ -78,6 +80,7 @@ class HeadCache {
     uint32_t newer = kNone, older = kNone;  // use order
   };
 
+  uint64_t hash(std::string_view position) const { return hash64(as_bytes(position), seed_); }
   uint32_t lookup(uint64_t hash, std::string_view position) const;
   uint32_t insert(uint64_t hash, std::string_view position);
   void set_head(uint32_t slot, Head head);
@@ -89,6 +92,7 @@ class HeadCache {
   size_t cost(const Slot& slot) const;
 
   Limits limits_;
+  uint64_t seed_;
   FlatIndex index_;
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_, unsaved_, saving_;

@@ -5,8 +5,8 @@
 
 namespace kahuna::partition {
 
-uint64_t OperationTable::hash(uint64_t client, uint64_t sequence) {
-  return detail::finalize(client ^ detail::finalize(sequence + 0x9e3779b97f4a7c15ull));
+uint64_t OperationTable::hash(uint64_t client, uint64_t sequence) const {
+  return detail::finalize(client ^ detail::finalize(sequence + seed_ + 0x9e3779b97f4a7c15ull));
 }
 
 const Reply* OperationTable::find(uint64_t client, uint64_t sequence) const {

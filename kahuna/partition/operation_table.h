@@ -22,6 +22,9 @@ namespace kahuna::partition {
 
 class OperationTable {
  public:
+  // `seed`: see FlatIndex; clients choose their operations' ids.
+  explicit OperationTable(uint64_t seed = 0) : seed_(seed) {}
+
   // Null when there is no record.
   const Reply* find(uint64_t client, uint64_t sequence) const;
   // Newest; evicts nothing.
@@ -37,9 +40,10 @@ class OperationTable {
   // is FlatIndex::kNone.
   static constexpr uint32_t kNumbers = uint32_t{1} << 31;
 
-  static uint64_t hash(uint64_t client, uint64_t sequence);
+  uint64_t hash(uint64_t client, uint64_t sequence) const;
   const OperationRow& at(uint32_t number) const { return rows_[(number - first_) % kNumbers]; }
 
+  uint64_t seed_;
   std::deque<OperationRow> rows_;
   FlatIndex index_;
   uint32_t first_ = 0;  // number of rows_[0]

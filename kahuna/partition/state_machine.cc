@@ -19,14 +19,19 @@ using engine::RowKind;
 using engine::WriteBatch;
 
 struct StateMachine::State {
-  State(engine::Engine& e, Descriptor d, Limits l)
-      : engine(e), descriptor(std::move(d)), limits(l), state_row(make_state_row(descriptor.id)) {}
+  State(engine::Engine& e, Descriptor d, Limits l, uint64_t seed)
+      : engine(e),
+        descriptor(std::move(d)),
+        limits(l),
+        state_row(make_state_row(descriptor.id)),
+        heads(HeadCache::Limits(), seed),
+        operations(seed) {}
 
   engine::Engine& engine;
   Descriptor descriptor;
   Limits limits;
   std::string state_row;
-  HeadCache heads{HeadCache::Limits()};
+  HeadCache heads;
   OperationTable operations;
   Watermark last,
       floor;  // highest stamp drawn; highest stamp whose record was evicted; floor <= last
@@ -232,10 +237,10 @@ StateMachine& StateMachine::operator=(StateMachine&&) noexcept = default;
 StateMachine::~StateMachine() = default;
 
 Result<StateMachine> StateMachine::open(engine::Engine& engine, Descriptor descriptor,
-                                        Limits limits) {
+                                        Limits limits, uint64_t table_seed) {
   CHECK_GE(limits.operation_records_max, 1u);
   CHECK_LE(limits.operation_records_max, kOperationRecordsMax);
-  auto state = std::make_unique<State>(engine, std::move(descriptor), limits);
+  auto state = std::make_unique<State>(engine, std::move(descriptor), limits, table_seed);
   RETURN_IF_ERROR(state->load());
   return StateMachine(std::move(state));
 }

@@ -128,9 +128,10 @@ inline constexpr size_t kScanRowsMax = 10'000;
 class StateMachine {
  public:
   // Loads last stamp, floor and operation records from the engine. The engine outlives it. kDamaged:
-  // a row is malformed; kVersion: of a newer format.
+  // a row is malformed; kVersion: of a newer format. `table_seed`: what clients cannot know, so that
+  // they cannot choose keys that meet in our hash tables; it changes no answer.
   static Result<StateMachine> open(engine::Engine& engine, Descriptor descriptor,
-                                   Limits limits = Limits());
+                                   Limits limits = Limits(), uint64_t table_seed = 0);
   StateMachine(StateMachine&&) noexcept;
   StateMachine& operator=(StateMachine&&) noexcept;
   ~StateMachine();
