@@ -1,4 +1,5 @@
-// What an event of the simulator costs: bare, as a timer, as bytes on a stream, as a synced write.
+// What an event of the simulator costs: bare, as a timer, as bytes on a stream, as a synced write; and
+// what a virtual second of a whole cluster costs, judges included.
 #include <benchmark/benchmark.h>
 
 #include <functional>
@@ -6,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/runner.h"
 #include "sim/world.h"
 
 namespace kahuna::sim {
@@ -138,6 +140,50 @@ void BM_IdleNodes(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * 1000);
 }
 BENCHMARK(BM_IdleNodes);
+
+// A whole run, as `kahuna sim` does it; one item is one virtual second.
+void run_cluster(benchmark::State& state, RunOptions options, uint64_t seeds) {
+  double simulated = 0, operations = 0;
+  uint64_t events = 0;
+  for (auto _ : state) {
+    options.seed = options.seed % seeds + 1;
+    auto report = run_seed(options);
+    if (!report || report->verdict == Verdict::kFail) return state.SkipWithError("the run failed");
+    simulated += double(report->simulated.nanos()) / 1e9;
+    events += report->events;
+    operations += double(report->history.counts().invoked);
+  }
+  state.SetItemsProcessed(static_cast<int64_t>(simulated));
+  state.counters["events_per_virtual_s"] = double(events) / simulated;
+  state.counters["ops_per_virtual_s"] = operations / simulated;
+}
+
+// Three nodes on one rack with nothing to do, by the number of user partitions.
+void BM_ClusterIdle(benchmark::State& state) {
+  RunOptions options;
+  options.faults = "off";
+  options.pins = {{"nodes", "3"}, {"rate", "0"}, {"time", "2000s"}, {"loops", "1"}, {"engine", "memory"},
+                  {"raft-pace-percent", "100"}, {"net.place", "rack"},
+                  {"groups", std::to_string(state.range(0))}};
+  run_cluster(state, std::move(options), 1);
+}
+BENCHMARK(BM_ClusterIdle)->Arg(1)->Arg(16)->Unit(benchmark::kMillisecond);
+
+// Five nodes, three partitions, a thousand operations a second, faults as drawn by ten seeds. Enough
+// clients to keep the rate up unless faults keep it down.
+void BM_ClusterLoaded(benchmark::State& state) {
+  RunOptions options;
+  options.faults = "on";
+  options.pins = {{"nodes", "5"}, {"groups", "3"}, {"rate", "1000"}, {"time", "20s"}, {"loops", "1"},
+                  {"clients", "5"}, {"processes", "40"}, {"net.place", "rack"},
+                  {"engine", "memory"}, {"value-bytes-max", "200"}};
+  run_cluster(state, std::move(options), 10);
+}
+BENCHMARK(BM_ClusterLoaded)->Iterations(10)->Unit(benchmark::kMillisecond);
+
+// The default swarm: the first hundred seeds.
+void BM_Swarm(benchmark::State& state) { run_cluster(state, {}, 100); }
+BENCHMARK(BM_Swarm)->Iterations(100)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace kahuna::sim
