@@ -124,8 +124,9 @@ std::vector<PartitionId> Groups::ids() const {
 void Groups::receive(raft::Message message) {
   Group* group = find(message.group);
   if (!group || stopped_) return;
-  group->replica.receive(host_.clock->now(), std::move(message));
-  touch(*group);
+  bool matters = group->replica.receive(host_.clock->now(), std::move(message));
+  // Most messages of an idle cluster say that a leader lives, and no more.
+  if (matters || group->replica.deadline() < group->armed) touch(*group);
 }
 
 void Groups::peer_disconnected(NodeId peer) {

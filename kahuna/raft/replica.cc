@@ -103,7 +103,24 @@ Replica::Replica(Options options, PartitionId group, ReplicaId self, std::vector
 
 // --- inputs ---
 
-void Replica::receive(Time now, Message message) {
+bool Replica::receive(Time now, Message message) {
+  struct Visible {
+    Role role;
+    ReplicaId leader;
+    HardState hard_state;
+    LogPosition base, last;
+    Index commit;
+    bool operator==(const Visible&) const = default;
+  };
+  auto visible = [this] {
+    return Visible{role_, leader_, hard_state_, log_.base(), log_.last(), commit_};
+  };
+  const Visible before = visible();
+  take(now, std::move(message));
+  return has_ready() || !(visible() == before);
+}
+
+void Replica::take(Time now, Message message) {
   if (!acceptable(message)) return;
   bool prospective = message.kind == MessageKind::kPreVote ||
                      (message.kind == MessageKind::kPreVoteReply && !message.rejected);

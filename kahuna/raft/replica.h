@@ -144,8 +144,9 @@ class Replica {
           Recovered recovered, RandomStream random, Time now);
 
   // --- inputs ---
-  // Ignores a message that is malformed, not for this replica or not from another voter.
-  void receive(Time now, Message message);
+  // Ignores a message that is malformed, not for this replica or not from another voter. False when
+  // it did no more than move the deadline later: nothing is ready, and nothing in status() changed.
+  bool receive(Time now, Message message);
   // Appends an entry if this replica leads. Returns its position, or kNotLeader, kOverloaded.
   Result<LogPosition> propose(Time now, EntryKind kind, Payload payload);
   // Starts confirming leadership for a read that arrived now; ends in granted_ or refused_reads.
@@ -200,6 +201,7 @@ class Replica {
  private:
   // Any role (replica.cc).
   bool acceptable(const Message& message) const;
+  void take(Time now, Message message);
   void dispatch(Time now, Message& message);
   void answer_stale_sender(const Message& message);
   void become_follower(Time now, Term term, ReplicaId leader);

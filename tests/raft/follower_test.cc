@@ -231,6 +231,26 @@ TEST(RaftFollower, DoesNotAnswerAHeartbeatThatAsksForNoAnswer) {
   EXPECT_TRUE(solo.sent(Kind::kHeartbeatReply)[0].rejected);
 }
 
+TEST(RaftFollower, SaysWhetherAMessageDidMoreThanMoveTheDeadline) {
+  Solo solo;
+  solo.append(2, 2, Solo::at(1, 1), {Solo::entry(2, 2)});
+  solo.drain();
+  Message heartbeat = solo.message(Kind::kHeartbeat, 2, 2);
+  heartbeat.unanswered = true;
+  EXPECT_FALSE(solo->receive(solo.now(), heartbeat));
+  heartbeat.commit = Index(2);
+  EXPECT_TRUE(solo->receive(solo.now(), heartbeat)) << "it commits";
+  solo.drain();
+  EXPECT_FALSE(solo->receive(solo.now(), heartbeat));
+  heartbeat.unanswered = false;
+  EXPECT_TRUE(solo->receive(solo.now(), heartbeat)) << "it wants an answer";
+  solo.drain();
+  solo.fire();  // campaigns
+  solo.drain();
+  heartbeat.unanswered = true;
+  EXPECT_TRUE(solo->receive(solo.now(), heartbeat)) << "it follows again";
+}
+
 TEST(RaftTimer, MovesWithEveryWordFromTheLeader) {
   Solo solo;
   Time first = solo->deadline();
