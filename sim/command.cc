@@ -13,6 +13,8 @@
 #include "sim/checker.h"
 #include "sim/command_campaign.h"
 #include "sim/command_options.h"
+#include "sim/minimiser.h"
+#include "sim/plan_file.h"
 #include "sim/runner.h"
 
 namespace kahuna::sim {
@@ -42,7 +44,8 @@ bool debugger_attached() {
 Result<> write_files(const CommandOptions& options, const RunReport& report) {
   if (!options.history_file.empty())
     RETURN_IF_ERROR(write_file(options.history_file, report.history.to_json_lines()));
-  if (!options.plan_file.empty()) RETURN_IF_ERROR(write_file(options.plan_file, report.plan));
+  if (!options.write_plan_file.empty())
+    RETURN_IF_ERROR(write_file(options.write_plan_file, write_plan(options.run, report)));
   if (options.trace_file.empty()) return {};
   std::string text;
   for (const EventRecord& record : report.records) (text += to_string(record)) += '\n';
@@ -54,6 +57,13 @@ void print_machine_lines(const CommandOptions& options, const RunReport& report)
   for (const FaultCount& fault : report.faults)
     fmt::print("! fault {} {} {}\n", fault.kind, int(fault.declared), fault.fired);
   for (const auto& [name, hits] : report.probes) fmt::print("! probe {} {}\n", name, hits);
+  if (options.minimize) {
+    fmt::print("! struck {}\n", report.fault_log_whole ? report.struck().text() : "");
+    fmt::print("! issued {}\n", report.issued().text());
+    fmt::print("! faults-from {}\n", report.faults_from.nanos());
+    fmt::print("! ended {}\n", report.simulated.nanos());
+    fmt::print("! spec {}\n", report.spec);
+  }
   if (!options.twin_child) return;
   for (const TraceCheckpoint& checkpoint : report.checkpoints)
     fmt::print("! checkpoint {} {}\n", checkpoint.number, to_string(checkpoint.hash));
@@ -86,16 +96,20 @@ int run_one(const CommandOptions& options) {
   if (auto written = write_files(options, report); !written)
     return usage_error(written.error().text);
   if (options.show_spec) fmt::print("{}\n", report.spec);
+  if (options.machine) print_machine_lines(options, report);
   if (report.stopped) {
     fmt::print("stopped after event {} at {:.9f}s\n{}", report.events,
                double(report.simulated.nanos()) / 1e9, report.details);
     return kExitPass;
   }
-  if (options.machine) print_machine_lines(options, report);
   if (!report.reason.empty()) fmt::print("{}\n", report.reason);
   if (!report.details.empty()) fmt::print("{}\n", report.details);
   if (report.verdict != Verdict::kPass && !options.machine)
     fmt::print("replay: {}\n", replay_command(options, options.run.seed));
+  if (!options.plan_hash.empty() && options.plan_hash != to_string(report.hash))
+    fmt::print("note: the run the plan was written after had another hash, {}: another build, or\n"
+               "      other options\n",
+               options.plan_hash);
   fmt::print("{}\n", report.last_line(options.run.seed));
   return status_of(report);
 }
@@ -137,6 +151,7 @@ int run_command(int argc, char** argv) {
   if (options->mutants) return run_mutants(*options);
   if (options->twin) return run_twins(*options);
   if (options->seeds) return run_campaign(*options);
+  if (options->minimize && !options->machine) return run_minimiser(*options);
   int status = run_one(*options);
   std::fflush(stdout);
   if (options->run.until > 0 && debugger_attached()) raise(SIGTRAP);

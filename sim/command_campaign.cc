@@ -14,6 +14,7 @@
 namespace kahuna::sim {
 
 std::string replay_command(const CommandOptions& options, uint64_t seed) {
+  if (!options.plan_file.empty()) return "kahuna sim --plan " + options.plan_file;
   std::string text = fmt::format("kahuna sim --seed {}", seed);
   for (const std::string& argument : options.pass_on) text += " " + argument;
   return text;

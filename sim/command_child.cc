@@ -40,6 +40,16 @@ void parse_machine_line(std::istringstream& line, ChildReport& report) {
     std::string text;
     std::getline(line >> std::ws, text);
     report.event_lines.push_back(text);
+  } else if (what == "struck") {
+    line >> report.struck;
+  } else if (what == "issued") {
+    line >> report.issued;
+  } else if (what == "faults-from") {
+    line >> report.faults_from_ns;
+  } else if (what == "ended") {
+    line >> report.ended_ns;
+  } else if (what == "spec") {
+    std::getline(line >> std::ws, report.spec);
   }
 }
 

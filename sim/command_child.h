@@ -22,6 +22,10 @@ struct ChildReport {
   std::vector<std::pair<std::string, uint64_t>> probes;
   std::vector<std::pair<uint64_t, std::string>> checkpoints;
   std::vector<std::string> event_lines;
+  // Asked for by --minimize.
+  std::string struck, issued;  // Selections
+  std::string spec;
+  int64_t faults_from_ns = 0, ended_ns = 0;
   bool usage = false;  // the options were refused
 };
 

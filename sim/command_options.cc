@@ -2,7 +2,11 @@
 
 #include <fmt/core.h>
 
+#include <fstream>
+#include <sstream>
 #include <string_view>
+
+#include "sim/plan_file.h"
 
 namespace kahuna::sim {
 namespace {
@@ -89,7 +93,10 @@ class Parser {
       return {};
     }
     if (name_ == "help") return flag(options_.help);
-    if (name_ == "seed") return number(options_.run.seed);
+    if (name_ == "seed") {
+      seeded_ = true;
+      return number(options_.run.seed);
+    }
     if (name_ == "seeds") return range(options_.seeds.emplace());
     if (name_ == "jobs") {
       uint64_t jobs = 0;
@@ -121,15 +128,23 @@ class Parser {
     if (name_ == "trace") return text(options_.trace_file, false);
     if (name_ == "history") return text(options_.history_file, false);
     if (name_ == "plan") return text(options_.plan_file, false);
+    if (name_ == "write-plan") return text(options_.write_plan_file, false);
+    if (name_ == "minimize") return flag(options_.minimize);
+    if (name_ == "minimize-limit") {
+      ASSIGN_OR_RETURN(std::string limit, value());
+      ASSIGN_OR_RETURN(options_.minimize_limit, parse_duration(limit));
+      return {};
+    }
     if (name_ == "check") return text(options_.check_file, false);
     return usage(fmt::format("unknown option --{}", name_));
   }
 
   Result<> combine() {
     CommandOptions& o = options_;
-    bool files = !o.history_file.empty() || !o.trace_file.empty() || !o.plan_file.empty();
-    if (o.seeds && files)
-      return usage("--history, --trace and --plan write one run's file; use --seed");
+    if (!o.plan_file.empty()) RETURN_IF_ERROR(load_plan());
+    bool files = !o.history_file.empty() || !o.trace_file.empty() || !o.write_plan_file.empty();
+    if (o.seeds && (files || o.minimize))
+      return usage("--history, --trace, --write-plan and --minimize are for one run; use --seed");
     if (o.twin && !o.seeds) o.seeds = NumberRange{o.run.seed, o.run.seed};
     if (o.twin && o.mutants) return usage("--twin and --mutants exclude each other");
     if (!o.trace_file.empty() && o.run.record_to == 0) {
@@ -139,9 +154,29 @@ class Parser {
     return {};
   }
 
+  // What the command line says besides counts more than what the plan says.
+  Result<> load_plan() {
+    CommandOptions& o = options_;
+    if (seeded_ || o.seeds) return usage("--plan names the seed itself");
+    std::ifstream file(o.plan_file, std::ios::binary);
+    std::stringstream content;
+    content << file.rdbuf();
+    if (!file) return fail(ErrorCode::kInvalid, fmt::format("cannot read {}", o.plan_file));
+    ASSIGN_OR_RETURN(PlanFile plan, parse_plan(content.str()));
+    o.run.seed = plan.run.seed;
+    o.plan_hash = plan.hash;
+    for (std::string RunOptions::*text : {&RunOptions::faults, &RunOptions::workload, &RunOptions::mutant})
+      if ((o.run.*text).empty()) o.run.*text = plan.run.*text;
+    o.run.pins.insert(o.run.pins.begin(), plan.run.pins.begin(), plan.run.pins.end());
+    std::vector<std::string> words = arguments_of(plan.run);
+    o.pass_on.insert(o.pass_on.begin(), words.begin() + 2, words.end());  // without the seed
+    return {};
+  }
+
   int argc_;
   char** argv_;
   int at_ = 1;
+  bool seeded_ = false;
   std::string_view name_;
   std::optional<std::string_view> inline_value_;
   CommandOptions options_;
@@ -158,6 +193,8 @@ const char* help_text() {
 
   kahuna sim --seed N                 replay one seed; the last line says PASS, FAIL or UNKNOWN
   kahuna sim --seeds A..B [--jobs J]  run many; a line per seed that does not pass, a summary last
+  kahuna sim --plan FILE              replay a run that was written down
+  kahuna sim --seed N --minimize      shrink a failing run; leaves a plan, seed-N.plan
   kahuna sim --twin --seeds A..B      run each twice in fresh processes and compare every event
   kahuna sim --check FILE             judge a history file (docs/history-format.md)
   kahuna sim --mutants                score the simulator against planted bugs (mutants builds)
@@ -175,11 +212,12 @@ What is not pinned is drawn from the seed:
 Looking closer:
   --history FILE                      write the clients' history
   --trace FILE [--window A..B]        write the events (all, or those numbered A..B)
-  --plan FILE                         write the fault plan
+  --write-plan FILE                   write the run down: its faults, one by one (for --plan)
   --until EVENT                       stop there (and break into a debugger, if one is attached)
   --show-spec                         print every choice of the run
   --coverage                          with --seeds: probes reached, in % of seeds
   --wall-limit SECONDS                a run that takes longer has failed (600)
+  --minimize-limit 5m                 wall time that --minimize may take
   --mutant NAME, --max-seeds N, --catalogue FILE    mutants builds only
 
 Exit status: 0 pass, 1 violation, 2 usage, 3 unknown (nothing violated, and nothing shown).

@@ -19,7 +19,12 @@ struct CommandOptions {
   bool twin = false, mutants = false, coverage = false, help = false, machine = false;
   uint64_t max_seeds = 1000;    // --mutants
   uint64_t wall_limit_s = 600;  // per run
-  std::string history_file, trace_file, plan_file, check_file, catalogue;
+  bool minimize = false;
+  Duration minimize_limit = Duration::seconds(300);  // of wall time
+  std::string history_file, trace_file, check_file, catalogue;
+  std::string plan_file;   // the run was read from it
+  std::string plan_hash;   // ... and should have this hash; "" = not said
+  std::string write_plan_file;
   bool show_spec = false;
 
   // What must be passed on so that another process runs the same thing, seed apart.

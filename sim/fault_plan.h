@@ -2,7 +2,7 @@
 // often and how hard, then each fault by itself.
 //
 //   F1 fault k of a kind depends on (seed, kind, k) and the state of the world only: taking one out
-//      (fault.skip) or one kind does not shift the draws of the others;
+//      (fault.skip), all but some (fault.only) or one kind does not shift the draws of the others;
 //   F2 a fault that cannot happen now (nobody left to crash) is passed over, and not counted;
 //   F3 nothing here damages what was durable (kSyncError: what was never made so);
 //   F4 after begin_liveness() no fault begins, and none holds among the chosen nodes and the clients.
@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -161,7 +162,8 @@ class FaultPoints final : public FaultInjector {
 class FaultPlan {
  public:
   // All outlive the plan; `target` has its nodes. Draws the rates; begins nothing. Asks the spec for "fault.NAME.every",
-  // "fault.down_max", "fault.skip" (a list of NAME:NUMBER, "crash:3,clog:0") and a few more.
+  // "fault.down_max", "fault.skip" and "fault.only" (selections of the time line's faults: sim/selection.h) and a
+  // few more.
   // The in-code fault points are installed on this thread by begin().
   FaultPlan(World& world, Spec& spec, FaultSet faults, FaultTarget& target);
   ~FaultPlan();
@@ -197,6 +199,7 @@ class FaultPlan {
   };
   using Links = std::vector<std::pair<uint32_t, uint32_t>>;
 
+  bool wanted(FaultKind kind, uint64_t number) const;
   void arm(FaultKind kind);
   void strike(FaultKind kind);
   // False when it cannot happen now. `text` says what was done.
@@ -227,7 +230,8 @@ class FaultPlan {
   FaultTarget& target_;
   const FaultSet faults_;
   Timeline timelines_[kTimelineKinds];
-  std::set<std::pair<FaultKind, uint64_t>> skipped_;
+  std::optional<Selection> only_;
+  Selection skipped_;
   size_t down_max_ = 0;
   Duration span_max_;
   int64_t rate_ppb_max_ = 0;

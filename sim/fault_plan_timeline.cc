@@ -44,15 +44,10 @@ FaultPlan::FaultPlan(World& world, Spec& spec, FaultSet faults, FaultTarget& tar
     timelines_[i].every =
         spec.duration_log("fault." + std::string(name_of(kind)) + ".every", pace.low, pace.high);
   }
-  if (auto skips = spec.text("fault.skip")) {
-    for (const std::string& skip : split_list(*skips, '+')) {
-      size_t colon = skip.rfind(':');
-      for (size_t i = 0; i < kTimelineKinds && colon != std::string::npos; ++i)
-        if (name_of(static_cast<FaultKind>(i)) == skip.substr(0, colon))
-          if (auto number = parse_number(std::string_view(skip).substr(colon + 1)))
-            skipped_.insert({static_cast<FaultKind>(i), *number});
-    }
-  }
+  std::vector<std::string> names;
+  for (size_t i = 0; i < kTimelineKinds; ++i) names.emplace_back(name_of(static_cast<FaultKind>(i)));
+  only_ = spec.selection("fault.only", names);
+  skipped_ = spec.selection("fault.skip", names).value_or(Selection());
   if (!faults.has(FaultKind::kPoints) && !faults.has(FaultKind::kStallEngine)) return;
   auto active = static_cast<PerMillion>(spec.pick("fault.points.active", {{250'000, 4}, {1'000'000, 1}}));
   auto fires = static_cast<PerMillion>(
@@ -77,6 +72,10 @@ void FaultPlan::begin() {
     if (timelines_[i].exists) arm(static_cast<FaultKind>(i));
 }
 
+bool FaultPlan::wanted(FaultKind kind, uint64_t number) const {
+  return (!only_ || only_->has(name_of(kind), number)) && !skipped_.has(name_of(kind), number);
+}
+
 void FaultPlan::arm(FaultKind kind) {
   Timeline& line = timelines_[static_cast<size_t>(kind)];
   RandomStream random(world_.seed(), "fault.when", static_cast<uint64_t>(kind) << 40 | line.next);
@@ -89,7 +88,7 @@ void FaultPlan::strike(FaultKind kind) {
   uint64_t number = line.next++;
   RandomStream random(world_.seed(), "fault.what", static_cast<uint64_t>(kind) << 40 | number);
   std::string text;
-  if (!skipped_.contains({kind, number}) && apply(kind, random, text)) {
+  if (wanted(kind, number) && apply(kind, random, text)) {
     ++line.fired;
     if (log_.size() < kLogMax) log_.push_back({world_.now(), kind, number, std::move(text)});
   }

@@ -41,6 +41,7 @@ inline constexpr ValueId kGarbage = -2;  // reads: bytes that no operation wrote
 
 inline constexpr int64_t kNoRevision = INT64_MIN;  // the reply carried none
 inline constexpr uint64_t kNoStamp = UINT64_MAX;
+inline constexpr uint64_t kNoArrival = UINT64_MAX;
 
 // The conditions of a write, all of which must hold.
 struct WriteConditions {
@@ -81,6 +82,8 @@ struct Operation {
   ErrorCode error = ErrorCode::kOk;  // of kFail and kInfo
   uint32_t process = 0;
   uint32_t client = 0;  // the client library instance it went through
+  uint32_t host = 0;    // the client host, and which of its arrivals this is (workload.h);
+  uint64_t arrival = kNoArrival;  // kNoArrival: of the judge
   uint32_t page = 0;    // kScan and ok: index into pages()
   NameId key = 0;
   ValueId value = kNothing;  // kWrite: what it writes

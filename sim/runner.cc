@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "runtime/check.h"
 #include "runtime/probe.h"
@@ -31,6 +32,27 @@ uint64_t RunReport::faults_fired() const {
   for (const FaultCount& fault : faults) sum += fault.fired;
   return sum;
 }
+
+namespace {
+
+Selection struck_in(const std::vector<FaultRecord>& log) {
+  Selection struck;
+  for (const FaultRecord& fault : log) struck.add(name_of(fault.kind), fault.number);
+  return struck;
+}
+
+Selection issued_in(const History& history) {
+  Selection issued;
+  for (const Operation& operation : history.operations())
+    if (operation.arrival != kNoArrival)
+      issued.add(fmt::format("c{}", operation.host + 1), operation.arrival);
+  return issued;
+}
+
+}  // namespace
+
+Selection RunReport::struck() const { return struck_in(fault_log); }
+Selection RunReport::issued() const { return issued_in(history); }
 
 std::string RunReport::last_line(uint64_t seed) const {
   return fmt::format("{} seed={} hash={} sim={:.3f}s wall={:.3f}s events={} ops={} faults={}",
@@ -66,6 +88,11 @@ class Run {
     cluster_options_ = draw_cluster(spec_);
     if (options_.faults == "off") cluster_options_.rots = 0;
     time_ = spec_.duration("time", Duration::seconds(5), Duration::seconds(60));
+    canary_ = spec_.selection("canary");
+    if (auto peace = spec_.text("peace")) {
+      ASSIGN_OR_RETURN(Duration length, parse_duration(*peace));
+      peace_ = TrueTime() + length;
+    }
     whole_core_ = spec_.flag("heal-all", 50, 100);
     early_ = spec_.flag("faults-while-founding", 2, 100);
     ASSIGN_OR_RETURN(faults_, draw_faults(spec_, options_.faults));
@@ -106,6 +133,7 @@ class Run {
       begin_in_peace();
     if (!going()) return;
     plan_->begin();
+    report_.faults_from = world_->now();
     TrueTime end = world_->now() + time_;
     world_->run_until([&] { return cluster_->stuck(); }, end);
     if (going()) world_->run_until(end);
@@ -127,7 +155,8 @@ class Run {
     world_->run_until([&] { return cluster_->stuck() || cluster_->all_booted(all); }, end);
     if (!going()) return;
     cluster_->run_clients();
-    if (state_.workload.rate == 0) return;
+    if (peace_) world_->run_until(*peace_);
+    if (peace_ || state_.workload.rate == 0) return;
     world_->run_until(
         [&] { return cluster_->stuck() || state_.history.counts().writes_done >= kPeaceWrites; },
         end);
@@ -189,9 +218,8 @@ class Run {
       if (name.starts_with("point:")) report_.faults.push_back({name, true, fired});
     report_.faults.push_back({"rot-journal", cluster_options_.rots > 0, cluster_->rotten()});
     report_.plan = plan_->describe();
-    for (const FaultRecord& record : plan_->log())
-      report_.plan += fmt::format("{:.6f}s {} #{}: {}\n", double(record.at.nanos()) / 1e9,
-                                  name_of(record.kind), record.number, record.text);
+    report_.fault_log = plan_->log();
+    report_.fault_log_whole = report_.fault_log.size() < FaultPlan::kLogMax;
   }
 
   void judge() {
@@ -199,6 +227,7 @@ class Run {
       verdict(Verdict::kFail, cluster_->violation()->kind, cluster_->violation()->text);
       return;
     }
+    if (sings()) return verdict(Verdict::kFail, "canary", "all that was asked for happened");
     Judgement registers = check_registers(state_.history);
     if (registers.finding == Finding::kViolation)
       return verdict(Verdict::kFail, registers.kind, registers.text);
@@ -209,6 +238,16 @@ class Run {
       return verdict(Verdict::kUnknown, "undecided", registers.text);
     if (written_ == 0 && state_.workload.rate > 0)
       verdict(Verdict::kUnknown, "vacuous", "nothing was written in the first phase");
+  }
+
+  // A made-up violation, by which the tools that look into failures are tested: the run fails when
+  // each of these faults struck and each of these arrivals became an operation.
+  bool sings() const {
+    if (!canary_) return false;
+    Selection issued = issued_in(state_.history), struck = struck_in(report_.fault_log);
+    for (const auto& [name, number] : canary_->items())
+      if (!issued.has(name, number) && !struck.has(name, number)) return false;
+    return true;
   }
 
   void verdict(Verdict verdict, const std::string& kind, const std::string& text) {
@@ -226,6 +265,8 @@ class Run {
   FaultSet faults_;
   WorldOptions world_options_;
   Duration time_;
+  std::optional<TrueTime> peace_;  // when the faults begin; none: when clients have written a little
+  std::optional<Selection> canary_;
   bool whole_core_ = false;
   bool early_ = false;
   uint64_t written_ = 0;

@@ -10,6 +10,7 @@
 #include "runtime/error.h"
 #include "runtime/hash.h"
 #include "runtime/time.h"
+#include "sim/fault_plan.h"
 #include "sim/history.h"
 #include "sim/trace.h"
 
@@ -39,7 +40,10 @@ struct RunReport {
   std::string reason;    // of a failure or of not knowing: one line
   std::string details;   // more of it, for people
   std::string spec;      // every choice, as KEY=VALUE
-  std::string plan;      // the fault plan, for people
+  std::string plan;      // the fault plan, for people: which kinds, how often
+  std::vector<FaultRecord> fault_log;  // what struck, in order of time
+  bool fault_log_whole = true;         // ... all of it
+  TrueTime faults_from;                // when the plan began; 0 when it never did
   bool stopped = false;  // at `until`
   Hash128 hash;
   uint64_t events = 0;
@@ -52,6 +56,9 @@ struct RunReport {
   History history;
 
   uint64_t faults_fired() const;
+  // Faults of the time line that struck; arrivals that became operations (Workload::only).
+  Selection struck() const;
+  Selection issued() const;
   // "PASS seed=… hash=… sim=…s wall=…s events=… ops=… faults=…"
   std::string last_line(uint64_t seed) const;
 };

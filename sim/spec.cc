@@ -1,7 +1,9 @@
 #include "sim/spec.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <bit>
 
 #include "runtime/check.h"
@@ -219,6 +221,21 @@ std::optional<std::string> Spec::text(std::string_view name) {
   if (!pin) return std::nullopt;
   drawn_.emplace_back(name, *pin);
   return std::string(*pin);
+}
+
+std::optional<Selection> Spec::selection(std::string_view name,
+                                         const std::vector<std::string>& names) {
+  auto pin = text(name);
+  if (!pin) return std::nullopt;
+  auto selection = Selection::parse(*pin);
+  if (!selection) {
+    bad(name, *pin, "NAME#NUMBER+NAME#FIRST..LAST+..., or none");
+    return Selection();
+  }
+  for (const auto& [item, number] : selection->items())
+    if (!names.empty() && std::find(names.begin(), names.end(), item) == names.end())
+      bad(name, item, "one of " + fmt::format("{}", fmt::join(names, ", ")));
+  return *selection;
 }
 
 Result<> Spec::verify() const {

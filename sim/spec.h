@@ -16,6 +16,7 @@
 #include "runtime/error.h"
 #include "runtime/random.h"
 #include "runtime/time.h"
+#include "sim/selection.h"
 
 namespace kahuna::sim {
 
@@ -59,6 +60,9 @@ class Spec {
   std::string choice(std::string_view name, std::initializer_list<Weighted> choices);
   // The text of a pin, if any; counts as asked for.
   std::optional<std::string> text(std::string_view name);
+  // ... a selection; only names of the list may be selected from (any, when it is empty).
+  std::optional<Selection> selection(std::string_view name,
+                                     const std::vector<std::string>& names = {});
   RandomStream stream(std::string_view name) const { return RandomStream(seed_, name); }
   uint64_t seed() const { return seed_; }
 

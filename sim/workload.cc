@@ -135,6 +135,7 @@ Workload draw_workload(Spec& spec) {
   w.replace_clients =
       spec.duration_log("replace-every", Duration::millis(500), Duration::seconds(10));
   if (!replace) w.replace_clients = Duration();
+  w.only = spec.selection("operations.only");
   return w;
 }
 

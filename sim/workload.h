@@ -5,9 +5,15 @@
 // One ClientDriver lives on one client host and is destroyed with it; what it had open then stays
 // open in the history. Arrivals are open-loop: a slow answer delays nobody else, up to a bounded
 // number of processes per client. Between two operations a driver has exactly one timer.
+//
+//   O1 arrival k of a client host depends on (seed, host, k) and on what the clients saw of its key
+//      only: leaving some out ("operations.only", a selection of arrivals by host, "c1#17") does not
+//      shift the others;
+//   O2 the number of the value that an operation writes names its host and arrival.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,6 +55,8 @@ struct Workload {
   uint32_t blank_percent = 0;
   Duration timeout, attempt_timeout;
   uint64_t scan_limit_max = 100;
+  // Arrivals that become operations, by host ("c1", …); none: all.
+  std::optional<Selection> only;
   // A client is thrown away and replaced by a new one this often; zero = never.
   Duration replace_clients;
 
@@ -64,7 +72,6 @@ Workload draw_workload(Spec& spec);
 struct WorkloadState {
   Workload workload;
   History history;
-  ValueId values = 0;    // the last number given
   uint32_t clients = 0;  // client library instances so far
   // Revisions and values last seen, by key number: conditions aim at them, so that they often hold.
   struct Seen {
@@ -84,7 +91,7 @@ class ClientDriver {
   struct Patience {
     Duration timeout, attempt_timeout;
   };
-  // `state` outlives the driver. Starts issuing when run() is called.
+  // `number` is the host's, from 0. `state` outlives the driver. Starts issuing when run() is called.
   ClientDriver(Host& host, WorkloadState& state, std::vector<Address> endpoints, uint64_t number,
                Patience patience);
   ~ClientDriver();

@@ -1,3 +1,5 @@
+#include <fmt/core.h>
+
 #include <algorithm>
 
 #include "runtime/check.h"
@@ -6,6 +8,8 @@
 namespace kahuna::sim {
 
 namespace {
+constexpr uint64_t kValuesPerHost = 100'000'000;
+
 using OperationDone = Callback<void(const Operation&)>;
 
 Reply reply_of(const client::WriteReply& from) {
@@ -26,6 +30,8 @@ class ClientDriver::Impl {
         state_(state),
         endpoints_(std::move(endpoints)),
         patience_(patience),
+        number_(number),
+        name_(fmt::format("c{}", number + 1)),
         random_(host.random("workload", number)) {
     connect();
   }
@@ -52,7 +58,7 @@ class ClientDriver::Impl {
     Operation op;
     op.function = Function::kWrite;
     op.key = state_.history.name(key);
-    op.value = ++state_.values;
+    op.value = fresh_value(kValuesPerHost / 2 + values_++);
     issue(op, std::move(done));
   }
   void get_one(std::string_view key, OperationDone done) {
@@ -80,38 +86,52 @@ class ClientDriver::Impl {
   // --- arrivals ---
 
   void arm_arrival() {
-    uint64_t group = workload().bursts ? random_.between(1, 20) : 1;
+    RandomStream random = random_.split("group", groups_++);
+    uint64_t group = workload().bursts ? random.between(1, 20) : 1;
     uint64_t mean = 1'000'000'000 * workload().clients * group / workload().rate;
-    Duration gap = Duration::nanos(static_cast<int64_t>(random_.between(1, 2 * mean)));
+    Duration gap = Duration::nanos(static_cast<int64_t>(random.between(1, 2 * mean)));
     arrival_ = host_.clock->call_at(host_.clock->now() + gap, [this, group] { arrive(group); });
   }
 
   void arrive(uint64_t group) {
     arrival_ = 0;
-    for (uint64_t i = 0; i < group && open_ < workload().processes; ++i) issue_drawn();
+    for (uint64_t i = 0; i < group; ++i) {
+      uint64_t arrival = arrivals_++;
+      if (open_ >= workload().processes) continue;
+      if (workload().only && !workload().only->has(name_, arrival)) continue;
+      issue_drawn(arrival);
+    }
     arm_arrival();
   }
 
   void arm_replacement() {
     auto mean = static_cast<uint64_t>(workload().replace_clients.nanos());
-    Duration gap = Duration::nanos(static_cast<int64_t>(random_.between(mean / 2, mean * 2)));
+    RandomStream random = random_.split("replacement", replacements_++);
+    Duration gap = Duration::nanos(static_cast<int64_t>(random.between(mean / 2, mean * 2)));
+    polite_ = random.chance(1, 2);
     replacement_ = host_.clock->call_at(host_.clock->now() + gap, [this] { replace(); });
   }
 
   // Half of the clients end politely: then they tell what they know. The others vanish.
   void replace() {
     replacement_ = 0;
-    if (random_.chance(1, 2)) client_->close();
+    if (polite_) client_->close();
     connect();
     arm_replacement();
   }
 
   // --- one operation ---
 
-  void issue_drawn() {
+  ValueId fresh_value(uint64_t of_this_host) const {
+    return static_cast<ValueId>((number_ + 1) * kValuesPerHost + of_this_host);
+  }
+
+  void issue_drawn(uint64_t arrival) {
+    draws_ = random_.split("operation", arrival);
     Operation op;
+    op.arrival = arrival;
     const OperationMix& mix = workload().mix;
-    uint64_t dice = random_.below(mix.total());
+    uint64_t dice = draws_.below(mix.total());
     uint64_t key = draw_key();
     auto falls_in = [&](uint32_t weight) {
       bool inside = dice < weight;
@@ -134,22 +154,22 @@ class ClientDriver::Impl {
       op.key = state_.history.name(workload().key(key));
     }
     if (op.function == Function::kWrite) {
-      bool blank = random_.below(100) < workload().blank_percent;
-      op.value = blank ? kBlank : ++state_.values;
+      bool blank = draws_.below(100) < workload().blank_percent;
+      op.value = blank ? kBlank : fresh_value(arrival);
       op.conditions = draw_conditions(op.key);
     }
     issue(op, {});
   }
 
   uint64_t draw_key() {
-    if (random_.below(100) < workload().hot_percent) return 0;
-    return random_.below(workload().keys);
+    if (draws_.below(100) < workload().hot_percent) return 0;
+    return draws_.below(workload().keys);
   }
 
   WriteConditions draw_conditions(NameId key) {
     WriteConditions c;
     const OperationMix& mix = workload().mix;
-    uint64_t dice = random_.below(100);
+    uint64_t dice = draws_.below(100);
     WorkloadState::Seen seen = seen_of(key);
     auto falls_in = [&](uint32_t weight) {
       bool inside = dice < weight;
@@ -167,9 +187,9 @@ class ClientDriver::Impl {
     } else if (falls_in(mix.both_compares / 2)) {
       c.compare_value = c.compare_revision = true;
     }
-    if (c.compare_value) c.value = random_.chance(9, 10) ? seen.value : kBlank;
+    if (c.compare_value) c.value = draws_.chance(9, 10) ? seen.value : kBlank;
     if (c.compare_revision) {
-      c.revision = seen.revision + int64_t(random_.chance(1, 10)) - int64_t(random_.chance(1, 10));
+      c.revision = seen.revision + int64_t(draws_.chance(1, 10)) - int64_t(draws_.chance(1, 10));
       c.revision = std::max<int64_t>(c.revision, -1);
     }
     return c;
@@ -192,6 +212,7 @@ class ClientDriver::Impl {
       free_processes_.pop_back();
     }
     op.client = client_number_;
+    op.host = static_cast<uint32_t>(number_);
     ++open_;
     OperationNumber number = state_.history.invoke(op, state_.now());
     // The name's storage may move while the client works: it is given a copy.
@@ -259,11 +280,11 @@ class ClientDriver::Impl {
 
   // One page, from the start of the bucket or from a cursor that an earlier page left.
   void send_scan(OperationNumber number, const std::string& bucket, OperationDone done) {
-    uint32_t limit = static_cast<uint32_t>(random_.between(1, workload().scan_limit_max));
+    uint32_t limit = static_cast<uint32_t>(draws_.between(1, workload().scan_limit_max));
     std::string after;
     std::string cursor;
     auto left = cursors_.find(bucket);
-    if (left != cursors_.end() && random_.chance(2, 3)) {
+    if (left != cursors_.end() && draws_.chance(2, 3)) {
       after = left->second.after;
       cursor = left->second.cursor;
     }
@@ -322,7 +343,12 @@ class ClientDriver::Impl {
   WorkloadState& state_;
   const std::vector<Address> endpoints_;
   const Patience patience_;
-  RandomStream random_;
+  const uint64_t number_;
+  const std::string name_;
+  const RandomStream random_;
+  RandomStream draws_;  // of the operation being issued
+  uint64_t groups_ = 0, arrivals_ = 0, replacements_ = 0, values_ = 0;
+  bool polite_ = false;  // the next client that is replaced says good-bye
   std::unique_ptr<client::Client> client_;
   uint32_t client_number_ = 0;
   std::vector<uint32_t> free_processes_;
