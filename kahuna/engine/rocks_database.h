@@ -43,6 +43,7 @@ class RocksDatabase {
 
   bool simulated() const { return env_ != nullptr; }
   rocksdb::DB& db() { return *db_; }
+  InsertionHints& hints() { return *hints_; }
   // To hold around every RocksDB call on the loop's thread.
   RocksEntropy* entropy() { return entropy_ ? &*entropy_ : nullptr; }
 
@@ -51,6 +52,7 @@ class RocksDatabase {
 
   RocksOptions options_;
   std::string path_;
+  std::shared_ptr<InsertionHints> hints_ = std::make_shared<InsertionHints>();
   std::optional<RocksEntropy> entropy_;  // simulation only
   std::unique_ptr<RocksSimEnv> env_;     // simulation only
   std::unique_ptr<rocksdb::DB> db_;

@@ -224,6 +224,7 @@ Result<> write_to(RocksDatabase& database, const WriteBatch& batch, rocksdb::Wri
   rocksdb::WriteOptions options;
   options.disableWAL = true;
   options.no_slowdown = true;
+  database.hints().use(!ranges);
   rocksdb::Status status = database.db().Write(options, &scratch);
   if (!status.ok()) return fail(error_of(status));
   return {};

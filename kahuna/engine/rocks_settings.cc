@@ -52,7 +52,8 @@ class NoLog final : public rocksdb::Logger {
 
 }  // namespace
 
-rocksdb::Options rocks_settings(const RocksOptions& options, rocksdb::Env* env) {
+rocksdb::Options rocks_settings(const RocksOptions& options, rocksdb::Env* env,
+                                std::shared_ptr<const InsertionHints> hints) {
   rocksdb::Options o;
   if (env) o.env = env;
   o.create_if_missing = true;
@@ -66,6 +67,7 @@ rocksdb::Options rocks_settings(const RocksOptions& options, rocksdb::Env* env) 
   o.allow_concurrent_memtable_write = false;
   o.enable_write_thread_adaptive_yield = false;
   o.enable_pipelined_write = false;
+  o.memtable_insert_with_hint_prefix_extractor = std::move(hints);
   o.avoid_flush_during_shutdown = true;
   o.write_buffer_size = options.write_buffer_bytes;
   // Flushes that fail may add one each; one is written; and from one below the last on RocksDB delays.

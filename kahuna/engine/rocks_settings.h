@@ -2,6 +2,7 @@
 #pragma once
 
 #include <rocksdb/options.h>
+#include <rocksdb/slice_transform.h>
 
 #include "kahuna/engine/rocks_engine.h"
 #include "runtime/error.h"
@@ -12,8 +13,23 @@ namespace kahuna::engine {
 // unless somebody waits for it.
 inline constexpr int kMemtablesWaitingMax = 3;
 
+// Has rows looked for beside the row of the same kind that was inserted before, which helps batches in
+// order of rows. RocksDB keeps one place per prefix for rows and removed ranges, which lie in
+// different lists: while a batch removes ranges no hint may be used. Set by the one writer.
+class InsertionHints final : public rocksdb::SliceTransform {
+ public:
+  void use(bool on) { on_ = on; }
+  const char* Name() const override { return "kahuna-insertion-hints"; }
+  rocksdb::Slice Transform(const rocksdb::Slice& row) const override { return {row.data(), 1}; }
+  bool InDomain(const rocksdb::Slice& row) const override { return on_ && !row.empty(); }
+
+ private:
+  bool on_ = false;
+};
+
 // `env` null: production. Everything that decides what bytes are written is the same in both modes.
-rocksdb::Options rocks_settings(const RocksOptions& options, rocksdb::Env* env);
+rocksdb::Options rocks_settings(const RocksOptions& options, rocksdb::Env* env,
+                                std::shared_ptr<const InsertionHints> hints);
 
 // kOverloaded: try again later; kNoSpace; kDamaged; kInUse; kIo.
 Error error_of(const rocksdb::Status& status);

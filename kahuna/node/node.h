@@ -37,10 +37,11 @@ struct Options {
   partition::Limits limits;  // the same on every node of the cluster, for good
   Duration request_timeout = Duration::seconds(10);    // of a request that names none
   // Applied state is saved to the engine in the background when so many entries, or bytes of them,
-  // are unsaved; at unsaved_factor times as many, applying waits for the engine.
-  size_t save_entries = 4096;
-  size_t save_bytes = size_t{4} << 20;
-  size_t unsaved_factor = 8;
+  // are unsaved; at unsaved_factor times as many, applying waits for the engine. The later, the more
+  // often is a key that was written many times saved once.
+  size_t save_entries = 32'768;
+  size_t save_bytes = size_t{16} << 20;
+  size_t unsaved_factor = 4;
   size_t flush_bytes = size_t{64} << 20;               // engine flush when so much was applied
   Duration flush_interval = Duration::seconds(60);     // ... or this long after the first write
   size_t requests_max = 65'536;    // in flight on this node; beyond it kOverloaded
