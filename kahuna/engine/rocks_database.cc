@@ -67,7 +67,7 @@ RocksDatabase::~RocksDatabase() {
 
 Result<> RocksDatabase::open() {
   RocksScope scope(entropy());
-  rocksdb::Options settings = rocks_settings(options_, env_.get(), hints_);
+  rocksdb::Options settings = rocks_settings(options_, env_.get(), hints_, views_);
   settings.listeners.push_back(std::make_shared<Listener>(*this));
   rocksdb::DB* db = nullptr;
   rocksdb::Status status = rocksdb::DB::Open(settings, path_, &db);

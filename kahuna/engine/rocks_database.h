@@ -4,6 +4,7 @@
 
 #include <rocksdb/db.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -41,6 +42,9 @@ class RocksDatabase {
   // How many are full and not flushed yet.
   uint64_t memtables_waiting();
 
+  // A view is about to be taken, or was given up.
+  void count_view(int by) { views_->fetch_add(by); }
+
   bool simulated() const { return env_ != nullptr; }
   rocksdb::DB& db() { return *db_; }
   InsertionHints& hints() { return *hints_; }
@@ -53,6 +57,7 @@ class RocksDatabase {
   RocksOptions options_;
   std::string path_;
   std::shared_ptr<InsertionHints> hints_ = std::make_shared<InsertionHints>();
+  std::shared_ptr<std::atomic<int>> views_ = std::make_shared<std::atomic<int>>(0);
   std::optional<RocksEntropy> entropy_;  // simulation only
   std::unique_ptr<RocksSimEnv> env_;     // simulation only
   std::unique_ptr<rocksdb::DB> db_;

@@ -88,11 +88,13 @@ class RocksView final : public View {
  public:
   explicit RocksView(std::shared_ptr<RocksDatabase> database) : database_(std::move(database)) {
     RocksScope scope(database_->entropy());
+    database_->count_view(1);  // first: a job that does not see it must not see our snapshot either
     snapshot_ = database_->db().GetSnapshot();
   }
   ~RocksView() override {
     RocksScope scope(database_->entropy());
     database_->db().ReleaseSnapshot(snapshot_);
+    database_->count_view(-1);
   }
   Result<> scan(std::string_view from, std::string_view to, const RowVisitor& visit) override {
     return scan_rows(*database_, snapshot_, from, to, visit);

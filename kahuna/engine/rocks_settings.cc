@@ -7,6 +7,7 @@
 #include <rocksdb/table.h>
 
 #include "kahuna/engine/ordered_rows.h"
+#include "runtime/probe.h"
 
 namespace kahuna::engine {
 
@@ -33,15 +34,24 @@ class SupersededFilter final : public rocksdb::CompactionFilter {
 
 class SupersededFilterFactory final : public rocksdb::CompactionFilterFactory {
  public:
+  explicit SupersededFilterFactory(std::shared_ptr<const std::atomic<int>> views)
+      : views_(std::move(views)) {}
   bool ShouldFilterTableFileCreation(rocksdb::TableFileCreationReason reason) const override {
     return reason == rocksdb::TableFileCreationReason::kFlush ||
            reason == rocksdb::TableFileCreationReason::kCompaction;
   }
   std::unique_ptr<rocksdb::CompactionFilter> CreateCompactionFilter(
       const rocksdb::CompactionFilter::Context&) override {
+    if (views_->load() > 0 && !MUTANT(views_do_not_hold_rows)) {
+      SOMETIMES(rocks_engine_keeps_rows_for_a_view);
+      return nullptr;
+    }
     return std::make_unique<SupersededFilter>();
   }
   const char* Name() const override { return "kahuna-superseded"; }
+
+ private:
+  std::shared_ptr<const std::atomic<int>> views_;
 };
 
 class NoLog final : public rocksdb::Logger {
@@ -53,7 +63,8 @@ class NoLog final : public rocksdb::Logger {
 }  // namespace
 
 rocksdb::Options rocks_settings(const RocksOptions& options, rocksdb::Env* env,
-                                std::shared_ptr<const InsertionHints> hints) {
+                                std::shared_ptr<const InsertionHints> hints,
+                                std::shared_ptr<const std::atomic<int>> views) {
   rocksdb::Options o;
   if (env) o.env = env;
   o.create_if_missing = true;
@@ -75,7 +86,7 @@ rocksdb::Options rocks_settings(const RocksOptions& options, rocksdb::Env* env,
 
   // Compactions: one thread's worth, spread over what levels need. Writes are refused, not slowed,
   // and only when compaction has fallen far behind.
-  o.compaction_filter_factory = std::make_shared<SupersededFilterFactory>();
+  o.compaction_filter_factory = std::make_shared<SupersededFilterFactory>(std::move(views));
   o.max_background_jobs = 2;
   o.max_subcompactions = 1;
   o.level0_slowdown_writes_trigger = 48;

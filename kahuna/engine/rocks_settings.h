@@ -4,6 +4,9 @@
 #include <rocksdb/options.h>
 #include <rocksdb/slice_transform.h>
 
+#include <atomic>
+#include <memory>
+
 #include "kahuna/engine/rocks_engine.h"
 #include "runtime/error.h"
 
@@ -28,8 +31,12 @@ class InsertionHints final : public rocksdb::SliceTransform {
 };
 
 // `env` null: production. Everything that decides what bytes are written is the same in both modes.
+// A job that begins while `views` is not zero drops nothing superseded: RocksDB asks a filter even
+// about rows that a snapshot still needs. One that began earlier drops only what a view taken since
+// sees superseded, too.
 rocksdb::Options rocks_settings(const RocksOptions& options, rocksdb::Env* env,
-                                std::shared_ptr<const InsertionHints> hints);
+                                std::shared_ptr<const InsertionHints> hints,
+                                std::shared_ptr<const std::atomic<int>> views);
 
 // kOverloaded: try again later; kNoSpace; kDamaged; kInUse; kIo.
 Error error_of(const rocksdb::Status& status);

@@ -160,6 +160,24 @@ TEST_P(EngineContract, AViewStaysAsItWas) {
   EXPECT_EQ(view->applied()->at(PartitionId(1)).index, Index(5));
 }
 
+TEST_P(EngineContract, AViewKeepsWhatIsSupersededLater) {
+  const std::string older = version_row("key", 1), newer = version_row("key", 2);
+  put(older, "1");
+  ASSERT_TRUE(machine_.flush().has_value());
+  auto view = engine().view({{"\x10", "\x11"}});
+  for (int i = 0; i < 20; ++i) {  // enough of them that files are compacted
+    put(newer, "2");
+    put(version_row("other", uint8_t(i)), "x");
+    ASSERT_TRUE(machine_.flush().has_value());
+  }
+  Rows seen;
+  ASSERT_TRUE(view->scan("\x10", "\x11", [&](std::string_view row, std::string_view value) {
+                    seen[std::string(row)] = std::string(value);
+                    return true;
+                  }).has_value());
+  EXPECT_EQ(seen, (Rows{{older, "1"}}));
+}
+
 TEST_P(EngineContract, FirstFindsTheFirstRowOfARange) {
   put("\x20"
       "b",
