@@ -147,9 +147,9 @@ void Replica::want_snapshot(size_t slot) {
   snapshots_due_.push_back(voters_[slot]);
 }
 
-void Replica::snapshot_ended(ReplicaId to) {
+void Replica::snapshot_ended(ReplicaId to, Term term) {
   size_t slot = slot_of(to);
-  if (role_ == Role::kLeader && slot < voters_.size()) streaming_[slot] = false;
+  if (role_ == Role::kLeader && term == hard_state_.term && slot < voters_.size()) streaming_[slot] = false;
 }
 
 void Replica::handle_append_reply(Time now, const Message& message) {

@@ -82,6 +82,18 @@ Index Log::fit(Index after, size_t bytes) const {
   return low;
 }
 
+Index Log::before_last(uint64_t bytes) const {
+  uint64_t low = base_.index.value(), high = last_.index.value();
+  while (low < high) {
+    uint64_t middle = low + (high - low + 1) / 2;
+    if (bytes_between(Index(middle), last_.index) >= bytes)
+      low = middle;
+    else
+      high = middle - 1;
+  }
+  return Index(low);
+}
+
 void Log::copy(Index after, Index to, std::vector<Entry>& out) const {
   CHECK_GE(after, base_.index);
   CHECK_LE(to, last_.index);

@@ -60,6 +60,8 @@ class Log {
   // The highest index whose entries from after + 1 on cost at most `bytes`, but at least one entry
   // when there is one. `after` is inside [base, last].
   Index fit(Index after, size_t bytes) const;
+  // The highest index behind which entries cost at least `bytes`; the base's when there is none.
+  Index before_last(uint64_t bytes) const;
   // Appends the entries (after, to] to `out`.
   void copy(Index after, Index to, std::vector<Entry>& out) const;
   // The highest position at or below `limit` whose term is at most `term`; the base's position when

@@ -13,7 +13,8 @@ namespace kahuna::raft {
 // The result is well formed (Replica's constructor CHECKs it). The base is the oldest position
 // whose term is known, so that as much as possible can still be sent to a replica that lags; when
 // the engine is ahead of the journal, or the journal contradicts it at the applied index, the base
-// is the engine's position and nothing follows (trap 26).
+// is the engine's position and nothing follows (trap 26); then the journal must be cut there before
+// it is used.
 //
 // kDamaged when entries between the engine's position and the journal's first entry are missing:
 // what was acknowledged is not all there, and this replica must not start as if it were.

@@ -275,6 +275,10 @@ Offer Replica::snapshot_offered(Time now, ReplicaId from, Term term, LogPosition
   return Offer::kHave;
 }
 
+void Replica::resign(Time now) {
+  if (role_ != Role::kFollower) become_follower(now, hard_state_.term, ReplicaId());
+}
+
 void Replica::discard_state(Time now) {
   CHECK(role_ != Role::kLeader);
   if (role_ != Role::kFollower) become_follower(now, hard_state_.term, ReplicaId());

@@ -34,7 +34,8 @@
 // Snapshots. The log may begin above what a follower holds (compact()). A leader then asks its driver
 // to stream it the state (Ready::snapshots_due); the follower's driver asks snapshot_offered(), and,
 // told to take it, calls discard_state() before the first row of the old state is touched, makes the
-// new state durable, and calls restore(). A replica without a state (trap 27) votes and acknowledges
+// new state durable, cuts the journal where it does not hold the position, and calls restore().
+// Between offer and discard_state() nothing may happen: else it asks again. A replica without a state (trap 27) votes and acknowledges
 // with its log, which stays true, and neither applies nor campaigns.
 //
 // Deliberately not here (issue "Consensus and storage"): membership change, leases, quiescence. The
@@ -88,6 +89,9 @@ struct Recovered {
   Index applied;                     // the engine holds this; <= commit
   // The engine's state is incomplete: it was being replaced. Then `applied` is what it held before.
   bool stateless = false;
+  // The journal does not hold the base: before anything else is appended it must be released up to
+  // just before the base, and given the base as an entry of kBase.
+  bool cut_journal = false;
 };
 
 struct Persist {
@@ -159,10 +163,12 @@ class Replica {
   void release(Index index);
   // The same whatever the others hold: those who lack it will need a snapshot.
   void compact(Index index);
-  // Leader: a stream for snapshots_due ended, well or not.
-  void snapshot_ended(ReplicaId to);
+  // Leader: a stream for snapshots_due, asked for in `term`, ended, well or not.
+  void snapshot_ended(ReplicaId to, Term term);
   // Follower: the leader of `term` offers its state at `position`.
   Offer snapshot_offered(Time now, ReplicaId from, Term term, LogPosition position);
+  // Gives up leadership, or a candidacy. Others campaign.
+  void resign(Time now);
   // The state is about to be replaced. CHECKs that it does not lead.
   void discard_state(Time now);
   // The engine holds, durably, the state at `position`, which some leader had committed; above
@@ -197,6 +203,11 @@ class Replica {
   // Term at index; nullopt when outside [base, last].
   std::optional<Term> term_at(Index index) const;
   const std::vector<ReplicaId>& voters() const { return voters_; }
+  // Of the log in memory: its cost, the highest index behind which it costs at least `bytes`, and
+  // its entries (after, to].
+  uint64_t log_bytes() const { return log_.bytes_between(log_.base().index, log_.last().index); }
+  Index before_last(uint64_t bytes) const { return log_.before_last(bytes); }
+  void copy_log(Index after, Index to, std::vector<Entry>& out) const { log_.copy(after, to, out); }
 
  private:
   // Any role (replica.cc).

@@ -84,6 +84,7 @@ void Cluster::start(size_t n) {
   node.writes.clear();
   node.applied = node.flushed;
   node.state = node.flushed_state;
+  if (recovered->cut_journal) cut_journal(n, recovered->base, {});
   RandomStream random(seed_, "raft", n * 1000 + node.lives++);
   node.replica.emplace(options_, kGroup, replica_id(n), voters_, std::move(*recovered), random,
                        now_);
@@ -190,7 +191,7 @@ void Cluster::carry_out(size_t n, Ready ready) {
 void Cluster::end_stream(const Stream& stream) {
   size_t from = stream.from.node.value();
   if (!alive(from)) return;
-  replica(from).snapshot_ended(stream.to);
+  replica(from).snapshot_ended(stream.to, stream.term);
   step(from);
 }
 
@@ -226,14 +227,45 @@ void Cluster::install(size_t at) {
       node.applied = node.flushed = stream.position;
       node.state = node.flushed_state = stream.state;
       node.stateless = node.flushed_stateless = false;
-      node.released = stream.position.index;
-      std::erase_if(node.stored, [&](const Entry& e) { return e.index <= node.released; });
+      pump(to);
+      const bool held = replica(to).term_at(stream.position.index) == stream.position.term;
       replica(to).restore(stream.position);
+      std::vector<Entry> behind;
+      replica(to).copy_log(stream.position.index, replica(to).status().last.index, behind);
+      if (!held || !journal_will_hold(node, stream.position))
+        cut_journal(to, stream.position, std::move(behind));
+      release(node, stream.position.index.prev());
       ++installs;
     }
     step(to);
   }
   end_stream(stream);
+}
+
+// Once everything written is durable.
+bool Cluster::journal_will_hold(const Node& node, LogPosition position) const {
+  Node later;
+  later.stored = node.stored;
+  for (const Persist& write : node.writes) store(later, write);
+  return std::any_of(later.stored.begin(), later.stored.end(), [&](const Entry& e) {
+    return e.index == position.index && e.term == position.term;
+  });
+}
+
+// `behind`: what the log holds behind the position.
+void Cluster::cut_journal(size_t n, LogPosition position, std::vector<Entry> behind) {
+  Node& node = nodes_[n];
+  Persist cut;
+  cut.hard_state = node.writes.empty() ? node.hard_state : node.writes.back().hard_state;
+  cut.entries.push_back({.index = position.index, .term = position.term, .kind = EntryKind::kBase});
+  std::move(behind.begin(), behind.end(), std::back_inserter(cut.entries));
+  release(node, position.index.prev());
+  node.writes.push_back(std::move(cut));
+}
+
+void Cluster::release(Node& node, Index index) {
+  node.released = std::max(node.released, index);
+  std::erase_if(node.stored, [&](const Entry& e) { return e.index <= node.released; });
 }
 
 void Cluster::apply(size_t n, const std::vector<Entry>& entries) {
@@ -262,7 +294,7 @@ void Cluster::sync(size_t n, size_t count) {
   Node& node = nodes_[n];
   WriteId last = 0;
   for (; count > 0 && !node.writes.empty(); --count) {
-    last = node.writes.front().id;
+    last = std::max(last, node.writes.front().id);
     store(node, node.writes.front());
     node.writes.pop_front();
   }

@@ -106,13 +106,16 @@ class Cluster {
 
  private:
   void step(size_t n);
+  bool journal_will_hold(const Node& node, LogPosition position) const;
+  void cut_journal(size_t n, LogPosition position, std::vector<Entry> behind);
+  static void release(Node& node, Index index);
   void end_stream(const Stream& stream);
   void report(InvariantChecker::Violation violation);
   void narrate(const std::string& line);
   void narrate_role(size_t n, Role before, Term term_before);
   void carry_out(size_t n, Ready ready);
   void apply(size_t n, const std::vector<Entry>& entries);
-  void store(Node& node, const Persist& write);
+  static void store(Node& node, const Persist& write);
   void start(size_t n);
 
   Options options_;
