@@ -42,6 +42,12 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.flush_bytes = spec.pick("flush-bytes", {{4096, 20}, {100'000, 40}, {4 << 20, 40}});
   o.flush_interval =
       spec.duration_log("flush-interval", Duration::millis(200), Duration::seconds(60));
+  o.log_keep_bytes =
+      spec.pick("log-keep-bytes", {{0, 15}, {1000, 20}, {20'000, 30}, {200'000, 15}, {64 << 20, 20}});
+  o.log_keep_entries = spec.pick("log-keep-entries", {{1'000'000, 70}, {5, 10}, {100, 20}});
+  o.log_keep_total_bytes = spec.pick("log-keep-total-bytes", {{1 << 30, 80}, {50'000, 20}});
+  o.snapshot_part_bytes =
+      spec.pick("snapshot-part-bytes", {{256 << 10, 40}, {1, 15}, {300, 20}, {5000, 25}});
   o.operation_records_max = spec.pick("operation-records-max", {{partition::kOperationRecordsMax, 55},
                                                                 {1, 5}, {4, 10}, {20, 15}, {150, 15}});
   o.sessions_spare = spec.pick("sessions-spare", {{0, 70}, {1, 15}, {5, 15}});
@@ -109,6 +115,10 @@ class Cluster::Watcher final : public node::Observer {
       cluster_.report("apply", *violation);
   }
 
+  void on_install(NodeId, PartitionId group, raft::LogPosition position) override {
+    cluster_.applies_.installed(node_, group, position.index);
+  }
+
  private:
   Cluster& cluster_;
   const size_t node_;
@@ -163,6 +173,10 @@ node::Options Cluster::node_options(size_t node) {
   o.save_entries = options_.save_entries;
   o.unsaved_factor = options_.unsaved_factor;
   o.limits.operation_records_max = options_.operation_records_max;
+  o.log_keep_bytes = options_.log_keep_bytes;
+  o.log_keep_entries = options_.log_keep_entries;
+  o.log_keep_total_bytes = options_.log_keep_total_bytes;
+  o.snapshot_part_bytes = options_.snapshot_part_bytes;
   o.flush_bytes = options_.flush_bytes;
   o.flush_interval = options_.flush_interval;
   if (options_.sessions_spare > 0)

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kahuna/node/groups_group.h"
+#include "kahuna/partition/rows.h"
 #include "kahuna/raft/recovery.h"
 #include "runtime/check.h"
 #include "runtime/probe.h"
@@ -15,42 +17,13 @@ static void use_again(std::vector<T>& next, std::vector<T>& list) {
   if (next.empty()) next.swap(list);
 }
 
-struct Groups::Group {
-  size_t position = 0;  // in groups_
-  PartitionId id;
-  raft::Replica replica;
-  partition::StateMachine state;
-  bool dirty = false;
-  Time armed = Time::max();  // earliest entry of due_ that is ours
-
-  struct PendingWrite {
-    raft::LogPosition at;
-    Token token;
-  };
-  std::deque<PendingWrite> writes;  // ascending by index
-  struct WaitingRead {
-    Index index;
-    Token token;
-  };
-  std::vector<WaitingRead> reads;            // confirmed, waiting for the state to catch up
-  std::deque<raft::Persist> stalled_persists;  // refused by the journal for now, in order
-  std::vector<raft::Entry> stalled_entries;    // committed while too much was unsaved, in order
-  Index applied;                               // in the state machine
-  bool unsaved = false;                        // in unsaved_
-  bool serves = false;                         // leads, with an entry of its own term committed
-  Index trim, released;
-  NodeId leader;  // as last told
-
-  Group(size_t at, PartitionId partition, raft::Replica r, partition::StateMachine s, Index applied_to)
-      : position(at), id(partition), replica(std::move(r)), state(std::move(s)), applied(applied_to) {}
-};
-
 Groups::Groups(Host& host, Hooks& hooks, journal::Journal& journal, engine::Engine& engine,
                NodeId self, const Options& options, Observer* observer)
     : host_(host), hooks_(hooks), journal_(journal), engine_(engine), self_(self),
       options_(options), observer_(observer),
       disk_(*host.clock, [this](DiskWatch::Part part) { retry_full(part); },
-            [this](std::string_view why) { hooks_.on_disk_full(why); }) {}
+            [this](std::string_view why) { hooks_.on_disk_full(why); }),
+      streams_(host, *this, engine, options) {}
 
 Groups::~Groups() {
   host_.clock->cancel(timer_);
@@ -76,19 +49,35 @@ Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<Replic
   if (!recovered)
     return fail(recovered.error().code, "partition " + std::to_string(descriptor.id.value()) + ": " +
                                             recovered.error().text);
-  ASSIGN_OR_RETURN(partition::StateMachine state, partition::StateMachine::open(engine_, descriptor, options_.limits,
-                                                                                        host_.random("hash tables", descriptor.id.value()).next()));
+  std::optional<Install> install;
+  RETURN_IF_ERROR(recover_install(descriptor, install));
+  recovered->stateless = install.has_value();
+  ASSIGN_OR_RETURN(partition::StateMachine state,
+                   install ? partition::StateMachine::make_empty(engine_, descriptor) : open_state(descriptor));
   auto self = std::find_if(voters.begin(), voters.end(), [&](ReplicaId r) { return r.node == self_; });
   CHECK(self != voters.end());
   ReplicaId self_id = *self;
   size_t position = groups_.size();
+  const raft::LogPosition base = recovered->base;
+  const Index journaled = recovered->entries.empty() ? base.index : recovered->entries.back().index;
+  const bool cut = recovered->cut_journal;
   CHECK(groups_.empty() || groups_.back()->id < descriptor.id);
   groups_.push_back(std::make_unique<Group>(
       position, descriptor.id,
       raft::Replica(options_.raft, descriptor.id, self_id, std::move(voters), std::move(*recovered),
                     host_.random("raft", descriptor.id.value()), host_.clock->now()),
       std::move(state), applied.index));
+  Group& group = *groups_.back();
+  group.journaled = journaled;
+  group.journaled_hard_state = found.hard_state;
+  group.install = std::move(install);
+  if (cut) cut_journal(group, base, false);
   return {};
+}
+
+Result<partition::StateMachine> Groups::open_state(const partition::Descriptor& descriptor) {
+  return partition::StateMachine::open(engine_, descriptor, options_.limits,
+                                       host_.random("hash tables", descriptor.id.value()).next());
 }
 
 void Groups::start() {
@@ -110,7 +99,7 @@ const raft::Replica* Groups::replica(PartitionId id) const {
 
 partition::StateMachine* Groups::state(PartitionId id) {
   Group* group = find(id);
-  return group ? &group->state : nullptr;
+  return group && !group->install ? &group->state : nullptr;
 }
 
 std::vector<PartitionId> Groups::ids() const {
@@ -189,10 +178,12 @@ void Groups::touch(Group& group) {
     group.dirty = true;
     dirty_.push_back(&group);
   }
-  if (!process_scheduled_) {
-    process_scheduled_ = true;
-    host_.scheduler->defer(guarded([this] { process(); }));
-  }
+  schedule();
+}
+
+void Groups::schedule() {
+  if (std::exchange(process_scheduled_, true)) return;
+  host_.scheduler->defer(guarded([this] { process(); }));
 }
 
 // --- once a turn ---
@@ -211,6 +202,7 @@ void Groups::process() {
     process_group(*group);
     if (stopped_) return;
   }
+  streams_.send_due();
   hooks_.messages_sent();
   finish_applied();
   if (stopped_) return;
@@ -231,7 +223,12 @@ void Groups::process_group(Group& group) {
     }
     if (ready.persist) persist(group, *ready.persist);
     if (!ready.committed.empty()) apply(group, ready.committed);
-    if (ready.lost_leadership) fail_writes(group);
+    if (ready.lost_leadership) {
+      fail_writes(group);
+      streams_.leadership_lost(group.id);
+    }
+    for (ReplicaId to : ready.snapshots_due)
+      streams_.want({group.state.descriptor(), group.replica.status().self, to, group.replica.term(), group.applied});
     for (const raft::ReadGrant& grant : ready.granted_reads) {
       group.reads.push_back({grant.index, grant.token});
       round_part_done();
@@ -264,7 +261,11 @@ void Groups::persist(Group& group, const raft::Persist& persist) {
                     ? Result<>(fail(ErrorCode::kOverloaded, "fault point"))
                     : journal_.append(partition, persist,
                                       guarded([this, partition, id] { on_persisted(partition, id); }));
-  if (queued) return;
+  if (queued) {
+    group.journaled_hard_state = persist.hard_state;
+    if (!persist.entries.empty()) group.journaled = persist.entries.back().index;
+    return;
+  }
   SOMETIMES(journal_refused_an_append);
   if (queued.error().code != ErrorCode::kOverloaded && queued.error().code != ErrorCode::kNoSpace) {
     stopped_ = true;
@@ -386,22 +387,29 @@ void Groups::apply_stalled() {
 
 // --- saving ---
 
+bool Groups::states_due() const {
+  return !unsaved_.empty() &&
+         (flush_wanted_ || unsaved_entries_ >= options_.save_entries || unsaved_bytes_ >= options_.save_bytes ||
+          streams_.wants_save());
+}
+
 void Groups::consider_save() {
-  if (batch_ || unsaved_.empty()) return;
-  if (flush_wanted_ || unsaved_entries_ >= options_.save_entries || unsaved_bytes_ >= options_.save_bytes)
-    save();
+  if (!batch_ && (states_due() || !installs_due_.empty())) save();
 }
 
 void Groups::save() {
   CHECK(!batch_ && saving_.empty());
   batch_ = std::make_shared<engine::WriteBatch>();
-  saving_.swap(unsaved_);
-  for (Group* group : saving_) {
-    group->unsaved = false;
-    group->state.collect(*batch_);
-  }
-  unsaved_entries_ = unsaved_bytes_ = 0;
   flush_follows_ = flush_wanted_;
+  if (states_due()) {
+    saving_.swap(unsaved_);
+    for (Group* group : saving_) {
+      group->unsaved = false;
+      group->state.collect(*batch_);
+    }
+    unsaved_entries_ = unsaved_bytes_ = 0;
+  }
+  collect_installs();
   write_batch();
 }
 
@@ -435,6 +443,8 @@ void Groups::on_saved(Result<> result) {
   bool nothing_left = flush_wanted_ && unsaved_.empty() && !MUTANT(last_flush_forgotten);
   if (nothing_left && !flush_follows_) SOMETIMES(flush_asked_for_while_saving);
   if ((flush_follows_ || nothing_left) && !flushing_) flush_engine();
+  installs_saved();
+  streams_.saved();
   consider_save();  // makes room for what waits
   if (stopped_) return;
   apply_stalled();
@@ -485,6 +495,11 @@ void Groups::release_reads(Group& group) {
   if (group.reads.empty()) return;
   std::vector<Group::WaitingRead> waiting;
   waiting.swap(group.reads);
+  if (group.install) {
+    for (const auto& read : waiting)
+      hooks_.on_read(read.token, fail(ErrorCode::kNotLeader, "this node's state is being replaced by a newer one"));
+    return;
+  }
   for (const auto& read : waiting) {
     if (group.applied >= read.index || MUTANT(read_before_applied)) {
       hooks_.on_read(read.token, {});
@@ -609,6 +624,8 @@ void Groups::on_flushed(Result<> flushed) {
     return;
   }
   release_flushed();
+  finish_installs();
+  if (stopped_) return;
   if (flush_wanted_ && !batch_) unsaved_.empty() ? flush_engine() : save();
 }
 
@@ -624,20 +641,37 @@ void Groups::retry_full(DiskWatch::Part part) {
 }
 
 void Groups::release_flushed() {
+  uint64_t total = 0;
+  for (const auto& group : groups_) total += group->replica.log_bytes();
+  const uint64_t keep = options_.log_keep_bytes / (total / options_.log_keep_total_bytes + 1);
   for (auto& group : groups_) {
     auto mark = engine_.flushed().find(group->id);
-    if (mark == engine_.flushed().end()) continue;
-    // Everything a follower may still ask for stays (no snapshots yet), so trim bounds it too.
-    Index upto = std::min(mark->second.index, group->trim);
+    if (mark == engine_.flushed().end() || group->install) continue;
+    Index upto = std::min(mark->second.index, std::max(group->trim, releasable(*group, keep)));
     if (upto <= group->released || upto <= raft::kFoundingBase.index) continue;
     group->released = upto;
     journal_.release(group->id, upto.prev());  // the entry at `upto` stays: the base needs its term
+    if (upto > group->trim) SOMETIMES(log_compacted_beyond_the_slowest);
     group->replica.release(upto);
+    group->replica.compact(upto);
   }
 }
 
+// What of a log need not be kept for replicas that are behind. One that is being sent the state goes on
+// behind it, so that is kept, unless it is so much that the log would soon take no more.
+Index Groups::releasable(const Group& group, uint64_t keep_bytes) const {
+  const Index last = group.replica.status().last.index;
+  const Index by_count(last.value() - std::min<uint64_t>(last.value(), options_.log_keep_entries));
+  const Index index = std::max(group.replica.before_last(keep_bytes), by_count);
+  auto held = streams_.held(group.id);
+  if (!held || group.replica.log_bytes() > options_.raft.log_bytes_max / 2) return index;
+  return std::min(index, *held);
+}
+
 void Groups::flushed() {
-  if (!stopped_) release_flushed();
+  if (stopped_) return;
+  release_flushed();
+  finish_installs();
 }
 
 void Groups::flush(Callback<void()> done) {

@@ -10,7 +10,12 @@
 //      after everything committed at its arrival was applied (DESIGN §5);
 //   G3 at most one confirmation round at a time over all groups, unless one takes longer than
 //      kRoundPatience: reads that arrive meanwhile share the next one;
-//   G4 every token handed in is answered exactly once, unless the object is destroyed.
+//   G4 every token handed in is answered exactly once, unless the object is destroyed;
+//   G5 the log is compacted no further than the engine has flushed, and whoever lacks what is gone is
+//      sent the state (snapshot_streams.h);
+//   G6 a state is replaced in place, by ordinary writes. The first of them says so in the engine, the
+//      last one takes that back with the new applied mark: an engine that was cut in between
+//      tells, and the replica has no state until another snapshot is whole and flushed.
 #pragma once
 
 #include <deque>
@@ -24,6 +29,7 @@
 #include "kahuna/journal/journal.h"
 #include "kahuna/node/disk_watch.h"
 #include "kahuna/node/node.h"
+#include "kahuna/node/snapshot_streams.h"
 #include "kahuna/partition/state_machine.h"
 #include "kahuna/raft/replica.h"
 #include "runtime/host.h"
@@ -33,12 +39,14 @@ namespace kahuna::node {
 // The caller's name for one waiting request.
 using Token = uint64_t;
 
-class Groups {
+class Groups final : private SnapshotStreams::Hooks {
  public:
   class Hooks {
    public:
     virtual ~Hooks() = default;
     virtual void send(const raft::Message& message) = 0;
+    virtual void send(const SnapshotPart& part) { (void)part; }
+    virtual void send(const SnapshotReply& reply) { (void)reply; }
     virtual void messages_sent() = 0;  // end of the turn's messages
     // kUnknown: leadership was lost; kNotLeader: overwritten, never executed.
     virtual void on_write(Token token, Result<partition::Reply> reply) = 0;
@@ -61,7 +69,7 @@ class Groups {
 
   Groups(Host& host, Hooks& hooks, journal::Journal& journal, engine::Engine& engine,
          NodeId self, const Options& options, Observer* observer);
-  ~Groups();
+  ~Groups() override;
 
   // Before start(): one hosted partition with what the journal found of it.
   Result<> add(const partition::Descriptor& descriptor, std::vector<ReplicaId> voters,
@@ -69,6 +77,8 @@ class Groups {
   void start();
 
   void receive(raft::Message message);
+  void receive(SnapshotPart part);
+  void receive(const SnapshotReply& reply);
   void peer_disconnected(NodeId peer);
   // Ends in on_write(token), unless an error is returned at once (then it never does).
   Result<> propose(PartitionId id, const partition::Command& command, Token token);
@@ -79,7 +89,12 @@ class Groups {
   // The engine's flushed marks may have moved at another's wish.
   void flushed();
 
+  // Throws the replica's state away and asks its leader for another: for rows that are damaged. Its log
+  // and its vote go on counting. kUnavailable: there is nobody to ask.
+  Result<> reseed(PartitionId id);
+
   const raft::Replica* replica(PartitionId id) const;
+  // Null when there is no such replica, or it has no state at present.
   partition::StateMachine* state(PartitionId id);
   std::vector<PartitionId> ids() const;
   // Replicas that must not run because their log is damaged (DESIGN §4), with the reason for people.
@@ -88,6 +103,7 @@ class Groups {
 
  private:
   struct Group;
+  struct Install;
 
   void touch(Group& group);
   void process();
@@ -95,13 +111,13 @@ class Groups {
   void persist(Group& group, const raft::Persist& persist);
   void on_persisted(PartitionId id, raft::WriteId write);
   void retry_stalled();
-  // As many of them as may be unsaved; the others wait.
-  // May take entries away, to apply them later.
+  // As many of them as may be unsaved; the others are taken away, and wait.
   void apply(Group& group, std::vector<raft::Entry>& entries);
   void apply_one(Group& group, const raft::Entry& entry);
   void finish_applied();
   void apply_stalled();
   bool too_much_unsaved() const;
+  bool states_due() const;
   void consider_save();
   void save();
   void write_batch();
@@ -120,6 +136,25 @@ class Groups {
   void on_flushed(Result<> flushed);
   void retry_full(DiskWatch::Part part);
   void release_flushed();
+  Index releasable(const Group& group, uint64_t keep_bytes) const;
+  void schedule();
+
+  // Snapshots (groups_install.cc).
+  void send(const SnapshotPart& part) override { hooks_.send(part); }
+  void stream_ended(PartitionId id, ReplicaId to, Term term) override;
+  void parts_due() override { schedule(); }
+  Result<> recover_install(const partition::Descriptor& descriptor, std::optional<Install>& install);
+  bool begin_install(Group& group, const SnapshotPart& part);
+  void accept_part(Group& group, SnapshotPart part);
+  void discard(Group& group);
+  void answer(Group& group, const SnapshotPart& part, SnapshotAnswer answer, uint64_t parts,
+              const std::string& row);
+  void collect_installs();
+  void installs_saved();
+  void finish_installs();
+  void finish_install(Group& group);
+  Result<partition::StateMachine> open_state(const partition::Descriptor& descriptor);
+  void cut_journal(Group& group, raft::LogPosition position, bool held);
   Group* find(PartitionId id) const;
 
   // Wraps a callback so that it does nothing once this object is gone.
@@ -162,6 +197,17 @@ class Groups {
   std::shared_ptr<engine::WriteBatch> batch_;  // null: nothing is being saved
   bool save_refused_ = false;                  // batch_ waits for the stall timer
   bool apply_stalled_ = false;                 // some group has stalled_entries
+
+  // Snapshots.
+  SnapshotStreams streams_;
+  std::vector<Group*> installs_due_;  // with something for the next batch
+  struct InstallSaving {
+    Group* group;
+    uint64_t stream, parts;
+    std::string row;
+    bool whole;
+  };
+  std::vector<InstallSaving> installs_saving_;  // in batch_
 
   // Read rounds (G3).
   struct QueuedRead {

@@ -133,6 +133,8 @@ class NodeImpl final : public Node,
     dialer->outbox.add(message);
     if (dialer->outbox.bytes() >= kBatchBytesMax) flush(*dialer);
   }
+  void send(const SnapshotPart& part) override { send_to(part.to.node, part); }
+  void send(const SnapshotReply& reply) override { send_to(reply.to.node, reply); }
   void messages_sent() override {
     for (auto& dialer : dialers_)
       if (dialer->up() && !dialer->outbox.empty()) flush(*dialer);
@@ -271,6 +273,13 @@ class NodeImpl final : public Node,
                       dialer.outbox.finish(identity_->node(), dialer.node, service_.watermark()));
     dialer.outbox.clear();
   }
+  template <class Value>
+  void send_to(NodeId node, const Value& value) {
+    Dialer* dialer = dialer_of(node);
+    if (!dialer || !dialer->up()) return;
+    dialer->outbox.add(value);
+    if (dialer->outbox.bytes() >= kBatchBytesMax) flush(*dialer);
+  }
   void close_soon(uint64_t session);
   Dialer* dialer_of(NodeId node) const {
     for (const auto& dialer : dialers_)
@@ -408,7 +417,8 @@ Result<> NodeImpl::start_groups(Suspend s) {
   groups_ = std::move(groups);
   if (shards_) RETURN_IF_ERROR(shards_->start(s, start));
   Watermark stamp;
-  for (PartitionId id : groups_->ids()) stamp = std::max(stamp, groups_->state(id)->last_stamp());
+  for (PartitionId id : groups_->ids())
+    if (partition::StateMachine* state = groups_->state(id)) stamp = std::max(stamp, state->last_stamp());
   service_.open(partition::founding_descriptors(founding.partitions), identity_->node(), stamp);
   registry_.open(identity_->node(), identity_->boot(), encode_founding(founding));
   groups_->start();
@@ -544,6 +554,11 @@ void NodeImpl::on_peer_batch(Session& session, const wire::PeerBatch& batch, Byt
     for (const auto* h : *batch.heartbeats()) groups_->receive(to_message(*h, false, from, to));
   if (batch.heartbeat_replies())
     for (const auto* h : *batch.heartbeat_replies()) groups_->receive(to_message(*h, true, from, to));
+  if (batch.snapshot_parts())
+    for (const auto* p : *batch.snapshot_parts())
+      if (!is_elsewhere(PartitionId(p->group()))) groups_->receive(to_part(*p, from, to));
+  if (batch.snapshot_replies())
+    for (const auto* r : *batch.snapshot_replies()) groups_->receive(to_reply(*r, from, to));
 }
 
 // --- accepted connections ---

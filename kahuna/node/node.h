@@ -42,6 +42,12 @@ struct Options {
   size_t save_entries = 32'768;
   size_t save_bytes = size_t{16} << 20;
   size_t unsaved_factor = 4;
+  // Of the log behind what the engine has flushed, kept for replicas that are behind: beyond any of
+  // these it is compacted, and they need a snapshot. Per partition; all partitions of a loop together.
+  size_t log_keep_bytes = size_t{64} << 20;
+  size_t log_keep_entries = 1'000'000;
+  size_t log_keep_total_bytes = size_t{1} << 30;
+  size_t snapshot_part_bytes = size_t{256} << 10;      // rows in one message of a snapshot, about
   size_t flush_bytes = size_t{64} << 20;               // engine flush when so much was applied
   Duration flush_interval = Duration::seconds(60);     // ... or this long after the first write
   size_t requests_max = 65'536;    // in flight on this node; beyond it kOverloaded
@@ -66,6 +72,10 @@ class Observer {
   }
   virtual void on_apply(NodeId node, PartitionId group, const raft::Entry& entry,
                         const partition::Reply& reply) = 0;
+  // The replica's state was replaced by that of `position`; it applies what follows.
+  virtual void on_install(NodeId node, PartitionId group, raft::LogPosition position) {
+    (void)node, (void)group, (void)position;
+  }
 };
 
 class Node {
@@ -89,6 +99,7 @@ class Node {
   // Partitions hosted, ascending; the replica is null when not hosted (or stopped).
   virtual std::vector<PartitionId> partitions() const = 0;
   virtual const raft::Replica* replica(PartitionId id) const = 0;
+  // Null also while it is being replaced by a snapshot.
   virtual const partition::StateMachine* state(PartitionId id) const = 0;
 };
 

@@ -84,7 +84,8 @@ void Shard::start(Start start, Done done) {
     RETURN_IF_ERROR(add_groups(*groups, start.founding, layout_, host_.loops->self(), recovered_));
     groups_ = std::move(groups);
     for (PartitionId id : groups_->ids())
-      watermark_ = std::max(watermark_, groups_->state(id)->last_stamp());
+      if (partition::StateMachine* state = groups_->state(id))
+        watermark_ = std::max(watermark_, state->last_stamp());
     home().watermark = watermark_;
     groups_->start();
     return {};
@@ -145,22 +146,35 @@ void Shard::receive(const PeerFrame& frame) {
   if (batch.heartbeat_replies())
     for (const auto* h : *batch.heartbeat_replies())
       if (is_ours(h->group())) groups_->receive(to_message(*h, true, frame.peer, self_));
+  if (batch.snapshot_parts())
+    for (const auto* p : *batch.snapshot_parts())
+      if (is_ours(p->group())) groups_->receive(to_part(*p, frame.peer, self_));
+  if (batch.snapshot_replies())
+    for (const auto* r : *batch.snapshot_replies())
+      if (is_ours(r->group())) groups_->receive(to_reply(*r, frame.peer, self_));
 }
 
 // --- from the replicas ---
 
 void Shard::send(const raft::Message& message) {
-  if (FAULT_POINT(peer_message_is_lost)) return;
+  if (!FAULT_POINT(peer_message_is_lost)) send_to(message.to.node, message);
+}
+
+template <class Value>
+void Shard::send_to(NodeId peer, const Value& value) {
   auto at = std::find_if(outboxes_.begin(), outboxes_.end(),
-                         [&](const auto& outbox) { return outbox->peer == message.to.node; });
+                         [&](const auto& outbox) { return outbox->peer == peer; });
   if (at == outboxes_.end()) {
     outboxes_.push_back(std::make_unique<Outbox>());
-    outboxes_.back()->peer = message.to.node;
+    outboxes_.back()->peer = peer;
     at = std::prev(outboxes_.end());
   }
-  (*at)->messages.add(message);
+  (*at)->messages.add(value);
   if ((*at)->messages.bytes() >= kFrameBytesMax) ship(**at);
 }
+
+void Shard::send(const SnapshotPart& part) { send_to(part.to.node, part); }
+void Shard::send(const SnapshotReply& reply) { send_to(reply.to.node, reply); }
 
 void Shard::messages_sent() {
   for (auto& outbox : outboxes_)

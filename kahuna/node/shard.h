@@ -62,6 +62,8 @@ class Shard final : public Groups::Hooks, public ShardEngine::Hooks {
 
   // --- Groups::Hooks ---
   void send(const raft::Message& message) override;
+  void send(const SnapshotPart& part) override;
+  void send(const SnapshotReply& reply) override;
   void messages_sent() override;
   void on_write(Token token, Result<partition::Reply> reply) override;
   void on_read(Token token, Result<> granted) override;
@@ -81,6 +83,8 @@ class Shard final : public Groups::Hooks, public ShardEngine::Hooks {
   };
   void spawn(const char* name, Callback<Result<>(Suspend)> work, Done done);
   void receive(const PeerFrame& frame);
+  template <class Value>
+  void send_to(NodeId peer, const Value& value);
   void ship(Outbox& outbox);
   ToHome& home();  // this turn's batch
 

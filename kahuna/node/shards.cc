@@ -110,6 +110,8 @@ void Shards::receive(NodeId peer, const wire::PeerBatch& batch, ByteView bytes) 
   concern(batch.messages());
   concern(batch.heartbeats());
   concern(batch.heartbeat_replies());
+  concern(batch.snapshot_parts());
+  concern(batch.snapshot_replies());
   for (size_t loop = 1; loop < cells_.size(); ++loop) {
     if (!concerned_[loop]) continue;
     ToShard& there = to(loop);

@@ -31,7 +31,8 @@ std::string partitions_json(const NodeStatus& status) {
            "\",\"term\":" + number(s.hard_state.term.value()) +
            ",\"last\":" + number(s.last.index.value()) + ",\"commit\":" + number(s.commit.value()) +
            ",\"applied\":" + number(s.applied.value()) +
-           ",\"base\":" + number(s.base.index.value()) + "}";
+           ",\"base\":" + number(s.base.index.value()) +
+           ",\"installing\":" + (s.stateless ? "true" : "false") + "}";
   }
   return out;
 }

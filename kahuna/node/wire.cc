@@ -7,7 +7,7 @@ namespace {
 
 constexpr size_t kTablesMax = 1'000'000;
 // wire::Heartbeat::flags.
-constexpr uint64_t kRejected = 1, kUnanswered = 2;
+constexpr uint64_t kRejected = 1, kUnanswered = 2, kNeedsSnapshot = 4;
 
 template <class Table>
 const Table* verified(ByteView bytes) {
@@ -66,7 +66,8 @@ void PeerBatchBuilder::add(const raft::Message& m) {
     auto& list = m.kind == raft::MessageKind::kHeartbeat ? heartbeats_ : replies_;
     list.emplace_back(m.group.value(), m.term.value(), m.commit.value(), m.trim.value(), m.round,
                       m.match.index.value(), m.match.term.value(), m.from.incarnation,
-                      m.to.incarnation, (m.rejected ? kRejected : 0) | (m.unanswered ? kUnanswered : 0));
+                      m.to.incarnation, (m.rejected ? kRejected : 0) | (m.unanswered ? kUnanswered : 0) |
+                          (m.needs_snapshot ? kNeedsSnapshot : 0));
     return;
   }
   std::vector<flatbuffers::Offset<wire::Entry>> entries;
@@ -83,7 +84,26 @@ void PeerBatchBuilder::add(const raft::Message& m) {
       builder_, static_cast<uint8_t>(m.kind), m.group.value(), m.from.incarnation,
       m.to.incarnation, m.term.value(), m.prev.index.value(), m.prev.term.value(),
       m.commit.value(), m.trim.value(), m.match.index.value(), m.match.term.value(), m.rejected,
-      list));
+      list, m.needs_snapshot));
+}
+
+static flatbuffers::Offset<flatbuffers::Vector<uint8_t>> bytes_in(flatbuffers::FlatBufferBuilder& b,
+                                                                  std::string_view bytes) {
+  return b.CreateVector(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+}
+
+void PeerBatchBuilder::add(const SnapshotPart& p) {
+  auto rows = bytes_in(builder_, p.rows);
+  parts_.push_back(wire::CreateSnapshotPart(
+      builder_, p.group.value(), p.from.incarnation, p.to.incarnation, p.term.value(), p.stream,
+      p.position.index.value(), p.position.term.value(), p.number, p.last, rows, p.checksum));
+}
+
+void PeerBatchBuilder::add(const SnapshotReply& r) {
+  auto row = bytes_in(builder_, r.last_row);
+  part_replies_.push_back(wire::CreateSnapshotReply(builder_, r.group.value(), r.from.incarnation,
+                                                    r.to.incarnation, r.stream,
+                                                    static_cast<uint8_t>(r.answer), r.parts, row));
 }
 
 void PeerBatchBuilder::set_founding(std::string encoded, bool accepted) {
@@ -92,8 +112,8 @@ void PeerBatchBuilder::set_founding(std::string encoded, bool accepted) {
 }
 
 bool PeerBatchBuilder::empty() const {
-  return messages_.empty() && heartbeats_.empty() && replies_.empty() && founding_.empty() &&
-         !founding_accepted_;
+  return messages_.empty() && heartbeats_.empty() && replies_.empty() && parts_.empty() &&
+         part_replies_.empty() && founding_.empty() && !founding_accepted_;
 }
 
 ByteView PeerBatchBuilder::finish(NodeId from, NodeId to, Watermark watermark) {
@@ -104,13 +124,20 @@ ByteView PeerBatchBuilder::finish(NodeId from, NodeId to, Watermark watermark) {
   if (!messages_.empty()) messages = b.CreateVector(messages_);
   if (!heartbeats_.empty()) heartbeats = b.CreateVectorOfStructs(heartbeats_);
   if (!replies_.empty()) replies = b.CreateVectorOfStructs(replies_);
+  flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<wire::SnapshotPart>>> parts;
+  flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<wire::SnapshotReply>>> part_replies;
+  if (!parts_.empty()) parts = b.CreateVector(parts_);
+  if (!part_replies_.empty()) part_replies = b.CreateVector(part_replies_);
   if (!founding_.empty())
     founding = b.CreateVector(reinterpret_cast<const uint8_t*>(founding_.data()), founding_.size());
   b.Finish(wire::CreatePeerBatch(b, from.value(), to.value(), watermark.value(), messages,
-                                 heartbeats, replies, founding, founding_accepted_));
+                                 heartbeats, replies, founding, founding_accepted_, parts,
+                                 part_replies));
   messages_.clear();
   heartbeats_.clear();
   replies_.clear();
+  parts_.clear();
+  part_replies_.clear();
   founding_.clear();
   founding_accepted_ = false;
   return {reinterpret_cast<const std::byte*>(b.GetBufferPointer()), b.GetSize()};
@@ -121,6 +148,8 @@ void PeerBatchBuilder::clear() {
   messages_.clear();
   heartbeats_.clear();
   replies_.clear();
+  parts_.clear();
+  part_replies_.clear();
   founding_.clear();
   founding_accepted_ = false;
 }
@@ -150,6 +179,7 @@ raft::Message to_message(const wire::RaftMessage& w, NodeId from, NodeId to) {
   m.trim = Index(w.trim());
   m.match = {Index(w.match_index()), Term(w.match_term())};
   m.rejected = w.rejected();
+  m.needs_snapshot = w.needs_snapshot();
   if (w.entries()) {
     m.entries.reserve(w.entries()->size());
     for (const auto* e : *w.entries())
@@ -172,7 +202,35 @@ raft::Message to_message(const wire::Heartbeat& w, bool reply, NodeId from, Node
   m.match = {Index(w.match_index()), Term(w.match_term())};
   m.rejected = (w.flags() & kRejected) != 0;
   m.unanswered = (w.flags() & kUnanswered) != 0;
+  m.needs_snapshot = (w.flags() & kNeedsSnapshot) != 0;
   return m;
+}
+
+SnapshotPart to_part(const wire::SnapshotPart& w, NodeId from, NodeId to) {
+  SnapshotPart p;
+  p.group = PartitionId(w.group());
+  p.from = {from, w.from_incarnation()};
+  p.to = {to, w.to_incarnation()};
+  p.term = Term(w.term());
+  p.stream = w.stream();
+  p.position = {Index(w.index()), Term(w.index_term())};
+  p.number = w.number();
+  p.last = w.last();
+  p.rows = text_of(w.rows());
+  p.checksum = w.checksum();
+  return p;
+}
+
+SnapshotReply to_reply(const wire::SnapshotReply& w, NodeId from, NodeId to) {
+  SnapshotReply r;
+  r.group = PartitionId(w.group());
+  r.from = {from, w.from_incarnation()};
+  r.to = {to, w.to_incarnation()};
+  r.stream = w.stream();
+  r.answer = static_cast<SnapshotAnswer>(w.answer());
+  r.parts = w.parts();
+  r.last_row = text_of(w.last_row());
+  return r;
 }
 
 }  // namespace kahuna::node

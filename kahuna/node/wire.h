@@ -8,6 +8,7 @@
 #include <flatbuffers/flatbuffers.h>
 
 #include "kahuna/node/identity.h"
+#include "kahuna/node/snapshot.h"
 #include "kahuna/raft/types.h"
 #include "runtime/error.h"
 #include "runtime/host.h"
@@ -44,6 +45,8 @@ Result<Hello> decode_hello(ByteView bytes);
 class PeerBatchBuilder {
  public:
   void add(const raft::Message& message);
+  void add(const SnapshotPart& part);
+  void add(const SnapshotReply& reply);
   void set_founding(std::string encoded, bool accepted);
   bool empty() const;
   size_t bytes() const { return builder_.GetSize(); }
@@ -55,6 +58,8 @@ class PeerBatchBuilder {
   flatbuffers::FlatBufferBuilder builder_{1024};
   std::vector<flatbuffers::Offset<wire::RaftMessage>> messages_;
   std::vector<wire::Heartbeat> heartbeats_, replies_;
+  std::vector<flatbuffers::Offset<wire::SnapshotPart>> parts_;
+  std::vector<flatbuffers::Offset<wire::SnapshotReply>> part_replies_;
   std::string founding_;
   bool founding_accepted_ = false;
 };
@@ -66,6 +71,8 @@ const wire::Response* decode_response(ByteView bytes);
 
 raft::Message to_message(const wire::RaftMessage& stored, NodeId from, NodeId to);
 raft::Message to_message(const wire::Heartbeat& stored, bool reply, NodeId from, NodeId to);
+SnapshotPart to_part(const wire::SnapshotPart& stored, NodeId from, NodeId to);
+SnapshotReply to_reply(const wire::SnapshotReply& stored, NodeId from, NodeId to);
 
 inline std::string_view text_of(const flatbuffers::Vector<uint8_t>* bytes) {
   return bytes ? std::string_view(reinterpret_cast<const char*>(bytes->data()), bytes->size())

@@ -1,6 +1,7 @@
 #include "kahuna/partition/rows.h"
 
 #include "runtime/check.h"
+#include "runtime/probe.h"
 
 namespace kahuna::partition {
 
@@ -14,6 +15,7 @@ constexpr size_t kRecordValueHeader = 1 + 1 + 8;
 constexpr size_t kOperationsRow = 1 + 8 + 8;
 constexpr size_t kOperationBytes = 8 + 8 + 8 + 8 + 8 + 1;
 constexpr size_t kStateValue = 1 + 8 + 8;
+constexpr size_t kInstallValueHeader = 1 + 4 * 8;
 static_assert(engine::kVersionSuffixBytes == sizeof(uint64_t) * 2 + sizeof(uint32_t));
 
 template <class T>
@@ -60,6 +62,18 @@ std::pair<std::string, std::string> operations_rows_of(PartitionId id) {
   append_big(from, id.value());
   // No stamp reaches the highest number.
   return {from, from + std::string(8, '\xff')};
+}
+
+std::vector<engine::RowRange> rows_of(const Descriptor& descriptor) {
+  std::string records_end = descriptor.end.empty()
+                                ? std::string(1, char(uint8_t(RowKind::kRecord) + 1))
+                                : rows_from(RowKind::kRecord, descriptor.end);
+  std::string state = make_state_row(descriptor.id);
+  std::vector<engine::RowRange> ranges;
+  ranges.emplace_back(rows_from(RowKind::kRecord, descriptor.start), std::move(records_end));
+  if (!MUTANT(snapshot_without_operations)) ranges.push_back(operations_rows_of(descriptor.id));
+  ranges.emplace_back(state, state + '\0');
+  return ranges;
 }
 
 void make_record_row(std::string_view position, Watermark stamp, Index index, uint32_t ordinal,
@@ -110,6 +124,21 @@ void make_state_value(const StateRow& state, std::string& value) {
   append_little(value, state.floor.value());
 }
 
+std::string make_install_row(PartitionId id) {
+  std::string row(1, kind_byte(RowKind::kInstall));
+  append_big(row, id.value());
+  return row;
+}
+
+void make_install_value(const InstallRow& install, std::string& value) {
+  value.assign(1, kFormat);
+  append_little(value, install.stream);
+  append_little(value, install.position.index.value());
+  append_little(value, install.position.term.value());
+  append_little(value, install.parts);
+  value.append(install.last_row);
+}
+
 std::string_view position_in_record_row(std::string_view row) {
   if (row.size() <= 1 + engine::kVersionSuffixBytes) return {};
   return row.substr(1, row.size() - 1 - engine::kVersionSuffixBytes);
@@ -150,6 +179,15 @@ std::optional<Watermark> read_operations_row(std::string_view row, std::string_v
 std::optional<StateRow> read_state_value(std::string_view value) {
   if (value.size() != kStateValue || value[0] != kFormat) return std::nullopt;
   return StateRow{Watermark(read_little(value, 1)), Watermark(read_little(value, 9))};
+}
+
+std::optional<InstallRow> read_install_value(std::string_view value) {
+  if (value.size() < kInstallValueHeader || value[0] != kFormat) return std::nullopt;
+  return InstallRow{
+      .stream = read_little(value, 1),
+      .position = {Index(read_little(value, 9)), Term(read_little(value, 17))},
+      .parts = read_little(value, 25),
+      .last_row = std::string(value.substr(kInstallValueHeader))};
 }
 
 }  // namespace kahuna::partition

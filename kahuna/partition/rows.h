@@ -8,6 +8,11 @@
 //                 client u64 · sequence u64 · stamp u64 · reply's stamp u64 · revision i64 · outcome u8
 //   state      30 · partition id 8
 //              -> format u8 (1) · last stamp u64 · floor u64
+//   install    38 · partition id 8
+//              -> format u8 (1) · stream u64 · log index u64 · term u64 · parts u64 · last row
+//
+// An install row says that the partition's other rows are incomplete: they are being replaced by those
+// of a snapshot, of which `parts` parts, up to `last row`, are there.
 //
 // A record's ordinal counts the writes of one log entry; 0 today. An operation's record names no key:
 // its id belongs to one key for good, so whoever divides a partition may give both sides all records.
@@ -43,6 +48,17 @@ struct StateRow {
   friend bool operator==(const StateRow&, const StateRow&) = default;
 };
 
+struct InstallRow {
+  uint64_t stream = 0;         // names the sender's rows; 0: none have come
+  raft::LogPosition position;  // whose state it will be
+  uint64_t parts = 0;
+  std::string last_row;
+};
+
+// Everything an engine holds of a partition's state, its applied mark and install row aside.
+// Ascending.
+std::vector<engine::RowRange> rows_of(const Descriptor& descriptor);
+
 // First row of a kind at or after a position; "" = the kind's first. Positions end in 00 01, and no
 // position is a prefix of another, so rows_after(position) follows all rows of exactly `position`.
 std::string rows_from(engine::RowKind kind, std::string_view position);
@@ -60,6 +76,8 @@ void begin_operations_value(std::string& value);
 void append_operation(const OperationRow& operation, std::string& value);
 std::string make_state_row(PartitionId id);
 void make_state_value(const StateRow& state, std::string& value);
+std::string make_install_row(PartitionId id);
+void make_install_value(const InstallRow& install, std::string& value);
 
 // nullopt: malformed, or of a newer format.
 std::optional<RecordRow> read_record_row(std::string_view row, std::string_view value);
@@ -69,5 +87,6 @@ std::string_view position_in_record_row(std::string_view row);
 std::optional<Watermark> read_operations_row(std::string_view row, std::string_view value,
                                              std::vector<OperationRow>& operations);
 std::optional<StateRow> read_state_value(std::string_view value);
+std::optional<InstallRow> read_install_value(std::string_view value);
 
 }  // namespace kahuna::partition

@@ -245,6 +245,10 @@ Result<StateMachine> StateMachine::open(engine::Engine& engine, Descriptor descr
   return StateMachine(std::move(state));
 }
 
+StateMachine StateMachine::make_empty(engine::Engine& engine, Descriptor descriptor) {
+  return StateMachine(std::make_unique<State>(engine, std::move(descriptor), Limits(), 0));
+}
+
 Result<Reply> StateMachine::apply(const raft::Entry& entry) {
   State& state = *state_;
   if (state.applied.index && !MUTANT(apply_out_of_order))

@@ -132,6 +132,8 @@ class StateMachine {
   // they cannot choose keys that meet in our hash tables; it changes no answer.
   static Result<StateMachine> open(engine::Engine& engine, Descriptor descriptor,
                                    Limits limits = Limits(), uint64_t table_seed = 0);
+  // Holds nothing and reads nothing: stands where the rows are incomplete, until it is replaced.
+  static StateMachine make_empty(engine::Engine& engine, Descriptor descriptor);
   StateMachine(StateMachine&&) noexcept;
   StateMachine& operator=(StateMachine&&) noexcept;
   ~StateMachine();

@@ -1,0 +1,250 @@
+#include "kahuna/node/snapshot_streams.h"
+
+#include <algorithm>
+
+#include "kahuna/partition/rows.h"
+#include "runtime/check.h"
+#include "runtime/hash.h"
+#include "runtime/probe.h"
+
+namespace kahuna::node {
+
+uint64_t checksum_of(const SnapshotPart& part) {
+  Hash128 hash;
+  hash.add(part.group.value());
+  hash.add(part.stream);
+  hash.add(part.position.index.value());
+  hash.add(part.position.term.value());
+  hash.add(part.number);
+  hash.add(part.last);
+  hash.add(as_bytes(part.rows));
+  return hash.low();
+}
+
+SnapshotStreams::SnapshotStreams(Host& host, Hooks& hooks, engine::Engine& engine, const Options& options)
+    : clock_(*host.clock), hooks_(hooks), engine_(engine), options_(options),
+      random_(host.random("snapshots")) {}
+
+void SnapshotStreams::want(Wanted wanted) {
+  auto stream = std::make_unique<Stream>();
+  stream->wanted = std::move(wanted);
+  stream->heard = clock_.now();
+  streams_.push_back(std::move(stream));
+  begin_due();
+}
+
+void SnapshotStreams::leadership_lost(PartitionId group) {
+  std::erase_if(streams_, [&](const auto& s) { return s->wanted.descriptor.id == group; });
+  begin_due();
+}
+
+void SnapshotStreams::saved() { begin_due(); }
+
+size_t SnapshotStreams::active() const {
+  return size_t(std::count_if(streams_.begin(), streams_.end(), [](const auto& s) { return s->view != nullptr; }));
+}
+
+bool SnapshotStreams::may_begin(const Stream& stream) const {
+  auto mark = engine_.applied().find(stream.wanted.descriptor.id);
+  const Index saved = mark == engine_.applied().end() ? raft::kFoundingBase.index : mark->second.index;
+  return saved >= stream.wanted.applied;
+}
+
+bool SnapshotStreams::wants_save() const {
+  return std::any_of(streams_.begin(), streams_.end(),
+                     [&](const auto& s) { return !s->view && !may_begin(*s); });
+}
+
+std::optional<Index> SnapshotStreams::held(PartitionId group) const {
+  std::optional<Index> lowest;
+  for (const auto& stream : streams_) {
+    if (!stream->view || stream->wanted.descriptor.id != group) continue;
+    if (!lowest || stream->position.index < *lowest) lowest = stream->position.index;
+  }
+  return lowest;
+}
+
+// --- beginning and ending ---
+
+void SnapshotStreams::begin_due() {
+  const Time now = clock_.now();
+  size_t open = active();
+  for (size_t at = 0; at < streams_.size() && open < kSnapshotStreamsMax;) {
+    Stream& stream = *streams_[at];
+    if (stream.view || now < stream.not_before || !may_begin(stream)) {
+      ++at;
+      continue;
+    }
+    if (!begin(stream)) {  // the engine fails; whoever writes to it will say so
+      end(at);
+      continue;
+    }
+    ++open;
+    ++at;
+  }
+  if (open > 0) hooks_.parts_due();
+  arm();
+}
+
+Result<> SnapshotStreams::begin(Stream& stream) {
+  const PartitionId group = stream.wanted.descriptor.id;
+  stream.ranges = partition::rows_of(stream.wanted.descriptor);
+  auto view = engine_.view(stream.ranges);
+  ASSIGN_OR_RETURN(auto marks, view->applied());
+  auto mark = marks.find(group);
+  stream.position = mark == marks.end() ? raft::kFoundingBase : mark->second;
+  if (MUTANT(snapshot_one_too_early) && stream.position.index > raft::kFoundingBase.index.next())
+    stream.position.index = stream.position.index.prev();
+  stream.view = std::move(view);
+  stream.id = random_.next() | 1;
+  stream.written = 0;
+  stream.written_row.clear();
+  stream.heard = clock_.now();
+  go_on(stream, 0, {});
+  SOMETIMES(snapshot_stream_begins);
+  return {};
+}
+
+void SnapshotStreams::end(size_t at) {
+  Wanted wanted = std::move(streams_[at]->wanted);
+  streams_.erase(streams_.begin() + static_cast<ptrdiff_t>(at));
+  hooks_.stream_ended(wanted.descriptor.id, wanted.to, wanted.term);
+}
+
+// Anew, from a later view.
+void SnapshotStreams::put_off(Stream& stream) {
+  stream.view.reset();
+  stream.not_before = clock_.now() + options_.raft.election_timeout_max;
+}
+
+// --- sending ---
+
+void SnapshotStreams::go_on(Stream& stream, uint64_t parts, const std::string& last_row) {
+  stream.sent = parts;
+  stream.all_sent = false;
+  stream.cursor = parts == 0 ? stream.ranges.front().first : last_row + '\0';
+  stream.resend_at = clock_.now() + options_.raft.election_timeout_max;
+}
+
+Result<SnapshotPart> SnapshotStreams::next_part(Stream& stream) {
+  engine::WriteBatch rows;
+  bool full = false;
+  for (const auto& [from, to] : stream.ranges) {
+    if (full || to <= stream.cursor) continue;
+    RETURN_IF_ERROR(stream.view->scan(std::max(from, stream.cursor), to,
+                                      [&](std::string_view row, std::string_view value) {
+                                        if (rows.size_bytes() >= options_.snapshot_part_bytes) full = true;
+                                        if (full) return false;
+                                        rows.put(row, value);
+                                        stream.cursor.assign(row);
+                                        stream.cursor.push_back('\0');
+                                        return true;
+                                      }));
+  }
+  SnapshotPart part;
+  part.group = stream.wanted.descriptor.id;
+  part.from = stream.wanted.from;
+  part.to = stream.wanted.to;
+  part.term = stream.wanted.term;
+  part.stream = stream.id;
+  part.position = stream.position;
+  part.number = stream.sent++;
+  part.last = stream.all_sent = !full;
+  part.rows = std::string(rows.bytes());
+  part.checksum = checksum_of(part);
+  if (!part.rows.empty() && FAULT_POINT(snapshot_part_rots)) {
+    const size_t at = random_.below(part.rows.size());
+    part.rows[at] = static_cast<char>(part.rows[at] ^ 1);
+  }
+  return part;
+}
+
+void SnapshotStreams::send_due() {
+  const size_t before = streams_.size();
+  for (size_t at = 0; at < streams_.size();) {
+    Stream& stream = *streams_[at];
+    bool broken = stream.view && FAULT_POINT(snapshot_stream_is_given_up);
+    while (!broken && stream.view && !stream.all_sent && stream.sent - stream.written < kSnapshotPartsInFlight) {
+      auto part = next_part(stream);
+      broken = !part;
+      if (broken || FAULT_POINT(snapshot_part_is_lost)) continue;
+      hooks_.send(*part);
+    }
+    if (broken)
+      end(at);
+    else
+      ++at;
+  }
+  if (streams_.size() < before) begin_due();
+}
+
+void SnapshotStreams::on_reply(const SnapshotReply& reply) {
+  auto found = std::find_if(streams_.begin(), streams_.end(), [&](const auto& s) {
+    return s->view && s->id == reply.stream && s->wanted.descriptor.id == reply.group &&
+           s->wanted.to == reply.from;
+  });
+  if (found == streams_.end()) return;
+  Stream& stream = **found;
+  stream.heard = clock_.now();
+  switch (reply.answer) {
+    case SnapshotAnswer::kParts:
+      if (reply.parts <= stream.written) break;
+      stream.written = reply.parts;
+      stream.written_row = reply.last_row;
+      stream.resend_at = clock_.now() + options_.raft.election_timeout_max;
+      if (reply.parts > stream.sent) go_on(stream, reply.parts, reply.last_row);
+      break;
+    case SnapshotAnswer::kResend:
+      SOMETIMES(snapshot_stream_resumes);
+      stream.written = reply.parts;
+      stream.written_row = reply.last_row;
+      go_on(stream, reply.parts, reply.last_row);
+      break;
+    case SnapshotAnswer::kBusy:
+      put_off(stream);
+      break;
+    case SnapshotAnswer::kHave:
+    case SnapshotAnswer::kStale:
+      end(static_cast<size_t>(found - streams_.begin()));
+      break;
+    default: break;
+  }
+  begin_due();
+}
+
+// --- time ---
+
+void SnapshotStreams::arm() {
+  Time next = Time::max();
+  for (const auto& stream : streams_) {
+    if (stream->view)
+      next = std::min(next, stream->resend_at);
+    else if (stream->not_before > clock_.now())
+      next = std::min(next, stream->not_before);
+  }
+  clock_.cancel(timer_);
+  timer_ = 0;
+  if (next != Time::max()) timer_ = clock_.call_at(next, [this] { on_timer(); });
+}
+
+void SnapshotStreams::on_timer() {
+  timer_ = 0;
+  const Time now = clock_.now();
+  for (size_t at = 0; at < streams_.size();) {
+    Stream& stream = *streams_[at];
+    if (!stream.view || now < stream.resend_at) {
+      ++at;
+      continue;
+    }
+    if (now - stream.heard > options_.raft.election_timeout_max * kSnapshotPatience) {
+      SOMETIMES(snapshot_stream_given_up);
+      end(at);
+      continue;
+    }
+    go_on(stream, stream.written, stream.written_row);
+    ++at;
+  }
+  begin_due();
+}
+
+}  // namespace kahuna::node

@@ -1,0 +1,94 @@
+// The snapshots that the replicas of a loop send while they lead. Owned by Groups.
+//
+//   T1 a stream begins at a position at or above what its leader had applied when it was asked for,
+//      so one that is refused as too old is asked for again and then is not;
+//   T2 while it lasts, the log behind its position is kept (held());
+//   T3 at most kSnapshotStreamsMax views are open, each with kSnapshotPartsInFlight parts on their way;
+//      the others wait their turn;
+//   T4 every stream asked for ends in Hooks::stream_ended(), unless its leader is deposed.
+//
+// A broken connection ends nothing: the receiver says where to go on.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kahuna/engine/engine.h"
+#include "kahuna/node/node.h"
+#include "kahuna/node/snapshot.h"
+#include "kahuna/partition/state_machine.h"
+#include "runtime/host.h"
+#include "runtime/random.h"
+
+namespace kahuna::node {
+
+class SnapshotStreams {
+ public:
+  class Hooks {
+   public:
+    virtual ~Hooks() = default;
+    virtual void send(const SnapshotPart& part) = 0;
+    virtual void stream_ended(PartitionId group, ReplicaId to, Term term) = 0;
+    // send_due() is to be called at the end of this turn.
+    virtual void parts_due() = 0;
+  };
+  SnapshotStreams(Host& host, Hooks& hooks, engine::Engine& engine, const Options& options);
+  ~SnapshotStreams() { clock_.cancel(timer_); }
+
+  struct Wanted {
+    partition::Descriptor descriptor;
+    ReplicaId from, to;
+    Term term;
+    Index applied;  // by the leader, now
+  };
+  void want(Wanted wanted);
+  void on_reply(const SnapshotReply& reply);
+  void leadership_lost(PartitionId group);
+  // The engine holds more than before.
+  void saved();
+  // Somebody waits until the engine holds more.
+  bool wants_save() const;
+  // What a leader's log must not be compacted beyond; nullopt: nothing.
+  std::optional<Index> held(PartitionId group) const;
+  void send_due();
+
+ private:
+  struct Stream {
+    Wanted wanted;
+    Time not_before;  // begin
+    // Once it has begun:
+    std::unique_ptr<engine::View> view;
+    std::vector<engine::RowRange> ranges;
+    uint64_t id = 0;
+    raft::LogPosition position;
+    std::string cursor;  // the next row is the first one at or after it
+    uint64_t sent = 0;   // number of the next part
+    bool all_sent = false;
+    uint64_t written = 0;  // parts, by the receiver
+    std::string written_row;
+    Time heard, resend_at;
+  };
+
+  bool may_begin(const Stream& stream) const;
+  Result<> begin(Stream& stream);
+  void begin_due();
+  Result<SnapshotPart> next_part(Stream& stream);
+  void go_on(Stream& stream, uint64_t parts, const std::string& last_row);
+  void put_off(Stream& stream);
+  void end(size_t at);
+  size_t active() const;
+  void arm();
+  void on_timer();
+
+  Clock& clock_;
+  Hooks& hooks_;
+  engine::Engine& engine_;
+  const Options& options_;
+  RandomStream random_;
+  std::vector<std::unique_ptr<Stream>> streams_;  // in the order in which they were asked for
+  TimerId timer_ = 0;
+};
+
+}  // namespace kahuna::node
