@@ -90,6 +90,7 @@ class Cluster::Watcher final : public node::Observer {
 
   // Promises are judged against what is durable at this moment.
   void on_send(const raft::Replica& replica, const raft::Message& message) override {
+    if (cluster_.listener_) cluster_.listener_->message(node_, message);
     bool promises = message.kind == raft::MessageKind::kVote ||
                     (!message.rejected && (message.kind == raft::MessageKind::kVoteReply ||
                                            message.kind == raft::MessageKind::kAppendReply));

@@ -60,6 +60,14 @@ ClusterOptions draw_cluster(Spec& spec);
 // values allow: a cluster that could not elect anybody even without faults says nothing.
 void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOptions& world);
 
+// Sees what happens inside, and changes nothing.
+class ClusterListener {
+ public:
+  virtual ~ClusterListener() = default;
+  // A replica of that node is about to send it; inside the node's turn.
+  virtual void message(size_t node, const raft::Message& message) = 0;
+};
+
 struct Violation {
   std::string kind;  // "raft", "apply", "convergence", "fatal", ...
   std::string text;
@@ -73,6 +81,8 @@ class Cluster final : public FaultTarget {
   Cluster(const Cluster&) = delete;
   Cluster& operator=(const Cluster&) = delete;
 
+  // One at a time, which outlives the cluster or is taken back by null.
+  void listen(ClusterListener* listener) { listener_ = listener; }
   void start();
   // Clients issue what the workload says, from now on. A judge with a timeout of its own reads once
   // from every partition.
@@ -115,6 +125,11 @@ class Cluster final : public FaultTarget {
   // Nothing is in flight in those partitions: logs are equal, committed and applied to their end.
   bool settled(const std::vector<size_t>& nodes, const std::vector<PartitionId>& partitions) const;
   std::string describe() const;
+  // Null when the node is down or booting, or does not host the partition.
+  const raft::Replica* replica(size_t node, PartitionId id) const {
+    const Slot& slot = slots_[node];
+    return slot.node && slot.node->booted() ? slot.node->replica(id) : nullptr;
+  }
   uint64_t applied_entries() const { return applies_.applied(); }
   uint64_t rotten() const { return rotten_; }
 
@@ -161,6 +176,7 @@ class Cluster final : public FaultTarget {
   raft::InvariantChecker invariants_;
   AppliedEntries applies_;
   std::optional<Violation> violation_;
+  ClusterListener* listener_ = nullptr;
   size_t judge_ = 0;  // index of the last client
   uint64_t rotten_ = 0;
   TrueTime instant_;             // when time last moved

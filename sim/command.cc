@@ -16,6 +16,7 @@
 #include "sim/minimiser.h"
 #include "sim/plan_file.h"
 #include "sim/runner.h"
+#include "sim/scenario.h"
 
 namespace kahuna::sim {
 namespace {
@@ -145,6 +146,11 @@ int run_command(int argc, char** argv) {
   if (!options) return usage_error(options.error().text);
   if (options->help) {
     fmt::print("{}", help_text());
+    return kExitPass;
+  }
+  if (options->scenarios) {
+    for (const Scenario& scenario : scenarios())
+      fmt::print("{:<8} {}\n", scenario.name, scenario.text);
     return kExitPass;
   }
   if (!options->check_file.empty()) return check_file(options->check_file);

@@ -115,6 +115,8 @@ class Parser {
     if (name_ == "spec") return pins();
     if (name_ == "faults") return text(options_.run.faults, true);
     if (name_ == "workload") return text(options_.run.workload, true);
+    if (name_ == "scenarios") return flag(options_.scenarios);
+    if (name_ == "scenario") return text(options_.run.scenario, true);
     if (name_ == "mutant") return text(options_.run.mutant, true);
     if (name_ == "catalogue") return text(options_.catalogue, false);
     if (name_ == "until") return number(options_.run.until);
@@ -165,7 +167,8 @@ class Parser {
     ASSIGN_OR_RETURN(PlanFile plan, parse_plan(content.str()));
     o.run.seed = plan.run.seed;
     o.plan_hash = plan.hash;
-    for (std::string RunOptions::*text : {&RunOptions::faults, &RunOptions::workload, &RunOptions::mutant})
+    for (std::string RunOptions::*text : {&RunOptions::faults, &RunOptions::workload, &RunOptions::mutant,
+                                           &RunOptions::scenario})
       if ((o.run.*text).empty()) o.run.*text = plan.run.*text;
     o.run.pins.insert(o.run.pins.begin(), plan.run.pins.begin(), plan.run.pins.end());
     std::vector<std::string> words = arguments_of(plan.run);
@@ -195,6 +198,8 @@ const char* help_text() {
   kahuna sim --seeds A..B [--jobs J]  run many; a line per seed that does not pass, a summary last
   kahuna sim --plan FILE              replay a run that was written down
   kahuna sim --seed N --minimize      shrink a failing run; leaves a plan, seed-N.plan
+  kahuna sim --scenario NAME          steer a run into a known bad situation, and prove that it got there
+  kahuna sim --scenarios              list them
   kahuna sim --twin --seeds A..B      run each twice in fresh processes and compare every event
   kahuna sim --check FILE             judge a history file (docs/history-format.md)
   kahuna sim --mutants                score the simulator against planted bugs (mutants builds)

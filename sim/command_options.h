@@ -16,7 +16,7 @@ struct CommandOptions {
   std::optional<NumberRange> seeds;
   size_t jobs = 0;          // 0 = one per processor
   bool twin_child = false;  // of --twin: print checkpoints and events
-  bool twin = false, mutants = false, coverage = false, help = false, machine = false;
+  bool twin = false, mutants = false, coverage = false, scenarios = false, help = false, machine = false;
   uint64_t max_seeds = 1000;    // --mutants
   uint64_t wall_limit_s = 600;  // per run
   bool minimize = false;

@@ -60,6 +60,8 @@ class Parser {
       seeded_ = true;
     } else if (word == "mutant") {
       plan_.run.mutant = value;
+    } else if (word == "scenario") {
+      plan_.run.scenario = value;
     } else if (word == "faults") {
       plan_.run.faults = value;
     } else if (word == "workload") {
@@ -77,7 +79,7 @@ class Parser {
       for (const auto& [name, number] : more.items()) selection.add(name, number);
     } else {
       return fail(ErrorCode::kInvalid,
-                  fmt::format("'{}' is none of seed, mutant, faults, workload, spec, fault, "
+                  fmt::format("'{}' is none of seed, mutant, scenario, faults, workload, spec, fault, "
                               "operation, hash",
                               word));
     }
@@ -132,6 +134,7 @@ std::string write_plan(const RunOptions& run, const RunReport& report) {
   if (!report.reason.empty()) text += "# " + report.reason + "\n";
   text += fmt::format("# Replay: kahuna sim --plan FILE\n\nseed {}\n", run.seed);
   if (!run.mutant.empty()) text += "mutant " + run.mutant + "\n";
+  if (!run.scenario.empty()) text += "scenario " + run.scenario + "\n";
   if (!run.faults.empty()) text += "faults " + run.faults + "\n";
   if (!run.workload.empty()) text += "workload " + run.workload + "\n";
   std::map<std::string, std::string> pins;  // a later pin of a name counts
@@ -151,6 +154,7 @@ std::vector<std::string> arguments_of(const RunOptions& run) {
     words.push_back(value);
   };
   put("--mutant", run.mutant);
+  put("--scenario", run.scenario);
   put("--faults", run.faults);
   put("--workload", run.workload);
   std::string pins;

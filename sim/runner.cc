@@ -12,6 +12,7 @@
 #include "sim/cluster.h"
 #include "sim/fault_plan.h"
 #include "sim/runner_liveness.h"
+#include "sim/scenario.h"
 #include "sim/spec.h"
 #include "sim/workload.h"
 #include "sim/world.h"
@@ -81,12 +82,22 @@ class Run {
 
  private:
   Result<> draw() {
+    std::string faults = options_.faults;
+    if (!options_.scenario.empty()) {
+      scenario_ = find_scenario(options_.scenario);
+      if (!scenario_)
+        return fail(ErrorCode::kInvalid, fmt::format("no scenario '{}'; see kahuna sim --scenarios",
+                                                     options_.scenario));
+      RETURN_IF_ERROR(spec_.pin_all(kScenarioSpec));
+      RETURN_IF_ERROR(spec_.pin_all(scenario_->spec));
+      if (faults.empty()) faults = scenario_->faults.empty() ? "off" : scenario_->faults;
+    }
     for (const auto& [name, value] : options_.pins) spec_.pin(name, value);
     state_.workload = draw_workload(spec_);
     if (!options_.workload.empty())
       RETURN_IF_ERROR(restrict_mix(state_.workload.mix, options_.workload));
     cluster_options_ = draw_cluster(spec_);
-    if (options_.faults == "off") cluster_options_.rots = 0;
+    if (faults == "off") cluster_options_.rots = 0;
     time_ = spec_.duration("time", Duration::seconds(5), Duration::seconds(60));
     canary_ = spec_.selection("canary");
     if (auto peace = spec_.text("peace")) {
@@ -95,7 +106,7 @@ class Run {
     }
     whole_core_ = spec_.flag("heal-all", 50, 100);
     early_ = spec_.flag("faults-while-founding", 2, 100);
-    ASSIGN_OR_RETURN(faults_, draw_faults(spec_, options_.faults));
+    ASSIGN_OR_RETURN(faults_, draw_faults(spec_, faults));
     world_options_ = draw_world(spec_, faults_, FaultLimits{});
     fit_to_world(cluster_options_, state_.workload, world_options_);
     return {};
@@ -127,13 +138,21 @@ class Run {
 
   void safety_phase() {
     cluster_->start();
-    if (early_)
+    if (early_ || (scenario_ && scenario_->at_founding))
       cluster_->run_clients();
     else
       begin_in_peace();
     if (!going()) return;
     plan_->begin();
     report_.faults_from = world_->now();
+    if (scenario_) {
+      Stage stage(*world_, *cluster_, state_);
+      scenario_->play(stage);
+      missed_ = stage.missed();
+      if (!missed_.empty()) missed_state_ = cluster_->describe();
+      stage.finish();
+      if (!going()) return;
+    }
     TrueTime end = world_->now() + time_;
     world_->run_until([&] { return cluster_->stuck(); }, end);
     if (going()) world_->run_until(end);
@@ -236,6 +255,8 @@ class Run {
       return verdict(Verdict::kFail, stamps.kind, stamps.text);
     if (registers.finding == Finding::kUndecided)
       return verdict(Verdict::kUnknown, "undecided", registers.text);
+    if (!missed_.empty())
+      return verdict(Verdict::kUnknown, "vacuous", "the scenario did not get there: " + missed_ + "\n" + missed_state_);
     if (written_ == 0 && state_.workload.rate > 0)
       verdict(Verdict::kUnknown, "vacuous", "nothing was written in the first phase");
   }
@@ -267,6 +288,8 @@ class Run {
   Duration time_;
   std::optional<TrueTime> peace_;  // when the faults begin; none: when clients have written a little
   std::optional<Selection> canary_;
+  const Scenario* scenario_ = nullptr;
+  std::string missed_, missed_state_;  // the step that the scenario did not reach; the nodes then
   bool whole_core_ = false;
   bool early_ = false;
   uint64_t written_ = 0;

@@ -22,6 +22,7 @@ struct RunOptions {
   std::string faults;    // "" = drawn, "on", "off", or a list of kinds that may happen
   std::string workload;  // "" = drawn, or a list of operation kinds (workload.h)
   std::string mutant;    // of a KAHUNA_MUTANTS build; "" = none
+  std::string scenario;  // scenario.h; "" = none
   uint64_t until = 0;    // stop before the event after this one; 0 = run to the end
   uint64_t record_from = 0, record_to = 0;  // keep the records of these events
 };

@@ -1,0 +1,226 @@
+#include "sim/scenario.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <memory>
+#include <tuple>
+
+#include "runtime/probe.h"
+
+namespace kahuna::sim {
+
+Stage::Stage(World& world, Cluster& cluster, WorkloadState& workload)
+    : world_(world), cluster_(cluster), workload_(workload), random_(world.random("stage")) {
+  cluster_.listen(this);
+}
+
+Stage::~Stage() { cluster_.listen(nullptr); }
+
+// --- looking ---
+
+bool Stage::hosts(size_t node, uint64_t group) const {
+  return cluster_.replica(node, PartitionId(group)) != nullptr;
+}
+
+raft::Status Stage::status(size_t node, uint64_t group) const {
+  const raft::Replica* replica = cluster_.replica(node, PartitionId(group));
+  return replica ? replica->status() : raft::Status{};
+}
+
+bool Stage::leads(size_t node, uint64_t group) const {
+  return hosts(node, group) && status(node, group).role == raft::Role::kLeader;
+}
+
+std::optional<size_t> Stage::leader(uint64_t group) const { return leader_but(nodes(), group); }
+
+std::optional<size_t> Stage::leader_but(size_t old, uint64_t group) const {
+  std::optional<size_t> found;
+  for (size_t node = 0; node < nodes(); ++node) {
+    if (node == old || !leads(node, group) || world_.paused(cluster_.handle(node))) continue;
+    if (!found || term(node, group) > term(*found, group)) found = node;
+  }
+  return found;
+}
+
+std::vector<size_t> Stage::others(size_t node) const {
+  std::vector<size_t> list;
+  for (size_t other = 0; other < nodes(); ++other)
+    if (other != node) list.push_back(other);
+  return list;
+}
+
+uint64_t Stage::probe(std::string_view name) const {
+  for (ProbeSite* site = first_probe_site(); site; site = site->next)
+    if (name == site->name) return site->hits.load();
+  return 0;
+}
+
+// --- waiting ---
+
+bool Stage::going() const {
+  return missed_.empty() && !cluster_.violation() && !world_.stopped();
+}
+
+bool Stage::until(std::string what, const std::function<bool()>& reached, Duration limit) {
+  if (!going()) return false;
+  if (world_.run_until([&] { return cluster_.stuck() || reached(); }, world_.now() + limit))
+    return going();
+  if (going()) missed_ = std::move(what);
+  return false;
+}
+
+void Stage::run(Duration length) {
+  if (!going()) return;
+  TrueTime end = world_.now() + length;
+  world_.run_until([&] { return cluster_.stuck(); }, end);
+  if (going()) world_.run_until(end);
+}
+
+size_t Stage::settle(uint64_t group) {
+  auto settled = [&] {
+    auto first = leader(group);
+    if (!first || commit(*first, group) == 0) return false;
+    for (size_t node = 0; node < nodes(); ++node)
+      if (!hosts(node, group) || term(node, group) != term(*first, group) ||
+          commit(node, group) + 10 < commit(*first, group))
+        return false;
+    return true;
+  };
+  until(fmt::format("all follow one leader of partition {}", group), settled);
+  return leader(group).value_or(0);
+}
+
+void Stage::prove(std::string what, bool so) {
+  if (going() && !so) missed_ = std::move(what);
+}
+
+void Stage::repeat_until_hit(std::string_view name, int rounds_max,
+                             const std::function<void()>& round, uint64_t times) {
+  uint64_t goal = probe(name) + times;
+  for (int i = 0; i < rounds_max && going() && probe(name) < goal; ++i) round();
+  prove(fmt::format("{} was hit", name), probe(name) >= goal);
+}
+
+// --- doing ---
+
+void Stage::crash(size_t node, CrashKind kind) {
+  if (!going()) return;
+  down_.insert(node);
+  cluster_.crash(node, kind);
+}
+
+bool Stage::crash_while_writing(size_t node) {
+  if (!going() || !cluster_.up(node)) return false;
+  auto lost = std::make_shared<bool>(false);
+  NodeHandle handle = cluster_.handle(node);
+  uint64_t incarnation = world_.incarnation(handle);
+  auto share = static_cast<int64_t>(random_.below(1000));
+  world_.on_next_write(handle, [=, this](Duration taken) {
+    world_.call_at(world_.now() + taken * share / 1000, [=, this] {
+      if (!cluster_.up(node) || world_.incarnation(handle) != incarnation) return;
+      down_.insert(node);
+      cluster_.crash(node, CrashKind::kPower);
+      *lost = true;
+    });
+  });
+  return until("power fails in the middle of a write", [&] { return *lost; });
+}
+
+void Stage::start(size_t node) {
+  down_.erase(node);
+  cluster_.restart(node);
+}
+
+void Stage::pause(size_t node) {
+  if (going() && cluster_.up(node)) world_.pause(cluster_.handle(node));
+}
+
+void Stage::resume(size_t node) {
+  if (cluster_.up(node) && world_.paused(cluster_.handle(node)))
+    world_.resume(cluster_.handle(node));
+}
+
+void Stage::block(NodeHandle from, NodeHandle to) {
+  if (!going() || from == to) return;
+  world_.block(from, to);
+  blocked_.emplace_back(from, to);
+}
+
+void Stage::cut(size_t from, size_t to) { block(cluster_.handle(from), cluster_.handle(to)); }
+
+void Stage::isolate(size_t node, bool from_clients) {
+  for (size_t other : others(node)) {
+    cut(node, other);
+    cut(other, node);
+  }
+  if (from_clients) cut_clients(node);
+}
+
+void Stage::cut_clients(size_t node) {
+  NodeHandle server = cluster_.handle(node);
+  for (uint32_t machine = 0; machine < world_.nodes(); ++machine) {
+    if (!world_.is_client({machine})) continue;
+    block(server, {machine});
+    block({machine}, server);
+  }
+}
+
+void Stage::heal() {
+  for (auto [from, to] : std::exchange(blocked_, {})) world_.unblock(from, to);
+}
+
+void Stage::mend(size_t one, size_t other) {
+  NodeHandle a = cluster_.handle(one), b = cluster_.handle(other);
+  std::erase_if(blocked_, [&](const auto& link) {
+    if (link != std::pair(a, b) && link != std::pair(b, a)) return false;
+    world_.unblock(link.first, link.second);
+    return true;
+  });
+}
+
+void Stage::reset_connection(size_t node, bool half_open) {
+  if (going()) world_.network().reset_one(cluster_.handle(node).index, half_open);
+}
+
+void Stage::message(size_t node, const raft::Message& message) {
+  if (hook_) hook_(node, message);
+}
+
+void Stage::finish() {
+  hook_ = {};
+  heal();
+  if (cluster_.violation() || world_.stopped()) return;
+  for (size_t node = 0; node < nodes(); ++node) resume(node);
+  for (size_t node : std::exchange(down_, {})) cluster_.restart(node);
+}
+
+// --- the list ---
+
+std::vector<Scenario> scenarios() {
+  std::vector<Scenario> all;
+  for (auto part : {election_scenarios(), log_scenarios(), read_scenarios(), disk_scenarios()})
+    all.insert(all.end(), part.begin(), part.end());
+  // H-R2 before H-R10.
+  std::sort(all.begin(), all.end(), [](const Scenario& a, const Scenario& b) {
+    auto key = [](std::string_view name) {
+      size_t digits = name.find_first_of("0123456789");
+      return std::tuple(name.substr(0, digits), name.find_first_not_of("0123456789", digits) ==
+                                                        name.npos
+                                                    ? name.size()
+                                                    : name.find_first_not_of("0123456789", digits),
+                        name);
+    };
+    return key(a.name) < key(b.name);
+  });
+  return all;
+}
+
+const Scenario* find_scenario(std::string_view name) {
+  static const std::vector<Scenario> all = scenarios();
+  auto found = std::find_if(all.begin(), all.end(),
+                            [&](const Scenario& scenario) { return scenario.name == name; });
+  return found == all.end() ? nullptr : &*found;
+}
+
+}  // namespace kahuna::sim

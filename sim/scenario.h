@@ -1,0 +1,151 @@
+// Named scenarios: each steers a run into one situation that has broken systems like this one,
+// proves that it got there, and leaves the judging to the judges of every run.
+//
+//   {"H-R2", "a deposed leader's orphan entries give way", "nodes=3", "",
+//    [](Stage& s) {
+//      size_t old = s.settle();
+//      s.isolate(old);
+//      ...
+//      s.until("another node leads", [&] { return s.leader_but(old).has_value(); });
+//      s.heal();
+//      s.prove("its tail was truncated", s.probe("raft_truncates_tail") > 0);
+//    }}
+//
+//   N1 a step that is not reached ends the script: what follows does nothing, and the run is
+//      UNKNOWN, unless something was violated;
+//   N2 what the script did is undone when it ends, but for what it did to clocks and disks;
+//   N3 the script runs outside of any node's turn, in the place of the first phase's waiting; it
+//      changes the cluster through Stage only.
+//
+// Names: H-R4 is row R4 of the table of known failures (Kommander), H-K20 row K20 (Kahuna), T-22 a
+// protocol trap. kahuna sim --scenarios prints them.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "sim/cluster.h"
+#include "sim/world.h"
+
+namespace kahuna::sim {
+
+class Stage final : private ClusterListener {
+ public:
+  // All outlive the stage.
+  Stage(World& world, Cluster& cluster, WorkloadState& workload);
+  ~Stage() override;
+
+  // --- looking ---
+  size_t nodes() const { return cluster_.nodes(); }
+  // The node runs and hosts a replica of the partition.
+  bool hosts(size_t node, uint64_t group = 1) const;
+  // Of a node that does not host it: an empty one.
+  raft::Status status(size_t node, uint64_t group = 1) const;
+  bool leads(size_t node, uint64_t group = 1) const;
+  uint64_t term(size_t node, uint64_t group = 1) const { return status(node, group).hard_state.term.value(); }
+  uint64_t last(size_t node, uint64_t group = 1) const { return status(node, group).last.index.value(); }
+  uint64_t commit(size_t node, uint64_t group = 1) const { return status(node, group).commit.value(); }
+  // Of those that run and are not paused, the one that leads in the highest term.
+  std::optional<size_t> leader(uint64_t group = 1) const;
+  // ... other than `old`.
+  std::optional<size_t> leader_but(size_t old, uint64_t group = 1) const;
+  std::vector<size_t> others(size_t node) const;
+  // Hits of a SOMETIMES probe in this run so far.
+  uint64_t probe(std::string_view name) const;
+  // Operations that clients asked for and that succeeded so far.
+  uint64_t writes_done() const { return workload_.history.counts().writes_done; }
+  uint64_t asked() const { return workload_.history.counts().invoked; }
+  RandomStream& random() { return random_; }
+
+  // --- waiting; true when it is so ---
+  bool until(std::string what, const std::function<bool()>& reached,
+             Duration limit = Duration::seconds(60));
+  void run(Duration length);
+  // A leader, whom all the others follow and have caught up with: that node.
+  size_t settle(uint64_t group = 1);
+  // Nothing is wrong and nothing was missed so far.
+  bool going() const;
+  // Fails the scenario, as vacuous, when it is not so.
+  void prove(std::string what, bool so);
+  // Plays `round` again and again until the probe was hit `times` more; proves that it was.
+  void repeat_until_hit(std::string_view probe, int rounds_max, const std::function<void()>& round,
+                        uint64_t times = 1);
+
+  // --- doing ---
+  void crash(size_t node, CrashKind kind = CrashKind::kPower);
+  // Power fails in the middle of its next write; true when it did.
+  bool crash_while_writing(size_t node);
+  void start(size_t node);
+  void pause(size_t node);
+  void resume(size_t node);
+  // What is sent from one node to another is held back, until heal().
+  void cut(size_t from, size_t to);
+  // ... both ways between the node and all others; from clients and to them as well when asked.
+  void isolate(size_t node, bool from_clients = false);
+  // ... between the node and all clients.
+  void cut_clients(size_t node);
+  void heal();
+  // Both ways between two nodes.
+  void mend(size_t one, size_t other);
+  void reset_connection(size_t node, bool half_open);
+  SimDisk& disk(size_t node) { return world_.disk(cluster_.handle(node)); }
+  MachineClock& clock(size_t node) { return world_.clock(cluster_.handle(node)); }
+  void stop_clients() { cluster_.stop_clients(); }
+  // Called for every message that a replica is about to send, in its node's turn; to act, soon().
+  void on_message(std::function<void(size_t node, const raft::Message&)> hook) {
+    hook_ = std::move(hook);
+  }
+  void soon(Callback<void()> task) { world_.call_soon(std::move(task)); }
+  TrueTime now() const { return world_.now(); }
+
+  // Undoes what the script did.
+  void finish();
+  // "" when the scenario got where it wanted to.
+  const std::string& missed() const { return missed_; }
+
+ private:
+  void message(size_t node, const raft::Message& message) override;
+  void block(NodeHandle from, NodeHandle to);
+
+  World& world_;
+  Cluster& cluster_;
+  WorkloadState& workload_;
+  RandomStream random_;
+  std::vector<std::pair<NodeHandle, NodeHandle>> blocked_;
+  std::set<size_t> down_;
+  std::function<void(size_t, const raft::Message&)> hook_;
+  std::string missed_;
+};
+
+struct Scenario {
+  std::string_view name;
+  std::string_view text;    // one line: what it is
+  std::string_view spec;    // pins, on top of kScenarioSpec; "KEY=VALUE,…"
+  std::string_view faults;  // kinds that the seed may add; "" = none
+  void (*play)(Stage&);
+  bool at_founding = false;  // plays from the first instant, before there is a cluster
+};
+
+// What all scenarios pin: a small cluster that clients keep busy.
+inline constexpr std::string_view kScenarioSpec =
+    "nodes=3,groups=1,rate=100,clients=3,processes=10,keys=5,mix.set=40,mix.get=40,blank-percent=0,"
+    "value-bytes-max=200,faults-while-founding=off,rot-journal=off,judge-hurries=off,time=2s,"
+    "net.place=rack,raft-pace-percent=100";
+
+// All of them, by name.
+std::vector<Scenario> scenarios();
+const Scenario* find_scenario(std::string_view name);
+
+// Where they are told: sim/scenarios/*.cc.
+std::span<const Scenario> election_scenarios();
+std::span<const Scenario> log_scenarios();
+std::span<const Scenario> read_scenarios();
+std::span<const Scenario> disk_scenarios();
+
+}  // namespace kahuna::sim

@@ -1,0 +1,129 @@
+// Reads, and what clients do when they hear nothing.
+#include "sim/scenario.h"
+
+namespace kahuna::sim {
+namespace {
+
+// The leader is cut off from its peers, not from its clients, who go on reading from it.
+void cut_off_leader_is_read(Stage& s) {
+  size_t old = s.settle();
+  uint64_t term = s.term(old), asked = s.asked();
+  s.isolate(old);
+  s.until("clients ask while the cut-off leader still leads",
+          [&] { return s.leads(old) && s.asked() > asked + 1; });
+  s.until("another leads", [&] {
+    auto next = s.leader_but(old);
+    return next && s.term(*next) > term;
+  });
+  uint64_t before = s.writes_done();
+  s.until("it serves", [&] { return s.writes_done() > before + 20; });
+  s.heal();
+  s.run(Duration::seconds(2));
+}
+
+// A leader stops with reads on their way to it; others elect and write; it wakes up and finds the
+// reads, and its clock where it was put.
+void paused_leader_is_read(Stage& s) {
+  for (int round = 0; round < 4 && s.going(); ++round) {
+    size_t old = s.settle();
+    uint64_t term = s.term(old);
+    s.pause(old);
+    uint64_t asked = s.asked();
+    s.until("another leads and clients have asked meanwhile", [&] {
+      auto next = s.leader_but(old);
+      return next && s.term(*next) > term && s.asked() > asked + 10;
+    });
+    uint64_t before = s.writes_done();
+    s.until("it writes", [&] { return s.writes_done() > before + 10; });
+    s.prove("the paused leader knows nothing of it", s.leads(old) && s.term(old) == term);
+    s.resume(old);
+    s.run(Duration::millis(500));
+  }
+}
+
+// The first reads of a new leader wait for an entry of its own term, and for the state.
+void first_reads(Stage& s) {
+  s.repeat_until_hit("read_waits_for_the_state", 60, [&] {
+    for (int i = 0; i < 4; ++i) {
+      size_t old = s.settle();
+      s.crash(old, CrashKind::kProcess);
+      uint64_t before = s.writes_done();
+      s.until("a new leader serves", [&] { return s.leader_but(old) && s.writes_done() > before + 5; });
+      s.start(old);
+    }
+  });
+}
+
+// Nodes die and come back under clients that come and go as well.
+void clients_meet_restarts(Stage& s) {
+  uint64_t before = s.writes_done();
+  s.repeat_until_hit("client_connection_lost", 30, [&] {
+    for (int i = 0; i < 4; ++i) {
+      size_t node = s.random().below(s.nodes());
+      s.crash(node, CrashKind::kProcess);
+      s.run(Duration::millis(static_cast<int64_t>(s.random().between(1, 400))));
+      s.start(node);
+      s.run(Duration::millis(static_cast<int64_t>(s.random().between(1, 400))));
+    }
+  }, 3);
+  s.until("the cluster serves on", [&] { return s.writes_done() > before + 20; });
+}
+
+// Answers do not reach the clients, who ask again under the same operation id.
+void answers_lost(Stage& s) {
+  s.repeat_until_hit("partition_replays_operation", 100, [&] {
+    size_t lead = s.settle();
+    s.cut_clients(lead);
+    s.run(Duration::millis(600));
+    s.heal();
+    s.run(Duration::millis(300));
+  }, 3);
+}
+
+// Connections between nodes break under forwarded requests; every error is one a client can act on.
+void broken_connections(Stage& s) {
+  s.repeat_until_hit("peer_lost_with_requests_forwarded", 60, [&] {
+    s.cut_clients(s.settle());  // who can reach followers only: their requests are forwarded
+    for (int i = 0; i < 20; ++i) {
+      s.reset_connection(s.random().below(s.nodes()), s.random().chance(1, 3));
+      s.run(Duration::millis(25));
+    }
+    s.heal();
+    s.run(Duration::millis(200));
+  });
+  uint64_t before = s.writes_done();
+  s.until("the cluster serves on", [&] { return s.writes_done() > before + 20; });
+}
+
+// Wall clocks jump by up to an hour, both ways, all the time.
+void wall_clocks_jump(Stage& s) {
+  for (int round = 0; round < 60 && s.going(); ++round) {
+    size_t node = s.random().below(s.nodes());
+    auto seconds = static_cast<int64_t>(s.random().between(1, 3600));
+    s.clock(node).step_wall(Duration::seconds(s.random().chance(1, 2) ? seconds : -seconds));
+    s.run(Duration::millis(200));
+    if (round % 20 == 19) {
+      size_t old = s.settle();
+      s.crash(old, CrashKind::kProcess);
+      s.until("a failover among them", [&] { return s.leader_but(old).has_value(); });
+      s.start(old);
+    }
+  }
+}
+
+constexpr Scenario kScenarios[] = {
+    {"H-R36", "a leader stops after it confirmed a read and wakes up deposed", "rate=300", "drift,batching", paused_leader_is_read},
+    {"H-K20", "a leader cut off from its peers is asked for reads by its clients", "rate=300,mix.get=60", "delay,drift", cut_off_leader_is_read},
+    {"H-K22", "connections between nodes break under forwarded requests", "rate=1000,clients=5,processes=40", "half-open,random-reset", broken_connections},
+    {"H-K24", "clients meet restarting nodes: every error says what may be done", "rate=300,replace-clients=on,replace-every=500ms", "reset,half-open", clients_meet_restarts},
+    {"H-K35", "answers are lost and clients ask again: nothing happens twice", "rate=200,mix.set=60,timeout=8s,attempt-timeout=200ms", "delay,drift", answers_lost},
+    {"H-K39", "wall clocks jump by up to an hour, both ways, across failovers", "rate=100", "skew,drift,clock-rate", wall_clocks_jump},
+    {"T-18", "a paused leader's turn finds requests and a clock that moved", "rate=1000,processes=40", "clock-rate,drift", paused_leader_is_read},
+    {"T-20", "the first reads of a new leader wait for its own term and for the state", "rate=300,mix.get=60,save-entries=1,unsaved-factor=1,fault.stall-engine.every=500ms,fault.span_max=500ms", "stall-engine,batching", first_reads},
+};
+
+}  // namespace
+
+std::span<const Scenario> read_scenarios() { return kScenarios; }
+
+}  // namespace kahuna::sim
