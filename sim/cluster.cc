@@ -55,6 +55,9 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.rots = spec.number("rot-journal-node", 1, o.nodes);
   o.rots_at = spec.pick("rot-journal-crash", {{0, 3}, {1, 2}, {4, 1}});
   if (!rots || o.nodes < 3) o.rots = 0;
+  bool crashes = spec.flag("crash-installing", 40, 100);
+  o.crashes_installing = spec.number("crash-installing-times", 1, 5);
+  if (!crashes) o.crashes_installing = 0;
   if (spec.flag("judge-hurries", 30, 100)) o.judge_timeout = Duration::seconds(2);
   o.restart_max = spec.duration_log("restart-max", Duration::millis(60), Duration::seconds(5));
   return o;
@@ -108,6 +111,7 @@ class Cluster::Watcher final : public node::Observer {
                          ? cluster_.invariants_.restarted(replica)
                          : cluster_.invariants_.observe(replica);
     if (violation) cluster_.report("raft", *violation);
+    if (cluster_.crashes_installing_ > 0 && replica.status().stateless) cluster_.on_installing(node_);
   }
 
   void on_apply(NodeId, PartitionId group, const raft::Entry& entry,
@@ -131,6 +135,7 @@ Cluster::Cluster(World& world, ClusterOptions options, WorkloadState& workload)
       options_(options),
       workload_(workload),
       random_(world.random("cluster")),
+      crashing_(world.random("crash-installing")),
       descriptors_(partition::founding_descriptors(options.groups)) {
   slots_.resize(options_.nodes);
   for (size_t i = 0; i < slots_.size(); ++i) {
@@ -140,6 +145,7 @@ Cluster::Cluster(World& world, ClusterOptions options, WorkloadState& workload)
   for (size_t i = 0; i < workload_.workload.clients; ++i) add_client(fmt::format("c{}", i + 1));
   judge_ = clients_.size();
   add_client("judge");
+  crashes_installing_ = options_.crashes_installing;
 }
 
 Cluster::~Cluster() {
@@ -322,6 +328,21 @@ void Cluster::restart_later(size_t node) {
   slots_[node].restart = world_.call_at(world_.now() + wait, [this, node] {
     slots_[node].restart = 0;
     restart(node);
+  });
+}
+
+// Heard after every step of a replica without a state, so the crash is drawn for soon.
+void Cluster::on_installing(size_t node) {
+  if (calm_ || !crashing_.chance(1, 5)) return;
+  --crashes_installing_;
+  const CrashKind kind = crashing_.chance(1, 2) ? CrashKind::kPower : CrashKind::kProcess;
+  const Duration wait = draw(crashing_, Duration::micros(1), Duration::millis(20));
+  const uint64_t start = slots_[node].starts;
+  world_.call_at(world_.now() + wait, [this, node, kind, start] {
+    if (calm_ || slots_[node].starts != start || !up(node) || slots_[node].frozen) return;
+    SOMETIMES(sim_crashes_a_node_that_installs);
+    crash(node, kind);
+    restart_later(node);
   });
 }
 

@@ -51,6 +51,8 @@ struct ClusterOptions {
   // The newest journal batch of one node rots at one of its crashes (cluster_damage.h); 0 = never.
   size_t rots = 0;     // node number, from 1
   size_t rots_at = 0;  // ... at its crash of this number, from 0
+  // So many times a node crashes soon after it began to replace a replica's state by a snapshot.
+  size_t crashes_installing = 0;
   // The judge has connections from the first phase, and waits for an operation no longer than this,
   // which is less than it waits for an attempt; zero = it connects in the second phase, patiently.
   Duration judge_timeout;
@@ -102,6 +104,8 @@ class Cluster final : public FaultTarget {
   void restart(size_t node) override;
   // Frozen for good: dead, stopped, or cut off from everybody (drawn).
   void freeze(size_t node);
+  // The first phase is over: no crashes of the cluster's own any more.
+  void calm_down() { calm_ = true; }
 
   // --- judging ---
   const std::optional<Violation>& violation() const { return violation_; }
@@ -164,12 +168,13 @@ class Cluster final : public FaultTarget {
   void on_fatal(size_t node, const Error& error);
   void judge_fatal(size_t node, const Error& error);
   void restart_later(size_t node);
+  void on_installing(size_t node);
   Result<uint64_t> state_digest(size_t node, PartitionId id);
 
   World& world_;
   const ClusterOptions options_;
   WorkloadState& workload_;
-  RandomStream random_;
+  RandomStream random_, crashing_;
   const std::vector<partition::Descriptor> descriptors_;
   std::vector<Slot> slots_;
   std::vector<ClientSlot> clients_;
@@ -179,6 +184,8 @@ class Cluster final : public FaultTarget {
   ClusterListener* listener_ = nullptr;
   size_t judge_ = 0;  // index of the last client
   uint64_t rotten_ = 0;
+  size_t crashes_installing_ = 0;  // left
+  bool calm_ = false;
   TrueTime instant_;             // when time last moved
   uint64_t instant_events_ = 0;  // events until then
 };

@@ -85,6 +85,7 @@ struct ServerOptions {
   Duration election_timeout_max = Duration::millis(1000);
   Duration heartbeat_interval = Duration::millis(100);
   size_t flush_bytes = size_t{64} << 20;
+  size_t log_keep_bytes = size_t{64} << 20;
   std::string log_level = "info";
 };
 

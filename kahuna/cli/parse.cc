@@ -46,7 +46,8 @@ struct RawServer {
   uint64_t loops = 1;
   std::string engine = "rocks", io = "uring", log_level = "info";
   uint64_t request_timeout_ms = 10'000, election_timeout_ms_min = 500,
-           election_timeout_ms_max = 1'000, heartbeat_ms = 100, flush_mib = 64;
+           election_timeout_ms_max = 1'000, heartbeat_ms = 100, flush_mib = 64,
+           log_keep_mib = 64;
 };
 
 Result<ServerOptions> check_server(const RawServer& raw) {
@@ -111,12 +112,16 @@ Result<ServerOptions> check_server(const RawServer& raw) {
   if (raw.flush_mib < 1 || raw.flush_mib > 65'536) {
     return fail(ErrorCode::kInvalid, "--flush-mib must be 1..65536");
   }
+  if (raw.log_keep_mib > 65'536) {
+    return fail(ErrorCode::kInvalid, "--log-keep-mib must be 0..65536");
+  }
   const auto millis = [](uint64_t n) { return Duration::millis(static_cast<int64_t>(n)); };
   options.request_timeout = millis(raw.request_timeout_ms);
   options.election_timeout_min = millis(raw.election_timeout_ms_min);
   options.election_timeout_max = millis(raw.election_timeout_ms_max);
   options.heartbeat_interval = millis(raw.heartbeat_ms);
   options.flush_bytes = raw.flush_mib << 20;
+  options.log_keep_bytes = raw.log_keep_mib << 20;
   return options;
 }
 
@@ -199,6 +204,9 @@ Result<> declare_server(CLI::App& app, RawServer& raw, const std::string& path) 
   settings.add("election-timeout-ms-max", raw.election_timeout_ms_max, "… and below");
   settings.add("heartbeat-ms", raw.heartbeat_ms, "milliseconds between a leader's heartbeats");
   settings.add("flush-mib", raw.flush_mib, "MiB applied before the engine is flushed to disk");
+  settings.add("log-keep-mib", raw.log_keep_mib,
+               "MiB of each partition's log kept for nodes that are behind; who lacks more is sent the whole "
+               "partition");
   settings.add("log-level", raw.log_level, "error | warn | info, to stderr");
   RETURN_IF_ERROR(refuse_unknown_keys(path, config, settings.keys()));
   if (!settings.outcome()) {

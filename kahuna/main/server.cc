@@ -31,6 +31,7 @@ node::Options node_options(const cli::ServerOptions& options) {
   result.raft.election_timeout_max = options.election_timeout_max;
   result.raft.heartbeat_interval = options.heartbeat_interval;
   result.flush_bytes = options.flush_bytes;
+  result.log_keep_bytes = options.log_keep_bytes;
   if (options.engine == "rocks") {
     result.open_engine = [](Suspend suspend, Host& host, Fibers& fibers) {
       return engine::open_rocks_engine(suspend, host, fibers, engine::RocksOptions());

@@ -97,7 +97,7 @@ void Groups::receive(SnapshotPart part) {
   install->heard = host_.clock->now();
   if (install->last || part.number < install->accepted)
     return answer(*group, part, SnapshotAnswer::kParts, install->written, install->written_row);
-  if (part.number > install->accepted)
+  if (part.number > install->accepted && !MUTANT(snapshot_gap_ignored))
     return answer(*group, part, SnapshotAnswer::kResend, install->accepted, install->accepted_row);
   accept_part(*group, std::move(part));
 }
@@ -147,6 +147,7 @@ void Groups::accept_part(Group& group, SnapshotPart part) {
   install.last = part.last;
   if (!std::exchange(group.install_due, true)) installs_due_.push_back(&group);
   consider_save();
+  if (FAULT_POINT(snapshot_part_is_flushed)) start_flush();
 }
 
 Result<> Groups::reseed(PartitionId id) {

@@ -204,6 +204,10 @@ void SnapshotStreams::on_reply(const SnapshotReply& reply) {
       put_off(stream);
       break;
     case SnapshotAnswer::kHave:
+      if (auto mark = engine_.applied().find(reply.group);
+          mark != engine_.applied().end() && mark->second.index > stream.position.index)
+        SOMETIMES(snapshot_delivered_while_writes_went_on);
+      [[fallthrough]];
     case SnapshotAnswer::kStale:
       end(static_cast<size_t>(found - streams_.begin()));
       break;
@@ -241,6 +245,7 @@ void SnapshotStreams::on_timer() {
       end(at);
       continue;
     }
+    if (stream.written > 0 && stream.sent > stream.written) SOMETIMES(snapshot_stream_resumes);
     go_on(stream, stream.written, stream.written_row);
     ++at;
   }

@@ -117,6 +117,7 @@ void Replica::handle_vote(Time now, const Message& message) {
   }
   hard_state_.vote = message.from;
   vote_owed_ = true;
+  if (stateless_) SOMETIMES(raft_votes_without_a_state);
   if (role_ != Role::kFollower) become_follower(now, hard_state_.term, ReplicaId());
   rearm_election_timer(now);
   send_vote_if_durable(now);

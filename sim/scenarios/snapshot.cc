@@ -1,0 +1,100 @@
+// A log that is compacted beyond what a replica has, and the state that it is sent instead.
+#include "sim/scenario.h"
+
+namespace kahuna::sim {
+namespace {
+
+// A follower is away until the others' logs begin behind what it has. Returns it.
+size_t leave_one_behind(Stage& s) {
+  size_t lead = s.settle();
+  size_t away = s.others(lead)[s.random().below(2)];
+  uint64_t had = s.last(away);
+  s.crash(away);
+  s.until("the others compact their logs beyond what it has", [&] {
+    for (size_t node : s.others(away))
+      if (s.status(node).base.index.value() <= had) return false;
+    return true;
+  });
+  return away;
+}
+
+// Clients write all the while.
+void catches_up_by_a_snapshot(Stage& s) {
+  size_t away = leave_one_behind(s);
+  uint64_t installed = s.probe("snapshot_installed");
+  uint64_t written = s.writes_done();
+  s.start(away);
+  s.until("it is sent the state", [&] { return s.probe("snapshot_installed") > installed; });
+  s.until("it applies what was written since", [&] {
+    auto lead = s.leader();
+    return lead && s.status(away).applied.value() + 20 > s.commit(*lead) && s.writes_done() > written + 50;
+  });
+}
+
+// The crash comes when some of the new rows, or none of them, have reached the disk.
+void crashes_while_it_installs(Stage& s) {
+  s.repeat_until_hit("snapshot_install_was_cut_short", 80, [&] {
+    size_t away = leave_one_behind(s);
+    s.start(away);
+    s.until("a snapshot replaces its state", [&] { return s.status(away).stateless; });
+    s.run(Duration::micros(int64_t(s.random().between(1, 10'000))));
+    s.crash(away, s.random().chance(1, 2) ? CrashKind::kPower : CrashKind::kProcess);
+    s.start(away);
+    s.until("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
+  });
+}
+
+// While it has no state the leader dies: it votes, for who can lead.
+void votes_without_a_state(Stage& s) {
+  s.repeat_until_hit("raft_votes_without_a_state", 20, [&] {
+    size_t away = leave_one_behind(s);
+    s.start(away);
+    s.until("a snapshot replaces its state", [&] { return s.status(away).stateless; });
+    auto old = s.leader();
+    if (!old) return;
+    s.crash(*old);
+    s.until("another leads", [&] { return s.leader_but(*old).has_value(); });
+    s.prove("it is not the one without a state", !s.leads(away) || !s.status(away).stateless);
+    s.start(*old);
+    s.until("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
+  });
+}
+
+// The connection dies in the middle, and what was on its way with it.
+void resumes(Stage& s) {
+  s.repeat_until_hit("snapshot_stream_resumes", 40, [&] {
+    size_t away = leave_one_behind(s);
+    s.start(away);
+    s.until("a snapshot replaces its state", [&] { return s.status(away).stateless; });
+    s.run(Duration::micros(int64_t(s.random().between(1, 5'000))));
+    s.isolate(away);
+    s.run(Duration::seconds(4));  // of silence: connections are found dead
+    s.heal();
+    s.until("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
+  });
+}
+
+constexpr std::string_view kCompacts =
+    "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1";
+constexpr std::string_view kSmallParts =
+    "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1,snapshot-part-bytes=1,"
+    "keys=40";
+
+constexpr std::string_view kSmallPartsFlushed =
+    "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1,snapshot-part-bytes=1,"
+    "keys=40,flush-bytes=1";
+
+constexpr Scenario kScenarios[] = {
+    {"T-33", "a replica that was away catches up by a snapshot while clients write", kCompacts, "",
+     catches_up_by_a_snapshot},
+    {"T-27", "a crash cuts the installation of a snapshot short", kSmallPartsFlushed, "",
+     crashes_while_it_installs},
+    {"T-28", "a connection breaks in the middle of a snapshot", kSmallParts, "", resumes},
+    {"T-35", "a replica whose state is being replaced votes", kSmallParts, "", votes_without_a_state},
+};
+
+}  // namespace
+
+std::span<const Scenario> snapshot_scenarios() { return kScenarios; }
+
+}  // namespace kahuna::sim
