@@ -54,6 +54,8 @@ ClusterOptions draw_cluster(Spec& spec) {
   bool rots = spec.flag("rot-journal", 16, 100);
   o.rots = spec.number("rot-journal-node", 1, o.nodes);
   o.rots_at = spec.pick("rot-journal-crash", {{0, 3}, {1, 2}, {4, 1}});
+  o.rots_crashes = spec.pick("rot-journal-crashes", {{1, 50}, {3, 25}, {1000, 25}});
+  o.rots_sectors = spec.pick("rot-journal-sectors", {{1, 60}, {2, 20}, {6, 20}});
   if (!rots || o.nodes < 3) o.rots = 0;
   bool crashes = spec.flag("crash-installing", 40, 100);
   o.crashes_installing = spec.number("crash-installing-times", 1, 5);
@@ -250,9 +252,14 @@ void Cluster::crash(size_t node, CrashKind kind) {
   world_.crash(slot.handle, kind, [&] { slot.node.reset(); });
   slot.watcher.reset();
   slot.files.reset();
-  if (node + 1 != options_.rots || slot.crashes++ != options_.rots_at || slot.frozen) return;
-  slot.damaged = rot_journal_tail(world_.disk(slot.handle), random_);
-  rotten_ += slot.damaged;
+  if (node + 1 != options_.rots || slot.frozen) return;
+  uint64_t crash = slot.crashes++;
+  if (crash < options_.rots_at || crash - options_.rots_at >= options_.rots_crashes) return;
+  for (size_t i = 0; i < options_.rots_sectors; ++i) {
+    if (!damage_journal(world_.disk(slot.handle), random_)) break;
+    slot.damaged = true;
+    ++rotten_;
+  }
 }
 
 void Cluster::stop(size_t node, Callback<void()> done) {
@@ -431,16 +438,57 @@ std::vector<PartitionId> Cluster::hosted_by(const std::vector<size_t>& nodes) {
       const Slot& slot = slots_[node];
       if (slot.node && slot.node->replica(descriptor.id)) {
         ++count;
-      } else if (!slot.damaged) {
-        report("lost-replica",
-               fmt::format("{} does not run partition {} although its disk was never damaged",
-                           slot.name, descriptor.id.value()));
+      } else if (!slot.lost) {
+        report("lost-replica", fmt::format("{} does not run partition {}", slot.name, descriptor.id.value()));
         return {};
       }
     }
-    if (count > slots_.size() / 2) hosted.push_back(descriptor.id);
+    if (count > slots_.size() / 2 && !beyond_repair(descriptor.id, nodes)) hosted.push_back(descriptor.id);
   }
   return hosted;
+}
+
+bool Cluster::repaired(const std::vector<size_t>& nodes) const {
+  for (const partition::Descriptor& descriptor : descriptors_) {
+    bool whole = true;
+    for (size_t node : nodes) {
+      const raft::Replica* replica = slots_[node].node ? slots_[node].node->replica(descriptor.id) : nullptr;
+      whole = whole && (!replica || replica->is_whole());
+    }
+    if (!whole && !beyond_repair(descriptor.id, nodes)) return false;
+  }
+  return true;
+}
+
+bool Cluster::beyond_repair(PartitionId id, const std::vector<size_t>& nodes) const {
+  std::vector<const raft::Replica*> replicas;
+  size_t whole = 0;
+  for (size_t node : nodes) {
+    const raft::Replica* replica = slots_[node].node ? slots_[node].node->replica(id) : nullptr;
+    if (!replica) continue;
+    replicas.push_back(replica);
+    whole += replica->tail().empty();
+  }
+  if (whole > slots_.size() / 2) return false;
+  auto has = [](const raft::Replica& replica, raft::LogPosition position) {
+    if (position.index <= replica.status().base.index) return true;
+    return replica.term_at(position.index) == position.term ||
+           (replica.tail().intact_at(position.index) &&
+            replica.tail().term_at(position.index) == position.term);
+  };
+  for (const raft::Replica* replica : replicas) {
+    const raft::FaultyTail& tail = replica->tail();
+    if (tail.empty()) continue;
+    for (Index i = tail.first().index; i <= tail.last().index; i = i.next()) {
+      raft::LogPosition lost{i, *tail.term_at(i)};
+      if (!tail.intact_at(i) && std::none_of(replicas.begin(), replicas.end(),
+                                             [&](auto* other) { return has(*other, lost); })) {
+        SOMETIMES(sim_damage_beyond_repair);
+        return true;
+      }
+    }
+  }
+  return false;
 }
 
 bool Cluster::settled(const std::vector<size_t>& nodes,

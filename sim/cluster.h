@@ -48,9 +48,11 @@ struct ClusterOptions {
   // Connections a node accepts beyond one for each machine of the run; 0 = as in production.
   size_t sessions_spare = 0;
   Duration restart_min = Duration::millis(50), restart_max = Duration::seconds(2);
-  // The newest journal batch of one node rots at one of its crashes (cluster_damage.h); 0 = never.
-  size_t rots = 0;     // node number, from 1
-  size_t rots_at = 0;  // ... at its crash of this number, from 0
+  // The journal of one node is damaged at its crashes (cluster_damage.h).
+  size_t rots = 0;          // node number, from 1; 0 = never
+  size_t rots_at = 0;       // ... from its crash of this number on, from 0
+  size_t rots_crashes = 1;  // ... so many crashes
+  size_t rots_sectors = 1;  // ... in so many places each time
   // So many times a node crashes soon after it began to replace a replica's state by a snapshot.
   size_t crashes_installing = 0;
   // The judge has connections from the first phase, and waits for an operation no longer than this,
@@ -119,10 +121,11 @@ class Cluster final : public FaultTarget {
   std::vector<std::string> keys_in(const std::vector<PartitionId>& partitions) const;
   PartitionId partition_of(std::string_view key) const;
   bool all_booted(const std::vector<size_t>& nodes) const;
-  // User partitions that a majority of all replicas hosts on those nodes, which have booted. A
-  // replica whose log is damaged stays stopped and is not hosted; one that was never damaged and is
-  // not hosted either is reported.
+  // User partitions that a majority of all replicas hosts on those nodes, which have booted, and whose
+  // logs are whole or can become so. A replica that is not hosted by a node that boots is reported.
   std::vector<PartitionId> hosted_by(const std::vector<size_t>& nodes);
+  // Damaged logs on those nodes are whole again, or cannot become so: see beyond_repair().
+  bool repaired(const std::vector<size_t>& nodes) const;
   // Replicas on those nodes hold the same rows. The text says what differs.
   std::optional<std::string> differences(const std::vector<size_t>& nodes,
                                          const std::vector<PartitionId>& partitions);
@@ -170,6 +173,9 @@ class Cluster final : public FaultTarget {
   void restart_later(size_t node);
   void on_installing(size_t node);
   Result<uint64_t> state_digest(size_t node, PartitionId id);
+  // A log on these nodes has lost what is intact on none of them, and too few of the others are whole
+  // to settle it without that replica: rightly, the partition waits.
+  bool beyond_repair(PartitionId id, const std::vector<size_t>& nodes) const;
 
   World& world_;
   const ClusterOptions options_;

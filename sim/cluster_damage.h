@@ -1,6 +1,6 @@
-// Damage to what was durable, made where it hurts: the newest batch of a node's journal rots while
-// the node is down. At most one node of a run is hit, so every entry keeps a majority of intact
-// copies (reference: traps 21 and 22).
+// Damage to what was durable, in a node's journals while the node is down. The cluster does it to a
+// minority of the nodes only, so every entry keeps intact copies on the others (reference: traps 21
+// and 22).
 #pragma once
 
 #include "runtime/random.h"
@@ -8,8 +8,9 @@
 
 namespace kahuna::sim {
 
-// Flips one bit in the body of the newest batch found in one of the node's journals. False when there
-// is none.
-bool rot_journal_tail(SimDisk& disk, RandomStream& random);
+// Damages one sector of one of the node's journals, mostly of a written one: its newest batch, any
+// batch's body or header, or the segment's own header. A bit is flipped, or the sector cannot be read
+// any more. False when there is no journal.
+bool damage_journal(SimDisk& disk, RandomStream& random);
 
 }  // namespace kahuna::sim

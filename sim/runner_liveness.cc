@@ -37,6 +37,12 @@ class Liveness {
     if (!booted)
       return Violation{"liveness", fmt::format("a healed node did not boot within {}\n{}",
                                                to_string(patience_), cluster_.describe())};
+    bool repaired = world_.run_until([&] { return cluster_.stuck() || repaired_now(); },
+                                     world_.now() + patience_);
+    if (world_.stopped()) return std::nullopt;
+    if (!repaired)
+      return Violation{"repair", fmt::format("a damaged log was not repaired within {}\n{}",
+                                             to_string(patience_), cluster_.describe())};
     partitions_ = cluster_.hosted_by(core_);
     if (world_.stopped()) return std::nullopt;
     if (!perform(cluster_.keys_in(partitions_), true)) return stalled("write");
@@ -127,6 +133,12 @@ class Liveness {
     if (world_.now() < look_again_) return false;
     look_again_ = world_.now() + Duration::millis(1);
     return cluster_.settled(core_, partitions_);
+  }
+
+  bool repaired_now() {
+    if (world_.now() < look_again_) return false;
+    look_again_ = world_.now() + Duration::millis(1);
+    return cluster_.repaired(core_);
   }
 
   std::string oldest_open() const {

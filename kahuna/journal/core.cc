@@ -112,7 +112,7 @@ Result<> Core::append(PartitionId id, const raft::Persist& persist, Callback<voi
   if (MUTANT(hard_state_not_written)) state = with_hard_state(state, {});
   group.queued = state;
   if (state_due) queue_state(group);
-  if (!persist.entries.empty()) queue_entries(group, persist.entries);
+  if (!persist.entries.empty()) queue_entries(group, persist.entries, persist.restored);
   waiters_.push_back({queue_end_, std::move(done)});
   if (write) {
     schedule();
@@ -130,19 +130,28 @@ void Core::queue_state(GroupIndex& group) {
   group.state_due = false;
 }
 
-void Core::queue_entries(GroupIndex& group, const std::vector<raft::Entry>& entries) {
+// Those up to `restored` are written like copies, which cut nothing.
+void Core::queue_entries(GroupIndex& group, const std::vector<raft::Entry>& entries,
+                         Index restored) {
   uint64_t expected = entries[0].index.value();
   CHECK_GT(expected, group.queued.released);  // R7: what is released was committed
   CHECK_LE(expected, std::max(group.queued_last, group.queued.released) + 1);
   size_t before = queue_.size();
   for (const raft::Entry& entry : entries) {
     CHECK_EQ(entry.index.value(), expected);
-    append_entry(queue_, RecordType::kEntry, group.queued.group, entry);
+    bool in_place = entry.index <= restored;
+    if (in_place) {
+      SOMETIMES(journal_restores_lost_entries);
+      CHECK_LE(expected, group.queued_last);
+    } else {
+      if (expected <= group.queued_last) SOMETIMES(journal_truncates_tail);
+      group.queued_last = expected;
+    }
+    append_entry(queue_, in_place ? RecordType::kCopied : RecordType::kEntry, group.queued.group,
+                 entry);
     ++expected;
   }
   queue_end_ += queue_.size() - before;
-  if (entries[0].index.value() <= group.queued_last) SOMETIMES(journal_truncates_tail);
-  group.queued_last = entries.back().index.value();
   group.pending_first = std::min(group.pending_first, entries[0].index.value());
   group.pending_until = queue_end_;
 }

@@ -66,12 +66,12 @@ class Core : public std::enable_shared_from_this<Core> {
   Result<> adopt_group(Suspend suspend, PartitionId id, RecoveredGroup& found);
   Result<> append_when_possible(Suspend suspend, PartitionId id, raft::Persist persist);
   Result<> await_queued(Suspend suspend);
-  void queue_faulty(GroupIndex& group, const FaultyTail& faulty);
+  void queue_faulty(GroupIndex& group, const std::vector<raft::TailEntry>& tail);
 
   // --- queue and batches (core.cc) ---
   Result<> admit(PartitionId group, const raft::Persist& persist) const;
   void queue_state(GroupIndex& group);
-  void queue_entries(GroupIndex& group, const std::vector<raft::Entry>& entries);
+  void queue_entries(GroupIndex& group, const std::vector<raft::Entry>& entries, Index restored);
   void queue_release_marks();
   void schedule();
   void flush();

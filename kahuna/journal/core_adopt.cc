@@ -34,9 +34,9 @@ Result<> Core::adopt_group(Suspend suspend, PartitionId id, RecoveredGroup& foun
     persist.entries.push_back(std::move(entry));
   }
   RETURN_IF_ERROR(append_when_possible(suspend, id, std::move(persist)));
-  if (found.faulty && !MUTANT(adopted_damage_forgotten)) {
+  if (!found.faulty.empty() && !MUTANT(adopted_damage_forgotten)) {
     SOMETIMES(journal_adopts_faulty_tail);
-    queue_faulty(index_.group(id.value()), *found.faulty);
+    queue_faulty(index_.group(id.value()), found.faulty);
   }
   return {};
 }
@@ -68,12 +68,24 @@ Result<> Core::await_queued(Suspend suspend) {
   return fail(ErrorCode::kNoSpace, "the disk is full: no room for a journal in " + options_.dir);
 }
 
-// The terms of all lost entries but the last are not known any more, and nobody asks for them.
-void Core::queue_faulty(GroupIndex& group, const FaultyTail& faulty) {
-  const uint64_t first = faulty.first.value(), last = faulty.last.index.value();
+// Lost ones by identity, a record for each run of one term; the others whole.
+void Core::queue_faulty(GroupIndex& group, const std::vector<raft::TailEntry>& tail) {
+  const uint64_t first = tail.front().entry.index.value(), last = tail.back().entry.index.value();
   CHECK_EQ(first, std::max(group.queued_last, group.queued.released) + 1);
   const size_t before = queue_.size();
-  append_faulty(queue_, group.queued.group, faulty.last.term.value(), first, last);
+  for (size_t at = 0; at < tail.size();) {
+    const raft::Entry& entry = tail[at].entry;
+    if (!tail[at].lost) {
+      append_entry(queue_, RecordType::kEntry, group.queued.group, entry);
+      ++at;
+      continue;
+    }
+    size_t end = at + 1;
+    while (end < tail.size() && tail[end].lost && tail[end].entry.term == entry.term) ++end;
+    append_faulty(queue_, group.queued.group, entry.term.value(), entry.index.value(),
+                  tail[end - 1].entry.index.value());
+    at = end;
+  }
   queue_end_ += queue_.size() - before;
   group.queued_last = last;
   group.pending_first = std::min(group.pending_first, first);

@@ -159,6 +159,13 @@ size_t Core::queue_copies(const SegmentImage& image, const Segment& front) {
   uint64_t body_at = kBodyZone, header_end = front.header.bytes;
   for (uint64_t number = front.first_batch; body_at < front.body_next; ++number) {
     Judgement batch = image.judge(number, body_at, header_end);
+    if (!batch.body_good && batch.header_good) {
+      // Found lost at open, or by now; what of it is live keeps the segment.
+      SOMETIMES(journal_copies_around_damage);
+      body_at += batch.body_bytes;
+      header_end -= batch.header_bytes;
+      continue;
+    }
     if (!batch.body_good) {
       SOMETIMES(journal_damage_found_by_copy);
       uncopyable_life_ = front.life();

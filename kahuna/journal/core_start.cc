@@ -60,6 +60,7 @@ Result<> Core::settle_directory(Suspend suspend, const Recovery& found) {
 Result<> Core::begin_segment(Suspend suspend, Recovery& found) {
   builder_.plan(found.seal_records, unit());
   SegmentHeader header = new_header(next_file_++);
+  header.for_seal = found.needs_seal;
   const uint64_t seal = kBodyZone + builder_.body_bytes() + builder_.header_bytes();
   header.bytes = std::max(std::min<uint64_t>(kFirstSegmentBytes, options_.segment_bytes),
                           round_up(seal, kPageBytes) + 4 * kPageBytes);

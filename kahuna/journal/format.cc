@@ -37,8 +37,10 @@ struct SegmentHeaderBytes {
   uint64_t bytes = 0;
   uint32_t file = 0;
   uint32_t life = 0;
+  uint64_t flags = 0;
 };
-static_assert(sizeof(SegmentHeaderBytes) == 48);
+static_assert(sizeof(SegmentHeaderBytes) == 56);
+constexpr uint64_t kForSealFlag = 1;
 constexpr size_t kSegmentCrcOffset = kSectorBytes - 4;
 
 struct Trailer {
@@ -81,7 +83,8 @@ std::optional<uint32_t> parse_segment_name(std::string_view name) {
 void encode_segment_header(const SegmentHeader& header, MutableByteView sector) {
   CHECK_EQ(sector.size(), kSectorBytes);
   SegmentHeaderBytes out{kSegmentMagic,     kFormatVersion, header.unit,    header.level.value(),
-                         header.id.journal, header.bytes,   header.id.file, header.id.life};
+                         header.id.journal, header.bytes,   header.id.file, header.id.life,
+                         header.for_seal ? kForSealFlag : 0};
   std::memset(sector.data(), 0, sector.size());
   std::memcpy(sector.data(), &out, sizeof(out));
   uint32_t crc = crc32c(sector.first(kSegmentCrcOffset));
@@ -107,7 +110,8 @@ Result<SegmentHeader> decode_segment_header(ByteView sector) {
       in.bytes > kSegmentBytesMax || in.bytes % kPageBytes != 0 || in.life == 0 ||
       in.life > kLifeMax)
     return fail(ErrorCode::kDamaged, "header values are out of range");
-  return SegmentHeader{{in.journal, in.file, in.life}, in.bytes, in.unit, SemanticLevel(in.level)};
+  return SegmentHeader{{in.journal, in.file, in.life}, in.bytes, in.unit, SemanticLevel(in.level),
+                       (in.flags & kForSealFlag) != 0};
 }
 
 void stamp_sector(const SegmentId& id, uint64_t offset, const SectorStamp& stamp,

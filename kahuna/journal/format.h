@@ -53,6 +53,7 @@ struct SegmentHeader {
   uint64_t bytes = 0;  // size of the file
   uint32_t unit = 0;   // writes start and end on multiples of this: 512 or 4096
   SemanticLevel level = kCurrentSemanticLevel;
+  bool for_seal = false;  // made at an open; its first batch is a seal
 };
 
 std::string segment_name(uint32_t file);  // "00000012"

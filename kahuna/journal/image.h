@@ -61,6 +61,12 @@ class SegmentImage {
   // Batches that left at least one good sector, over the whole segment; 0, 0 = none.
   uint64_t batch_min() const { return batch_min_; }
   uint64_t batch_max() const { return batch_max_; }
+  // Where a segment's first batch begins, and where its header ends, something was written that is
+  // neither whole nor of another place: the batch was lost with all its traces.
+  bool lost_first() const {
+    return batch_min_ == 0 && sector_at(kBodyZone).state == SectorState::kCorrupt &&
+           sector_at(header_.bytes - kSectorBytes).state == SectorState::kCorrupt;
+  }
   bool only_seals() const { return batch_min_ != 0 && !other_than_seals_; }
   // Links of the highest batch here that still tells them.
   const std::optional<BatchLinks>& links() const { return links_; }

@@ -42,15 +42,6 @@ struct Options {
 // The largest payload of an entry that append() takes: it and its framing fit one segment.
 size_t entry_bytes_max(const Options& options);
 
-// Entries that were in the log and perhaps acknowledged, but whose content is lost: their identity
-// is known, their payload is not (traps 21, 22). They count as present when granting votes and as
-// absent everywhere else. Reported again at every open until append() replaces them.
-struct FaultyTail {
-  Index first;             // the first entry lost; entries ends just before it
-  raft::LogPosition last;  // the last position the log had
-  friend bool operator==(const FaultyTail&, const FaultyTail&) = default;
-};
-
 // What recovery found of one group.
 struct RecoveredGroup {
   raft::HardState hard_state;
@@ -58,7 +49,11 @@ struct RecoveredGroup {
   std::vector<raft::Entry> entries;
   Index commit;    // highest commit index noted
   Index released;  // release(group, index) known to recovery (may lag; safe)
-  std::optional<FaultyTail> faulty;
+  // What follows `entries`, when content is lost that was perhaps acknowledged (traps 21, 22): begins
+  // with a lost entry; intact ones may follow. kahuna/raft/repair.h says what that means. Reported
+  // again at every open, until append() puts the content back, or something else in its place.
+  std::vector<raft::TailEntry> faulty;
+  std::string damage;  // where on disk, for people; "" when not known
 };
 
 struct Statistics {
@@ -90,7 +85,7 @@ class Journal {
 
   // Queues one replica's persist effect; `done` runs after the batch that holds it is synced (J1).
   // Never suspends. `persist.entries` replace everything at or above entries[0].index in this
-  // group. Errors, nothing was queued: kOverloaded when pending_bytes_max would be passed; kNoSpace
+  // group, but for those up to `persist.restored`, which replace one entry each. Errors, nothing was queued: kOverloaded when pending_bytes_max would be passed; kNoSpace
   // when the disk is full (a later append may succeed); kTooLarge when one entry exceeds a segment;
   // kIo after on_fatal. `done` is not called after the Journal is destroyed. When only `commit` is
   // new nothing is written: it is noted with the group's next record, and `done` runs after those

@@ -111,21 +111,21 @@ void LiveIndex::move(GroupIndex& group, const RangeItem& range, uint32_t life) {
   };
   for (Extent extent : group.extents) {
     uint64_t first = std::max(extent.first, range.first), last = std::min(extent.last, range.last);
-    if (first > last || extent.faulty) {
+    if (first > last) {
       push(extent);
       continue;
     }
     count(extent, false);
     uint64_t each = extent.bytes / (extent.last - extent.first + 1);
-    auto piece = [&](uint64_t a, uint64_t b, uint32_t where) {
+    auto piece = [&](uint64_t a, uint64_t b, uint32_t where, bool faulty) {
       if (a > b) return;
-      Extent part{a, b, where, false, each * (b - a + 1)};
+      Extent part{a, b, where, faulty, each * (b - a + 1)};
       count(part, true);
       push(part);
     };
-    piece(extent.first, first - 1, extent.life);
-    piece(first, last, life);
-    piece(last + 1, extent.last, extent.life);
+    piece(extent.first, first - 1, extent.life, extent.faulty);
+    piece(first, last, life, false);
+    piece(last + 1, extent.last, extent.life, extent.faulty);
   }
   group.extents = std::move(result);
 }

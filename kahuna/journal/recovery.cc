@@ -59,7 +59,9 @@ class Recoverer {
   Result<> choose_start();
   Result<> walk();
   Result<> walk_segment(const Survey& survey, uint64_t cut);
-  Result<> judge_last(const Segment& segment, const Judgement& last);
+  Result<> judge_last(const SegmentImage& image, const Segment& segment, const Judgement& last);
+  std::unexpected<Error> lost_without_trace(const Segment& segment, uint64_t offset,
+                                            uint64_t batch) const;
   void apply_held();
   void plan_seal();
   Result<ImagePtr> image_of(const SegmentPtr& segment);
@@ -129,17 +131,25 @@ Result<ImagePtr> Recoverer::image_of(const SegmentPtr& segment) {
 }
 
 Result<> Recoverer::survey() {
+  SegmentPtr traceless;
   for (const SegmentPtr& segment : segments_) {
     ASSIGN_OR_RETURN(ImagePtr image, image_of(segment));
     foreign_.insert(image->foreign().begin(), image->foreign().end());
     if (image->batch_min() == 0) {
+      if (image->lost_first() && !segment->header.for_seal) traceless = segment;
       out_.free.push_back(segment);
       continue;
     }
+    traceless.reset();  // whatever it held, a later batch is here
     chain_.push_back(
         {segment, image->batch_min(), image->batch_max(), image->only_seals(), image->links()});
   }
-  return {};
+  if (!traceless) return {};
+  SOMETIMES(journal_first_batch_without_trace);
+  return fail(ErrorCode::kDamaged,
+              "journal: " + place_text(*traceless, kBodyZone) +
+                  " has lost a batch, body and header, which was perhaps acknowledged; nothing was "
+                  "changed; remove this replica's data and let it rejoin");
 }
 
 // What a seal replaces is kept until a batch follows it, so a seal that is last and not whole can
@@ -227,7 +237,7 @@ Result<> Recoverer::walk_segment(const Survey& survey, uint64_t cut) {
                       " has lost both body and header; nothing was changed; remove this replica's "
                       "data and let it rejoin");
     } else {
-      return judge_last(segment, batch);
+      return judge_last(*image, segment, batch);
     }
     if (segment.first_batch == 0) segment.first_batch = next_;
     segment.body_next += batch.body_bytes;
@@ -238,7 +248,8 @@ Result<> Recoverer::walk_segment(const Survey& survey, uint64_t cut) {
 }
 
 // Nothing later than `last` exists and its body is not whole: is it the end, a tear, or a loss?
-Result<> Recoverer::judge_last(const Segment& segment, const Judgement& last) {
+Result<> Recoverer::judge_last(const SegmentImage& image, const Segment& segment,
+                               const Judgement& last) {
   if (segment.room() < 2 * kSectorBytes) return {};
   const bool misdirected = foreign_.contains({segment.life(), next_});
   if (last.header_good) {
@@ -246,6 +257,14 @@ Result<> Recoverer::judge_last(const Segment& segment, const Judgement& last) {
     if (torn || MUTANT(faulty_tail_truncated)) {
       SOMETIMES(journal_torn_body);
       return {};
+    }
+    // It is the last only if nothing was ever written behind it.
+    const uint64_t body_at = segment.body_next + last.body_bytes;
+    const uint64_t header_end = segment.header_low - last.header_bytes;
+    if (!torn && header_end >= body_at + 2 * kSectorBytes &&
+        !image.judge(next_ + 1, body_at, header_end).unwritten) {
+      SOMETIMES(journal_nothing_left_behind_a_faulty_body);
+      return lost_without_trace(segment, body_at, next_ + 1);
     }
     SOMETIMES(journal_faulty_body);
     faulty_ = last.items;
@@ -255,11 +274,15 @@ Result<> Recoverer::judge_last(const Segment& segment, const Judgement& last) {
     if (last.seen) SOMETIMES(journal_torn_batch);
     return {};
   }
+  return lost_without_trace(segment, segment.body_next, next_);
+}
+
+std::unexpected<Error> Recoverer::lost_without_trace(const Segment& segment, uint64_t offset,
+                                                     uint64_t batch) const {
   return fail(ErrorCode::kDamaged,
-              "journal: " + place_text(segment, segment.body_next) + " batch " +
-                  std::to_string(next_) +
-                  " has lost both body and header, and was perhaps acknowledged; nothing was "
-                  "changed; remove this replica's data and let it rejoin");
+               "journal: " + place_text(segment, offset) + " batch " + std::to_string(batch) +
+                   " has lost both body and header, and was perhaps acknowledged; nothing was "
+                   "changed; remove this replica's data and let it rejoin");
 }
 
 // Decides what the seal says, and applies it.

@@ -36,7 +36,7 @@ void Replay::apply(const Record& record, uint32_t life) {
     case RecordType::kCopied:
       if (index > group.state.released)
         group.log.insert_or_assign(
-            index, Slot{entry_of(record), Kind::kIntact, life, record.bytes, 0});
+            index, Slot{entry_of(record), false, life, record.bytes, 0});
       return;
     case RecordType::kFaulty: {
       RangeItem range;
@@ -44,7 +44,7 @@ void Replay::apply(const Record& record, uint32_t life) {
       range.first = index;
       range.last = faulty_last_of(record);
       group.log.erase(group.log.lower_bound(index), group.log.end());
-      placeholders(group, range, Kind::kFaulty, life, 0);
+      placeholders(group, range, life, 0);
       return;
     }
   }
@@ -61,14 +61,13 @@ void Replay::apply_state(const StateItem& state, uint32_t life) {
   group.log.erase(group.log.begin(), group.log.upper_bound(released));
 }
 
-void Replay::placeholders(Group& group, const RangeItem& range, Kind kind, uint32_t life,
-                          uint32_t where) {
+void Replay::placeholders(Group& group, const RangeItem& range, uint32_t life, uint32_t where) {
   uint64_t each = range.bytes / (range.last - range.first + 1);
   for (uint64_t i = std::max(range.first, group.state.released + 1); i <= range.last; ++i) {
     Slot slot;
     slot.entry.index = Index(i);
     slot.entry.term = Term(range.term);
-    slot.kind = kind;
+    slot.lost = true;
     slot.life = life;
     slot.bytes = each;
     slot.where = where;
@@ -90,14 +89,13 @@ void Replay::apply_damaged(const HeaderItems& items, uint32_t life, const std::s
           if (group.log.contains(i)) continue;
           RangeItem one = range;
           one.first = one.last = i;
-          placeholders(group, one, Kind::kDamaged, life, place);
+          placeholders(group, one, life, place);
         }
         break;
       case RecordType::kFaulty:
       case RecordType::kEntry: {
-        bool faulty = static_cast<RecordType>(range.type) == RecordType::kFaulty;
         group.log.erase(group.log.lower_bound(range.first), group.log.end());
-        placeholders(group, range, faulty ? Kind::kFaulty : Kind::kDamaged, life, place);
+        placeholders(group, range, life, place);
         break;
       }
     }
@@ -115,7 +113,6 @@ std::vector<std::byte> Replay::faulty_records(const HeaderItems& items) const {
 }
 
 Result<> Replay::check() const {
-  std::string lost;
   for (const auto& [id, group] : groups_) {
     uint64_t expected = group.state.released + 1;
     for (const auto& [index, slot] : group.log) {
@@ -124,17 +121,13 @@ Result<> Replay::check() const {
                                              " lacks entries " + std::to_string(expected) + ".." +
                                              std::to_string(index - 1));
       ++expected;
-      if (slot.kind != Kind::kDamaged) continue;
-      if (lost.size() < 400)
-        lost += "; group " + std::to_string(id) + " entry " + std::to_string(index) + " of term " +
-                std::to_string(slot.entry.term.value()) + " in " + places_[slot.where];
     }
   }
-  if (lost.empty()) return {};
-  return fail(ErrorCode::kDamaged, "journal damaged below what was synced" + lost);
+  return {};
 }
 
 std::map<PartitionId, RecoveredGroup> Replay::groups() const {
+  constexpr size_t kDamageTextMax = 400;
   std::map<PartitionId, RecoveredGroup> out;
   for (const auto& [id, group] : groups_) {
     RecoveredGroup& to = out[PartitionId(id)];
@@ -142,14 +135,17 @@ std::map<PartitionId, RecoveredGroup> Replay::groups() const {
     to.hard_state.vote = {NodeId(group.state.vote_node), group.state.vote_incarnation};
     to.commit = Index(group.state.commit);
     to.released = Index(group.state.released);
+    uint32_t told = 0;
     for (const auto& [index, slot] : group.log) {
-      if (slot.kind == Kind::kIntact) {
-        if (!to.faulty) to.entries.push_back(slot.entry);
-      } else if (!to.faulty) {
-        SOMETIMES(journal_faulty_tail);
-        to.faulty = FaultyTail{slot.entry.index, {}};
+      if (!slot.lost && to.faulty.empty()) {
+        to.entries.push_back(slot.entry);
+        continue;
       }
-      if (to.faulty) to.faulty->last = {slot.entry.index, slot.entry.term};
+      SOMETIMES(journal_faulty_tail);
+      if (!slot.lost) SOMETIMES(journal_intact_behind_damage);
+      to.faulty.push_back({slot.entry, slot.lost});
+      if (slot.lost && slot.where != told && to.damage.size() < kDamageTextMax)
+        to.damage += (to.damage.empty() ? "" : ", ") + places_[told = slot.where];
     }
   }
   return out;
@@ -169,7 +165,7 @@ void Replay::fill(LiveIndex& index) const {
     HeaderItems one;
     // Entries one by one; adjacent ones of a segment coalesce.
     for (const auto& [i, slot] : from.log) {
-      auto type = slot.kind == Kind::kIntact ? RecordType::kEntry : RecordType::kFaulty;
+      auto type = slot.lost ? RecordType::kFaulty : RecordType::kEntry;
       index.apply_range(to,
                         RangeItem{id, slot.entry.term.value(), i, i, static_cast<uint32_t>(type),
                                   static_cast<uint32_t>(slot.bytes)},

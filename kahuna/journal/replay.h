@@ -20,14 +20,14 @@ class Replay {
  public:
   // Records of a good body in segment `life`; stops at one that is not well formed.
   void apply_body(ByteView records, uint32_t life);
-  // A body known lost though later batches exist: placeholders are damage unless something later
-  // replaces or releases them. `where` names the place for the error text.
+  // A body known lost though later batches exist: its entries are faulty unless something later
+  // replaces or releases them. `where` names the place, for people.
   void apply_damaged(const HeaderItems& items, uint32_t life, const std::string& where);
   // A lost last body: states count, entries are faulty. Returns the records that say so, for the
   // seal. What it copied forward is skipped: the originals are still there.
   std::vector<std::byte> faulty_records(const HeaderItems& items) const;
 
-  // kDamaged when a group's log has a hole or a live placeholder that is damage.
+  // kDamaged when a group's log has a hole.
   Result<> check() const;
   std::map<PartitionId, RecoveredGroup> groups() const;
   // Fills an empty index with both views as recovered.
@@ -37,13 +37,12 @@ class Replay {
   uint64_t records() const { return records_; }
 
  private:
-  enum class Kind : uint8_t { kIntact, kFaulty, kDamaged };
   struct Slot {
-    raft::Entry entry;  // payload is empty unless intact
-    Kind kind = Kind::kIntact;
+    raft::Entry entry;  // payload is empty when lost
+    bool lost = false;
     uint32_t life = 0;
     uint64_t bytes = 0;
-    uint32_t where = 0;  // into places_, when damaged
+    uint32_t where = 0;  // into places_, when lost
   };
   struct Group {
     StateItem state;
@@ -53,10 +52,10 @@ class Replay {
   Group& group(uint64_t id);
   void apply(const Record& record, uint32_t life);
   void apply_state(const StateItem& state, uint32_t life);
-  void placeholders(Group& group, const RangeItem& range, Kind kind, uint32_t life, uint32_t where);
+  void placeholders(Group& group, const RangeItem& range, uint32_t life, uint32_t where);
 
   std::map<uint64_t, Group> groups_;
-  std::vector<std::string> places_;
+  std::vector<std::string> places_{""};
   uint64_t records_ = 0;
 };
 

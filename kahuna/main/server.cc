@@ -97,6 +97,9 @@ class Server {
         log_.warn("disk-full", {{"text", "the disk is full: this node takes no writes until there is room"},
                                 {"reason", std::string(why)}});
     };
+    options.on_damage = [this](std::string_view text) {
+      log_.warn("disk-damage", {{"text", std::string(text)}});
+    };
     node_ = node::Node::start(world_.host(), std::move(options), [this](Error error) {
       fatal_.emplace(std::move(error));
       world_.stop();

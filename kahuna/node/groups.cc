@@ -34,18 +34,10 @@ Groups::~Groups() {
 
 Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<ReplicaId> voters,
                      journal::RecoveredGroup found) {
-  if (found.faulty) {
-    SOMETIMES(replica_stopped_for_a_faulty_tail);
-    stopped_replicas_.emplace_back(
-        descriptor.id, "entries " + std::to_string(found.faulty->first.value()) + ".." +
-                           std::to_string(found.faulty->last.index.value()) +
-                           " of its log, perhaps acknowledged, are damaged on this disk; the other replicas go on "
-                           "without it; replace this node to restore redundancy");
-    return {};
-  }
   auto mark = engine_.applied().find(descriptor.id);
   raft::LogPosition applied = mark == engine_.applied().end() ? raft::kFoundingBase : mark->second;
-  auto recovered = raft::recover(found.hard_state, std::move(found.entries), found.commit, applied);
+  auto recovered = raft::recover(found.hard_state, std::move(found.entries), found.commit, applied,
+                                 std::move(found.faulty));
   if (!recovered)
     return fail(recovered.error().code, "partition " + std::to_string(descriptor.id.value()) + ": " +
                                             recovered.error().text);
@@ -71,7 +63,9 @@ Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<Replic
   group.journaled = journaled;
   group.journaled_hard_state = found.hard_state;
   group.install = std::move(install);
-  if (cut) cut_journal(group, base, false);
+  if (cut) cut_journal(group, base, false, false);
+  group.faulty = !group.replica.is_whole();
+  group.damage = std::move(found.damage);
   return {};
 }
 
@@ -81,7 +75,10 @@ Result<partition::StateMachine> Groups::open_state(const partition::Descriptor& 
 }
 
 void Groups::start() {
-  for (auto& group : groups_) touch(*group);
+  for (auto& group : groups_) {
+    if (group->faulty) report_damage(*group);
+    touch(*group);
+  }
 }
 
 Groups::Group* Groups::find(PartitionId id) const {
@@ -247,6 +244,7 @@ void Groups::process_group(Group& group) {
     group.leader = leader;
     hooks_.on_leader(group.id, leader);
   }
+  if (group.faulty && group.replica.is_whole()) report_repaired(group);
   if (observer_) observer_->on_step(group.replica);
 }
 

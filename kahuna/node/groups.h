@@ -55,6 +55,8 @@ class Groups final : private SnapshotStreams::Hooks {
     // The replica has begun to lead and to serve (again, in a later term).
     virtual void on_serving(PartitionId partition) = 0;
     virtual void on_stopped(Error reason) = 0;  // engine or journal failed; the node must stop
+    // What a disk was found to have lost, or that it has been made good again: a sentence for people.
+    virtual void on_damage(std::string text) { (void)text; }
     // The disk is full, and no writes are taken; "": they are again.
     virtual void on_disk_full(std::string_view why) { (void)why; }
     // Another leader is known, or none any more.
@@ -97,8 +99,9 @@ class Groups final : private SnapshotStreams::Hooks {
   // Null when there is no such replica, or it has no state at present.
   partition::StateMachine* state(PartitionId id);
   std::vector<PartitionId> ids() const;
-  // Replicas that must not run because their log is damaged (DESIGN §4), with the reason for people.
-  const std::vector<std::pair<PartitionId, std::string>>& stopped_replicas() const { return stopped_replicas_; }
+  // Partitions of whose log this node's disk has lost a part that is not repaired yet, and what people
+  // should know about it.
+  std::vector<std::pair<PartitionId, std::string>> damaged() const;
   Watermark last_stamp_seen() const { return stamp_seen_; }
 
  private:
@@ -124,6 +127,8 @@ class Groups final : private SnapshotStreams::Hooks {
   void on_saved(Result<> result);
   void release_reads(Group& group);
   void fail_writes(Group& group);
+  void report_damage(Group& group);
+  void report_repaired(Group& group);
   void start_round();
   void round_part_done();
   void arm(Group& group);
@@ -154,7 +159,7 @@ class Groups final : private SnapshotStreams::Hooks {
   void finish_installs();
   void finish_install(Group& group);
   Result<partition::StateMachine> open_state(const partition::Descriptor& descriptor);
-  void cut_journal(Group& group, raft::LogPosition position, bool held);
+  void cut_journal(Group& group, raft::LogPosition position, bool held, bool in_place);
   Group* find(PartitionId id) const;
 
   // Wraps a callback so that it does nothing once this object is gone.
@@ -175,7 +180,6 @@ class Groups final : private SnapshotStreams::Hooks {
   std::shared_ptr<char> alive_ = std::make_shared<char>();
 
   std::vector<std::unique_ptr<Group>> groups_;  // ascending by partition id
-  std::vector<std::pair<PartitionId, std::string>> stopped_replicas_;
   std::vector<Group*> dirty_;
   raft::Ready ready_;  // of the replica being processed
   bool process_scheduled_ = false;

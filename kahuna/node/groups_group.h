@@ -57,6 +57,8 @@ struct Groups::Group {
   raft::HardState journaled_hard_state;
   std::optional<Install> install;  // a snapshot replaces the state; the replica has none meanwhile
   bool install_due = false;        // in installs_due_
+  bool faulty = false;             // the log was not whole when last looked at
+  std::string damage;              // where on disk
 
   Group(size_t at, PartitionId partition, raft::Replica r, partition::StateMachine s, Index applied_to)
       : position(at), id(partition), replica(std::move(r)), state(std::move(s)), applied(applied_to) {}

@@ -235,8 +235,11 @@ void Groups::finish_install(Group& group) {
   if (stopped_) return;
   const raft::LogPosition position = install.position;
   const bool held = group.replica.term_at(position.index) == position.term;
+  const raft::FaultyTail& tail = group.replica.tail();
+  // What is lost behind the position was promised; the journal must go on saying so.
+  const bool in_place = tail.term_at(position.index) == position.term || (held && !tail.empty());
   group.replica.restore(position);
-  if (!MUTANT(restore_without_journal_cut)) cut_journal(group, position, held);
+  if (!MUTANT(restore_without_journal_cut)) cut_journal(group, position, held, in_place);
   if (stopped_) return;
   group.install.reset();
   if (!MUTANT(state_kept_after_install)) group.state = std::move(*state);
@@ -251,8 +254,9 @@ void Groups::finish_install(Group& group) {
 }
 
 // Makes the journal hold `position`, and nothing of before that was not true of it, before anything is
-// appended behind it. `held`: the log holds it, so the journal may.
-void Groups::cut_journal(Group& group, raft::LogPosition position, bool held) {
+// appended behind it. `held`: the log holds it, so the journal may. `in_place`: what the journal has behind
+// it stays, and the position takes the place of an entry.
+void Groups::cut_journal(Group& group, raft::LogPosition position, bool held, bool in_place) {
   bool journaled = held && position.index <= group.journaled;
   for (const raft::Persist& stalled : group.stalled_persists)
     if (!stalled.entries.empty() && stalled.entries.front().index <= position.index) journaled = false;
@@ -267,6 +271,10 @@ void Groups::cut_journal(Group& group, raft::LogPosition position, bool held) {
   base.kind = raft::EntryKind::kBase;
   cut.entries.push_back(std::move(base));
   group.replica.copy_log(position.index, group.replica.status().last.index, cut.entries);
+  if (in_place) {
+    SOMETIMES(snapshot_joins_a_faulty_log);
+    cut.restored = cut.entries.back().index;
+  }
   if (group.stalled_persists.empty()) return persist(group, cut);
   for (raft::Persist& stalled : group.stalled_persists) stalled.entries.clear();
   group.stalled_persists.push_front(std::move(cut));

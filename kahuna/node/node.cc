@@ -153,6 +153,9 @@ class NodeImpl final : public Node,
   }
   void on_stopped(Error reason) override { fatal_later(std::move(reason)); }
   void on_disk_full(std::string_view why) override { on_shard_disk_full(0, why); }
+  void on_damage(std::string text) override {
+    if (options_.on_damage) options_.on_damage(text);
+  }
 
   // --- Shards::Hooks ---
   void send_frame(NodeId peer, ByteView frame) override {
@@ -164,6 +167,7 @@ class NodeImpl final : public Node,
   }
   void on_shard_stopped(Error reason) override { fatal_later(std::move(reason)); }
   void on_shard_disk_full(size_t loop, std::string_view why) override;
+  void on_shard_damage(std::string text) override { on_damage(std::move(text)); }
   void hear(Watermark watermark) override { service_.hear(watermark); }
   engine::Engine& engine() override { return *engine_queue_; }
 
@@ -713,7 +717,7 @@ NodeStatus NodeImpl::status() const {
   if (journal_) home.journal = journal_->statistics();
   if (groups_) {
     for (PartitionId id : groups_->ids()) home.replicas.push_back(groups_->replica(id)->status());
-    home.stopped = groups_->stopped_replicas();
+    home.damaged = groups_->damaged();
   }
   status.parts.push_back(std::move(home));
   return status;

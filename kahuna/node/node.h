@@ -56,6 +56,8 @@ struct Options {
   size_t sessions_max = 20'000;
   // The node's disk is full and it takes no writes, and why; "": it does again. May be empty.
   std::function<void(std::string_view why)> on_disk_full;
+  // The disk has lost something, or it has been made good again. May be empty.
+  std::function<void(std::string_view text)> on_damage;
   // Opens the engine in the node's directory.
   std::function<Result<std::unique_ptr<engine::Engine>>(Suspend, Host&, Fibers&)> open_engine;
 };
@@ -96,7 +98,7 @@ class Node {
   virtual NodeId id() const = 0;         // 0 before the directory was read
   virtual Address address() const = 0;   // where it listens; port 0 before it does
   // With more than one loop, what follows is for observers that share the thread of all loops.
-  // Partitions hosted, ascending; the replica is null when not hosted (or stopped).
+  // Partitions hosted, ascending; the replica is null when not hosted.
   virtual std::vector<PartitionId> partitions() const = 0;
   virtual const raft::Replica* replica(PartitionId id) const = 0;
   // Null also while it is being replaced by a snapshot.

@@ -99,7 +99,7 @@ LoopStatus Shard::status() const {
   if (journal_) status.journal = journal_->statistics();
   if (!groups_) return status;
   for (PartitionId id : groups_->ids()) status.replicas.push_back(groups_->replica(id)->status());
-  status.stopped = groups_->stopped_replicas();
+  status.damaged = groups_->damaged();
   return status;
 }
 

@@ -30,7 +30,7 @@ struct PeerFrame {
 struct LoopStatus {
   size_t loop = 0;
   std::vector<raft::Status> replicas;
-  std::vector<std::pair<PartitionId, std::string>> stopped;
+  std::vector<std::pair<PartitionId, std::string>> damaged;
   journal::Statistics journal;
 };
 
@@ -65,6 +65,7 @@ struct ToHome {
   bool wants_flush = false;
   std::vector<Callback<void()>> calls;
   std::optional<Error> stopped;
+  std::vector<std::string> damage;       // found, or made good
   std::optional<std::string> disk_full;  // changed: why, or "" when there is room again
 };
 

@@ -175,6 +175,7 @@ void Shards::receive_batch(ToHome batch) {
     hooks_.engine().flush(
         [this, loop = batch.loop](Result<> result) { to(loop).flush_ended = std::move(result); });
   }
+  for (std::string& text : batch.damage) hooks_.on_shard_damage(std::move(text));
   if (batch.disk_full) hooks_.on_shard_disk_full(batch.loop, *batch.disk_full);
   if (batch.stopped) hooks_.on_shard_stopped(std::move(*batch.stopped));
 }

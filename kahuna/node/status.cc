@@ -31,7 +31,7 @@ std::string partitions_json(const NodeStatus& status) {
            "\",\"term\":" + number(s.hard_state.term.value()) +
            ",\"last\":" + number(s.last.index.value()) + ",\"commit\":" + number(s.commit.value()) +
            ",\"applied\":" + number(s.applied.value()) +
-           ",\"base\":" + number(s.base.index.value()) +
+           ",\"base\":" + number(s.base.index.value()) + ",\"lost\":" + number(s.lost) +
            ",\"installing\":" + (s.stateless ? "true" : "false") + "}";
   }
   return out;
@@ -54,13 +54,13 @@ std::string to_json(const NodeStatus& status) {
     out += std::string(i ? "," : "") + "{\"name\":\"" + p.name + "\",\"address\":\"" +
            to_string(p.address) + "\",\"connected\":" + (p.connected ? "true" : "false") + "}";
   }
-  out += "],\"partitions\":[" + partitions_json(status) + "],\"stopped\":[";
+  out += "],\"partitions\":[" + partitions_json(status) + "],\"damaged\":[";
   bool first = true;
   journal::Statistics j;
   for (const LoopStatus& part : status.parts) {
-    for (const auto& [partition, reason] : part.stopped) {
+    for (const auto& [partition, text] : part.damaged) {
       out += std::string(first ? "" : ",") + "{\"id\":" + number(partition.value()) +
-             ",\"reason\":\"" + reason + "\"}";
+             ",\"text\":\"" + text + "\"}";
       first = false;
     }
     j.batches += part.journal.batches;

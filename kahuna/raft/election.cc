@@ -27,7 +27,7 @@ bool Replica::leader_is_fresh(Time now) const {
 // Whether a log that ends at `candidate` holds all that this one may have promised (paper §5.4.1).
 bool Replica::up_to_date(LogPosition candidate) const {
   if (MUTANT(grant_stale_log)) return true;
-  LogPosition last = log_.last();
+  LogPosition last = promised();
   return candidate.term != last.term ? candidate.term > last.term : candidate.index >= last.index;
 }
 
@@ -41,6 +41,12 @@ void Replica::on_election_timeout(Time now) {
   leader_contact_valid_ = false;
   if (stateless_ && !MUTANT(stateless_campaigns)) {
     SOMETIMES(raft_stateless_does_not_campaign);
+    rearm_election_timer(now);
+    return;
+  }
+  if (!tail_.empty() && !MUTANT(faulty_campaigns)) {
+    SOMETIMES(raft_faulty_does_not_campaign);
+    ask_for_lost(now);
     rearm_election_timer(now);
     return;
   }

@@ -77,8 +77,15 @@ bool Replica::store_entries(std::vector<Entry>& entries) {
     durability_.truncated(first.prev());
     unwritten_ = std::min(unwritten_, first);
     matched_ = std::min(matched_, first.prev());
+    restored_ = std::min(restored_, first.prev());
+    tail_.clear();
   }
-  for (size_t i = known; i < entries.size(); ++i) log_.append(std::move(entries[i]));
+  for (size_t i = known; i < entries.size(); ++i) {
+    LogPosition position{entries[i].index, entries[i].term};
+    if (!tail_.empty() && tail_.take_place(position)) restored_ = position.index;
+    log_.append(std::move(entries[i]));
+  }
+  join_tail();
   return true;
 }
 

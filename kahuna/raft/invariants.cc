@@ -34,7 +34,7 @@ uint64_t content_of(const Entry& entry) {
 bool same(const Status& a, const Status& b) {
   return a.role == b.role && a.hard_state == b.hard_state && a.base == b.base && a.last == b.last &&
          a.commit == b.commit && a.applied == b.applied && a.durable == b.durable &&
-         a.stateless == b.stateless;
+         a.stateless == b.stateless && a.promised == b.promised && a.lost == b.lost;
 }
 
 }  // namespace
@@ -83,6 +83,7 @@ InvariantChecker::Violation InvariantChecker::check(const Replica& replica, Grou
                      text(now.base.index) + " " + text(now.applied) + " " + text(now.commit) + " " +
                          text(now.durable) + " " + text(now.last.index));
   if (now.stateless && now.role == Role::kLeader) return violation("R10", now, "leads without a state");
+  if (now.lost > 0 && now.role == Role::kLeader) return violation("R10", now, "leads with a faulty log");
   if (!first_look) {
     if (auto bad = check_hard_state(shadow, now, restarted)) return bad;
     if (restarted) {
@@ -98,6 +99,14 @@ InvariantChecker::Violation InvariantChecker::check(const Replica& replica, Grou
   if (auto bad = check_log(replica, group, shadow, now, first_look || restarted)) return bad;
   shadow.known = true;
   shadow.status = now;
+  if (restarted) {
+    shadow.lost.clear();
+    for (Index i = now.last.index.next(); i <= now.promised.index; i = i.next())
+      shadow.lost.emplace(i, *replica.promised_term_at(i));
+  }
+  std::erase_if(shadow.lost, [&](const auto& lost) {
+    return lost.first <= now.durable || replica.promised_term_at(lost.first) != lost.second;
+  });
   if (now.role == Role::kLeader && !was_leader) {
     if (auto bad = check_new_leader(replica, group, now)) return bad;
   }
@@ -135,15 +144,17 @@ InvariantChecker::Violation InvariantChecker::check_hard_state(const Shadow& sha
 InvariantChecker::Violation InvariantChecker::check_survived(const Shadow& shadow,
                                                              const Replica& replica) const {
   Status now = replica.status();
-  Index durable = shadow.status.durable;
+  bool faulty = !shadow.lost.empty();
+  Index durable = faulty ? shadow.lost.rbegin()->first : shadow.status.durable;
   if (durable <= now.base.index || durable <= shadow.status.base.index) return std::nullopt;
-  Term term = shadow.terms[durable.value() - shadow.status.base.index.value() - 1];
-  std::optional<Term> found = replica.term_at(durable);
+  Term term = faulty ? shadow.lost.rbegin()->second
+                     : shadow.terms[durable.value() - shadow.status.base.index.value() - 1];
+  std::optional<Term> found = replica.promised_term_at(durable);
   // Something newer may have replaced it in a write whose completion was never seen.
   if (found && *found >= term) return std::nullopt;
-  if (!found && now.last.term > term) return std::nullopt;
+  if (!found && now.promised.term > term) return std::nullopt;
   return violation("R6", now,
-                   "after a restart its log ends at " + text(now.last) + " though " +
+                   "after a restart its log ends at " + text(now.promised) + " though " +
                        text(LogPosition{durable, term}) + " was durable");
 }
 
@@ -216,7 +227,11 @@ size_t InvariantChecker::durable_copies(const Group& group, LogPosition position
   size_t copies = 0;
   for (const auto& [id, shadow] : group.shadows) {
     const Status& status = shadow.status;
-    if (!shadow.known || status.durable < position.index) continue;
+    if (!shadow.known) continue;
+    // What it acknowledged before the damage was durable when it did.
+    auto lost = shadow.lost.find(position.index);
+    if (lost != shadow.lost.end()) copies += lost->second == position.term;
+    if (status.durable < position.index) continue;
     copies += position.index <= status.base.index ||
               shadow.terms[position.index.value() - status.base.index.value() - 1] == position.term;
   }

@@ -14,7 +14,7 @@
 //   R7 nothing committed is truncated
 //   R8 a leader commits by counting own-term entries only
 //   R9 a read is granted at or after everything committed when it was asked
-//   R10 a leader has a state
+//   R10 a leader has a state, and a log that is whole
 //
 // Cheap when nothing changed; otherwise proportional to the entries that did.
 #pragma once
@@ -65,6 +65,8 @@ class InvariantChecker {
     bool known = false;
     Status status;
     std::deque<Term> terms;  // of (status.base, status.last]
+    // Perhaps acknowledged before the disk lost it, and not durable again.
+    std::map<Index, Term> lost;
     std::map<Term, ReplicaId> votes_told;
     Term term_told;  // by a vote, a candidacy or an acknowledgement
     std::map<ReadToken, Index> reads;

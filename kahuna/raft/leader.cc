@@ -31,6 +31,8 @@ Time next_beat(Time now, Duration interval) {
 void Replica::become_leader(Time now) {
   CHECK(role_ == Role::kCandidate);
   CHECK(hard_state_.vote == self_);
+  if (MUTANT(faulty_campaigns)) tail_.clear();
+  CHECK(tail_.empty());
   role_ = Role::kLeader;
   leader_ = self_;
   votes_requested_ = false;

@@ -15,23 +15,60 @@ const Entry* find(const std::vector<Entry>& stored, Index index) {
 
 }  // namespace
 
-Result<Recovered> recover(HardState hard_state, std::vector<Entry> stored, Index commit,
-                          LogPosition applied) {
-  // Nothing before the newest base counts: it lay below a state that was restored.
+// Nothing before the newest base counts: it lay below a state that was restored.
+static void begin_at_base(std::vector<Entry>& stored, std::vector<TailEntry>& faulty) {
+  for (size_t at = faulty.size(); at-- > 0;) {
+    if (faulty[at].lost || faulty[at].entry.kind != EntryKind::kBase) continue;
+    stored.clear();
+    size_t next = at;
+    for (; next < faulty.size() && !faulty[next].lost; ++next)
+      stored.push_back(std::move(faulty[next].entry));
+    faulty.erase(faulty.begin(), faulty.begin() + static_cast<ptrdiff_t>(next));
+    return;
+  }
   for (size_t at = stored.size(); at-- > 0;) {
     if (stored[at].kind != EntryKind::kBase) continue;
     stored.erase(stored.begin(), stored.begin() + static_cast<ptrdiff_t>(at));
-    break;
+    return;
   }
+}
+
+// Forgets lost entries up to `applied`, with all before them. What is intact behind joins `stored`.
+// (A base that was lost is among them: the engine has its state.)
+static void skip_applied(std::vector<Entry>& stored, std::vector<TailEntry>& faulty,
+                         LogPosition applied) {
+  if (faulty.empty() || faulty.front().entry.index > applied.index) return;
+  SOMETIMES(raft_lost_entries_are_in_the_engine);
+  stored.clear();
+  size_t known = applied.index.value() - faulty.front().entry.index.value();
+  if (known >= faulty.size() || faulty[known].entry.term != applied.term) {
+    faulty.clear();  // it ends before, or is of a leader that was overruled
+    return;
+  }
+  size_t next = known + 1;
+  for (; next < faulty.size() && !faulty[next].lost; ++next)
+    stored.push_back(std::move(faulty[next].entry));
+  faulty.erase(faulty.begin(), faulty.begin() + static_cast<ptrdiff_t>(next));
+}
+
+Result<Recovered> recover(HardState hard_state, std::vector<Entry> stored, Index commit,
+                          LogPosition applied, std::vector<TailEntry> faulty) {
+  begin_at_base(stored, faulty);
+  skip_applied(stored, faulty, applied);
   const bool based = !stored.empty() && stored.front().kind == EntryKind::kBase;
   if (based && stored.front().index > applied.index)
     return fail(ErrorCode::kDamaged, "the journal follows a state at index " +
                                          std::to_string(stored.front().index.value()) +
                                          " but the engine ends at " + std::to_string(applied.index.value()) +
                                          "; restore this replica from its peers");
-  if (!stored.empty() && stored.front().index > applied.index.next()) {
+  std::optional<Index> first;
+  if (!stored.empty())
+    first = stored.front().index;
+  else if (!faulty.empty())
+    first = faulty.front().entry.index;
+  if (first && *first > applied.index.next()) {
     return fail(ErrorCode::kDamaged,
-                "the journal starts at index " + std::to_string(stored.front().index.value()) +
+                "the journal starts at index " + std::to_string(first->value()) +
                     " but the engine ends at " + std::to_string(applied.index.value()) +
                     "; restore this replica from its peers");
   }
@@ -54,6 +91,8 @@ Result<Recovered> recover(HardState hard_state, std::vector<Entry> stored, Index
              stored.front().term >= applied.term) {
     // Released up to the applied index, which was therefore durable here: the tail follows it.
     result.base = applied;
+  } else if (stored.empty() && !faulty.empty() && faulty.front().entry.term >= applied.term) {
+    result.base = applied;  // lost from the first entry on
   } else {
     // Ahead of the journal: a state was restored, and a crash came before the journal was cut; or the
     // journal's tail is of a leader that was overruled, overwritten in memory before it could be
@@ -61,9 +100,11 @@ Result<Recovered> recover(HardState hard_state, std::vector<Entry> stored, Index
     if (!stored.empty()) SOMETIMES(raft_engine_ahead_of_journal);
     result.base = applied;
     stored.clear();
+    faulty.clear();
     result.cut_journal = result.base != kFoundingBase;
   }
   result.entries = std::move(stored);
+  result.faulty = std::move(faulty);
   Index last = result.entries.empty() ? result.base.index : result.entries.back().index;
   result.commit = std::clamp(commit, applied.index, last);
   return result;

@@ -7,8 +7,9 @@
 
 namespace kahuna::raft {
 
-// `stored` is what the journal returned: contiguous, of any start, possibly empty. `commit` is the
-// highest commit index it noted. `applied` is the engine's position (kFoundingBase for an engine
+// `stored` is what the journal returned: contiguous, of any start, possibly empty; `faulty` goes on
+// behind it, when the journal has lost entries (raft/repair.h). `commit` is the highest commit index
+// it noted. `applied` is the engine's position (kFoundingBase for an engine that has nothing).
 //
 // The result is well formed (Replica's constructor CHECKs it). The base is the oldest position
 // whose term is known, so that as much as possible can still be sent to a replica that lags; when
@@ -18,7 +19,10 @@ namespace kahuna::raft {
 //
 // kDamaged when entries between the engine's position and the journal's first entry are missing:
 // what was acknowledged is not all there, and this replica must not start as if it were.
+//
+// Lost entries up to `applied` need no repair: what they did is in the engine. They are as if
+// compacted, with all before them.
 Result<Recovered> recover(HardState hard_state, std::vector<Entry> stored, Index commit,
-                          LogPosition applied);
+                          LogPosition applied, std::vector<TailEntry> faulty = {});
 
 }  // namespace kahuna::raft

@@ -3,6 +3,7 @@
 #include "kahuna/raft/replica.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "runtime/check.h"
 #include "runtime/probe.h"
@@ -66,6 +67,7 @@ Replica::Replica(Options options, PartitionId group, ReplicaId self, std::vector
       trim_(kFoundingBase.index),  // the base may be above what others hold (compact())
       released_(recovered.base.index),
       stateless_(recovered.stateless),
+      tail_(std::move(recovered.faulty)),
       durability_(recovered.hard_state, recovered.base.index),
       handed_hard_state_(recovered.hard_state),
       matched_(recovered.commit) {
@@ -84,6 +86,10 @@ Replica::Replica(Options options, PartitionId group, ReplicaId self, std::vector
   CHECK_GT(options_.disconnect_timeout, Duration());
 
   for (Entry& entry : recovered.entries) log_.append(std::move(entry));
+  if (!tail_.empty()) {
+    CHECK_EQ(tail_.first().index, log_.last().index.next());
+    CHECK_GE(tail_.first().term, log_.last().term);
+  }
   CHECK_LE(log_.base().index, applied_);
   CHECK_LE(applied_, commit_);
   CHECK_LE(commit_, log_.last().index);
@@ -93,12 +99,13 @@ Replica::Replica(Options options, PartitionId group, ReplicaId self, std::vector
 
   // The engine may hold entries of a later term than the journal knows (trap 26). No vote of that
   // term can have been told: it would have been durable first.
-  if (log_.last().term > hard_state_.term) {
+  if (promised().term > hard_state_.term) {
     SOMETIMES(raft_term_from_log);
-    hard_state_ = {log_.last().term, ReplicaId()};
+    hard_state_ = {promised().term, ReplicaId()};
   }
+  tail_term_ = hard_state_.term;
   rearm_election_timer(now);
-  if (is_single()) timer_ = now;
+  if (is_single() || !tail_.empty()) timer_ = now;
 }
 
 // --- inputs ---
@@ -110,10 +117,12 @@ bool Replica::receive(Time now, Message message) {
     HardState hard_state;
     LogPosition base, last;
     Index commit;
+    size_t lost;
+    uint32_t no_help;
     bool operator==(const Visible&) const = default;
   };
   auto visible = [this] {
-    return Visible{role_, leader_, hard_state_, log_.base(), log_.last(), commit_};
+    return Visible{role_, leader_, hard_state_, log_.base(), log_.last(), commit_, tail_.lost(), answers_.of_no_help};
   };
   const Visible before = visible();
   take(now, std::move(message));
@@ -122,6 +131,8 @@ bool Replica::receive(Time now, Message message) {
 
 void Replica::take(Time now, Message message) {
   if (!acceptable(message)) return;
+  if (message.kind == MessageKind::kFetch) return handle_fetch(now, message);
+  if (message.kind == MessageKind::kFetchReply) return handle_fetch_reply(message);
   bool prospective = message.kind == MessageKind::kPreVote ||
                      (message.kind == MessageKind::kPreVoteReply && !message.rejected);
   if (message.term > hard_state_.term && !prospective) {
@@ -139,8 +150,9 @@ bool Replica::acceptable(const Message& message) const {
   uint64_t largest = std::max({message.term.value(), message.prev.index.value(),
                                message.match.index.value(), message.commit.value(), message.round});
   if (largest >= kCounterMax) return false;
-  return message.entries.empty() ||
-         (message.kind == MessageKind::kAppend && well_formed_entries(message));
+  bool carries =
+      message.kind == MessageKind::kAppend || message.kind == MessageKind::kFetchReply;
+  return message.entries.empty() || (carries && well_formed_entries(message));
 }
 
 void Replica::dispatch(Time now, Message& message) {
@@ -153,6 +165,8 @@ void Replica::dispatch(Time now, Message& message) {
     case MessageKind::kVote: return handle_vote(now, message);
     case MessageKind::kPreVoteReply:
     case MessageKind::kVoteReply: return handle_vote_reply(now, message);
+    case MessageKind::kFetch:
+    case MessageKind::kFetchReply: break;  // taken before the terms were compared
   }
 }
 
@@ -289,6 +303,8 @@ void Replica::restore(LogPosition position) {
   CHECK(role_ != Role::kLeader);
   CHECK_GE(position.index, applied_);
   bool held = log_.holds(position) && !MUTANT(restore_drops_the_log);
+  // Behind a position that holds no less than what was lost the tail goes on.
+  bool in_tail = tail_.term_at(position.index) == position.term;
   if (held) {
     SOMETIMES(raft_snapshot_joins_the_log);
     log_.release(position.index);
@@ -297,6 +313,14 @@ void Replica::restore(LogPosition position) {
     log_.reset(position);
     unwritten_ = position.index.next();
     matched_ = std::min(matched_, position.index);
+    restored_ = std::min(restored_, position.index);
+    if (in_tail) {
+      SOMETIMES(raft_snapshot_joins_the_tail);
+      tail_.drop_through(position.index);
+      join_tail();
+    } else {
+      tail_.clear();
+    }
   }
   stateless_ = false;
   durability_.restored(position.index, held);
@@ -379,6 +403,10 @@ void Replica::take_ready(Ready& ready) {
     persist.hard_state_changed = hard_state_changed;
     entries.clear();
     log_.copy(unwritten_.prev(), log_.last().index, entries);
+    persist.restored = !entries.empty() && restored_ >= entries.front().index &&
+                               !MUTANT(repaired_entries_cut_the_log)
+                           ? restored_
+                           : Index();
     persist.entries = std::move(entries);
     persist.commit = commit_;
     unwritten_ = log_.last().index.next();
@@ -415,6 +443,9 @@ Status Replica::status() const {
   status.applied = applied_;
   status.durable = durability_.index();
   status.stateless = stateless_;
+  status.promised = tail_.empty() ? log_.last() : tail_.last();
+  status.lost = tail_.lost();
+  status.lost_asked = static_cast<size_t>(std::popcount(answers_.of_no_help));
   return status;
 }
 

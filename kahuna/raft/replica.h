@@ -22,7 +22,7 @@
 //   R7 nothing <= commit is ever truncated;
 //   R8 only own-term entries are committed by counting;
 //   R9 a read is granted at or after everything that was committed when it was asked;
-//   R10 a leader has a state.
+//   R10 a leader has a state, and a log that is whole.
 //
 // A leader steps down by itself when it has heard from no quorum, or when its own disk has held up
 // what the others committed, for election_timeout_max.
@@ -38,6 +38,9 @@
 // Between offer and discard_state() nothing may happen: else it asks again. A replica without a state (trap 27) votes and acknowledges
 // with its log, which stays true, and neither applies nor campaigns.
 //
+// Damage. Recovery may know the identity of entries whose content the disk has lost: raft/repair.h says
+// what such a replica does and does not do, and how it gets them back.
+//
 // Deliberately not here (issue "Consensus and storage"): membership change, leases, quiescence. The
 // configuration is fixed.
 #pragma once
@@ -51,6 +54,7 @@
 #include "kahuna/raft/log.h"
 #include "kahuna/raft/progress.h"
 #include "kahuna/raft/read_rounds.h"
+#include "kahuna/raft/repair.h"
 #include "kahuna/raft/types.h"
 #include "runtime/error.h"
 #include "runtime/random.h"
@@ -85,6 +89,7 @@ struct Recovered {
   HardState hard_state;
   LogPosition base = kFoundingBase;  // the log starts after this; state up to it is in the engine
   std::vector<Entry> entries;        // contiguous from base.index + 1
+  std::vector<TailEntry> faulty;     // goes on behind them; begins with a lost one (raft/repair.h)
   Index commit;                      // highest known committed; base.index <= commit <= last
   Index applied;                     // the engine holds this; <= commit
   // The engine's state is incomplete: it was being replaced. Then `applied` is what it held before.
@@ -98,8 +103,11 @@ struct Persist {
   WriteId id = 0;        // counts from 1 in each process life
   HardState hard_state;  // always complete, changed or not
   bool hard_state_changed = false;
-  // When entries is not empty: the stored log is cut to entries[0].index - 1 and these follow.
+  // When entries is not empty: the stored log is cut to entries[0].index - 1 and these follow. Those
+  // up to `restored` were in the stored log, which the disk has lost in part: they cut nothing, each
+  // takes its own place again, and what is stored behind them stays.
   std::vector<Entry> entries;
+  Index restored;
   Index commit;  // to be noted beside; loses nothing when lost
 };
 
@@ -130,6 +138,9 @@ struct Status {
   LogPosition base, last;
   Index commit, applied, durable;
   bool stateless = false;
+  LogPosition promised;  // the end of the log, lost entries included
+  size_t lost = 0;       // entries that wait for repair
+  size_t lost_asked = 0;  // voters that could not help with the first of them
 };
 
 // What a follower does with a snapshot that it is offered.
@@ -196,12 +207,17 @@ class Replica {
   Role role() const;
   Term term() const;
   ReplicaId leader() const;
+  // Nothing of the log waits for repair, and what was repaired is durable.
+  bool is_whole() const { return tail_.empty() && durability_.index() >= restored_; }
+  const FaultyTail& tail() const { return tail_; }
   // Leads and has committed an entry of its own term.
   bool can_serve() const;
   // The entry at index, or nullptr when not in memory. For invariant checks.
   const Entry* entry(Index index) const;
   // Term at index; nullopt when outside [base, last].
   std::optional<Term> term_at(Index index) const;
+  // The same up to status().promised: what was acknowledged once, lost or not.
+  std::optional<Term> promised_term_at(Index index) const;
   const std::vector<ReplicaId>& voters() const { return voters_; }
   // Of the log in memory: its cost, the highest index behind which it costs at least `bytes`, and
   // its entries (after, to].
@@ -246,6 +262,18 @@ class Replica {
   bool append_reply_ready() const;
   void send_append_reply();
 
+  // With a faulty tail, or asked by one who has it (repair.cc).
+  LogPosition promised() const;
+  const Entry* intact_at(Index index) const;
+  void join_tail();
+  void ask_for_lost(Time now);
+  void start_over_if_moved();
+  void send_fetch(ReplicaId to);
+  void handle_fetch(Time now, const Message& message);
+  bool never_had(LogPosition position) const;
+  void consider_discarding();
+  void handle_fetch_reply(const Message& message);
+
   // Leading (leader.cc).
   void become_leader(Time now);
   void on_heartbeat_timeout(Time now);
@@ -280,6 +308,16 @@ class Replica {
   Index trim_;      // <= commit_; on the disk of every voter
   Index released_;  // the driver's word
   bool stateless_ = false;
+  FaultyTail tail_;               // behind the log
+  Index restored_;                // up to here the log is what the disk once had (Persist::restored)
+  Term tail_term_;                // in which the damage was found
+  struct FetchAnswers {           // bits by slot
+    LogPosition about;            // the tail's first
+    uint32_t of_no_help = 0;
+    uint32_t never_had = 0;       // in whatever term
+    uint32_t never_had_later = 0; // in a term after tail_term_
+  };
+  FetchAnswers answers_;
 
   // Persistence.
   Durability durability_;

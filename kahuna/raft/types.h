@@ -32,6 +32,13 @@ struct LogPosition {
   friend constexpr auto operator<=>(LogPosition, LogPosition) = default;
 };
 
+// One entry of the end of a log that begins with damage (raft/repair.h).
+struct TailEntry {
+  Entry entry;
+  bool lost = false;  // only index and term are known
+  LogPosition position() const { return {entry.index, entry.term}; }
+};
+
 // What a replica must never forget. vote = none when it voted for nobody in `term`.
 struct HardState {
   Term term;
@@ -52,6 +59,8 @@ enum class MessageKind : uint8_t {
   kPreVoteReply = 6,
   kVote = 7,
   kVoteReply = 8,
+  kFetch = 9,  // what its sender's disk has lost; answered whatever the terms (raft/repair.h)
+  kFetchReply = 10,
 };
 
 // One message between two replicas of a group. Fields not named for a kind are zero.
@@ -64,6 +73,8 @@ struct Message {
   Term term;
   // kAppend: the position just before entries[0]. kPreVote, kVote: the candidate's last position.
   // kAppendReply, rejected: prev.index names the anchor that was refused.
+  // kFetch: the index before the first wanted, and the term of that one. kFetchReply: the index before
+  // entries[0]; rejected: as in kFetch.
   LogPosition prev;
   // kAppend, kHeartbeat: the leader's commit index (in kHeartbeat at most what the receiver has).
   // kHeartbeatReply, accepted: the sender's log up to here, durable or not, matches the leader's.
@@ -77,11 +88,16 @@ struct Message {
   // kAppendReply, kHeartbeatReply, accepted: durable, matching prefix of the follower's log in this
   // term.
   // kAppendReply, rejected: the highest position worth trying next (hint), with its term.
+  // kFetch: the last position wanted.
   LogPosition match;
-  bool rejected = false;       // in every reply
+  // In every reply. kFetchReply: the sender's log never had the first that was wanted, and `term` is
+  // durable there.
+  bool rejected = false;
   // kAppendReply, kHeartbeatReply: the sender holds no state; it needs a snapshot, whatever it matches.
   bool needs_snapshot = false;
-  std::vector<Entry> entries;  // kAppend; contiguous from prev.index + 1; may be empty (a probe)
+  // kAppend; contiguous from prev.index + 1; may be empty (a probe). kFetchReply: whatever of the
+  // wanted indexes the sender has; who asked compares the terms.
+  std::vector<Entry> entries;
 };
 
 }  // namespace kahuna::raft

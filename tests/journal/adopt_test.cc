@@ -23,10 +23,10 @@ std::string describe(const Groups& groups) {
     for (const raft::Entry& entry : group.entries)
       text += " " + std::to_string(entry.index.value()) + "." + std::to_string(entry.term.value()) +
               "=" + std::to_string(std::hash<std::string_view>()(entry.payload.text()));
-    if (group.faulty)
-      text += " lost " + std::to_string(group.faulty->first.value()) + ".." +
-              std::to_string(group.faulty->last.index.value()) + "." +
-              std::to_string(group.faulty->last.term.value());
+    for (const raft::TailEntry& tail : group.faulty)
+      text += (tail.lost ? " lost " : " behind ") + std::to_string(tail.entry.index.value()) + "." +
+              std::to_string(tail.entry.term.value()) + "=" +
+              std::to_string(std::hash<std::string_view>()(tail.entry.payload.text()));
     text += '\n';
   }
   return text;
@@ -120,8 +120,8 @@ TEST(JournalAdopt, CarriesAFaultyTail) {
   }
   (*h.disk.bytes(file))[at] ^= std::byte{1};
   Groups before = read(h.disk, "journal", 1);
-  ASSERT_TRUE(before[PartitionId(3)].faulty.has_value());
-  EXPECT_EQ(before[PartitionId(3)].faulty->first, Index(6));
+  ASSERT_FALSE(before[PartitionId(3)].faulty.empty());
+  EXPECT_EQ(before[PartitionId(3)].faulty.front().entry.index, Index(6));
   std::string expected = describe(before);
   ASSERT_EQ(adopt(h.disk, std::move(before), "journal-1", 1, 256 * 1024), "");
   EXPECT_EQ(describe(read(h.disk, "journal-1", 2)), expected);
@@ -154,7 +154,8 @@ TEST(JournalAdopt, MutantsAreSeen) {
     journal::RecoveredGroup& group = groups[PartitionId(4)];
     group.hard_state = {Term(3), {NodeId(7), 1}};
     group.released = Index(5);
-    if (faulty) group.faulty = journal::FaultyTail{Index(6), {Index(8), Term(3)}};
+    for (uint64_t i = 6; faulty && i <= 8; ++i)
+      group.faulty.push_back({{Index(i), Term(i < 8 ? 2 : 3)}, i != 7});
     FakeDisk disk;
     std::string expected = describe(groups);
     set_active_mutant(mutant);

@@ -22,14 +22,50 @@ Harness::~Harness() {
   machine.reset();
 }
 
+static void join_tail(ModelGroup& group) {
+  while (!group.tail.empty() && !group.tail.begin()->second.lost) {
+    group.log[group.tail.begin()->first] = group.tail.begin()->second.entry;
+    group.tail.erase(group.tail.begin());
+  }
+}
+
+static void drop_released(ModelGroup& group) {
+  group.log.erase(group.log.begin(), group.log.upper_bound(group.released));
+  group.tail.erase(group.tail.begin(), group.tail.upper_bound(group.released));
+  join_tail(group);
+}
+
+// Log and tail above `released`.
+static std::vector<raft::TailEntry> all_of(const ModelGroup& group, uint64_t released) {
+  std::vector<raft::TailEntry> all;
+  for (auto at = group.log.upper_bound(released); at != group.log.end(); ++at)
+    all.push_back({at->second, false});
+  for (auto at = group.tail.upper_bound(released); at != group.tail.end(); ++at)
+    all.push_back(at->second);
+  return all;
+}
+
+static std::vector<raft::TailEntry> all_of(const journal::RecoveredGroup& group) {
+  std::vector<raft::TailEntry> all;
+  for (const raft::Entry& entry : group.entries) all.push_back({entry, false});
+  all.insert(all.end(), group.faulty.begin(), group.faulty.end());
+  return all;
+}
+
 void Harness::apply(ModelState& state, const Step& step) {
   ModelGroup& group = state[step.group];
   if (step.hard_state) group.hard_state = *step.hard_state;
   if (!step.entry) return;
   uint64_t index = step.entry->index.value();
+  if (step.restored) {
+    auto at = group.tail.find(index);
+    if (at != group.tail.end()) at->second.lost = false;
+    join_tail(group);
+    return;
+  }
   if (group.log.empty()) group.released = std::max(group.released, index - 1);
   group.log.erase(group.log.lower_bound(index), group.log.end());
-  group.faulty.reset();
+  group.tail.clear();
   group.log[index] = *step.entry;
 }
 
@@ -77,40 +113,33 @@ std::string Harness::check_recovered(std::map<PartitionId, journal::RecoveredGro
       const journal::RecoveredGroup& got = it->second;
       if (got.hard_state != group.hard_state) return name + "hard state differs";
       uint64_t expected = got.released.value() + 1;
-      size_t i = 0;
-      for (auto at = group.log.upper_bound(got.released.value()); at != group.log.end(); ++at) {
-        if (at->first != expected++) return name + "released is in a hole";
-        if (i >= got.entries.size()) {
-          if (got.faulty && got.faulty->first.value() == at->first) break;
-          return name + "lacks entry " + std::to_string(at->first);
-        }
-        const raft::Entry& entry = got.entries[i++];
-        if (entry.index != at->second.index || entry.term != at->second.term ||
-            entry.kind != at->second.kind || entry.level != at->second.level ||
-            !(entry.payload == at->second.payload))
-          return name + "entry " + std::to_string(at->first) + " differs";
+      std::vector<raft::TailEntry> should = all_of(group, got.released.value()), is = all_of(got);
+      if (!got.faulty.empty() && !got.faulty.front().lost) return name + "tail begins intact";
+      for (size_t i = 0; i < should.size(); ++i, ++expected) {
+        const raft::Entry& entry = should[i].entry;
+        std::string which = name + "entry " + std::to_string(entry.index.value());
+        if (entry.index.value() != expected) return name + "released is in a hole";
+        if (i >= is.size()) return which + " is missing";
+        const raft::Entry& found_here = is[i].entry;
+        if (found_here.index != entry.index || found_here.term != entry.term)
+          return which + " is another";
+        if (is[i].lost) continue;
+        if (should[i].lost) return which + " was lost before";
+        if (found_here.kind != entry.kind || found_here.level != entry.level ||
+            !(found_here.payload == entry.payload))
+          return which + " differs";
       }
-      if (i < got.entries.size())
-        return name + "has entry " + std::to_string(got.entries[i].index.value());
-      std::optional<journal::FaultyTail> known = group.faulty;
-      if (known && known->last.index <= got.released) known.reset();
-      if (known) known->first = std::max(known->first, got.released.next());
-      if (known) {
-        if (got.faulty != known) return name + "faulty tail differs from before";
-      } else if (got.faulty) {
-        if (group.log.empty() || got.faulty->last.index.value() != group.log.rbegin()->first ||
-            got.faulty->last.term != group.log.rbegin()->second.term)
-          return name + "faulty tail differs";
-      }
+      if (is.size() > should.size()) return name + "has more entries";
     }
     return "";
   };
   for (const auto& [id, group] : found) {
-    if (group.faulty && !expect_faulty) return "group " + std::to_string(id.value()) + " faulty";
-    if (group.faulty && !lost_acknowledged) {
-      const ModelGroup& before = acked[id.value()];
-      auto at = before.log.find(group.faulty->last.index.value());
-      if (at != before.log.end() && at->second.term == group.faulty->last.term)
+    if (!group.faulty.empty() && !expect_faulty)
+      return "group " + std::to_string(id.value()) + " faulty: " + group.damage;
+    for (const raft::TailEntry& lost : group.faulty) {
+      auto at = acked[id.value()].log.find(lost.entry.index.value());
+      if (lost.lost && !lost_acknowledged && at != acked[id.value()].log.end() &&
+          at->second.term == lost.entry.term)
         return "group " + std::to_string(id.value()) + " lost what was acknowledged";
     }
     uint64_t& seen = released_seen[id.value()];
@@ -133,10 +162,14 @@ std::string Harness::check_recovered(std::map<PartitionId, journal::RecoveredGro
     ModelGroup& group = state[id.value()];
     group.released = got.released.value();
     group.commit = got.commit.value();
-    group.log.erase(group.log.begin(), group.log.upper_bound(group.released));
-    group.faulty = got.faulty;
-    if (got.faulty)
-      group.log.erase(group.log.lower_bound(got.faulty->first.value()), group.log.end());
+    std::vector<raft::TailEntry> all = all_of(group, group.released);
+    group.log.clear();
+    group.tail.clear();
+    for (size_t i = 0; i < all.size(); ++i) {
+      all[i].lost = i >= got.entries.size() && got.faulty[i - got.entries.size()].lost;
+      group.tail.emplace(all[i].entry.index.value(), all[i]);
+    }
+    join_tail(group);
   }
   acked = live = std::move(state);
   pending.clear();
@@ -150,9 +183,9 @@ void Harness::submit(uint64_t id, raft::Persist persist) {
   std::vector<Step> steps;
   // A persist that changes nothing but the commit index is no step.
   if (!persist.entries.empty() || persist.hard_state != group.hard_state)
-    steps.push_back({id, persist.hard_state, std::nullopt, write});
+    steps.push_back({id, persist.hard_state, std::nullopt, false, write});
   for (const raft::Entry& entry : persist.entries)
-    steps.push_back({id, std::nullopt, entry, write});
+    steps.push_back({id, std::nullopt, entry, entry.index <= persist.restored, write});
   uint64_t commit = persist.commit.value();
   auto result = journal->append(PartitionId(id), std::move(persist), [this, write] {
     if (write != last_done + 1) failure = "completions out of order";
@@ -194,6 +227,17 @@ void Harness::append(uint64_t id, uint64_t first, size_t count, size_t bytes, bo
   submit(id, std::move(persist));
 }
 
+void Harness::restore(uint64_t id, size_t count) {
+  ModelGroup& group = live[id];
+  raft::Persist persist;
+  persist.hard_state = group.hard_state;
+  for (auto at = group.tail.begin(); at != group.tail.end() && count > 0; ++at, --count) {
+    persist.entries.push_back(at->second.entry);
+    persist.restored = at->second.entry.index;
+  }
+  if (!persist.entries.empty()) submit(id, std::move(persist));
+}
+
 void Harness::vote(uint64_t id) {
   raft::Persist persist;
   persist.hard_state = {live[id].hard_state.term.next(), {NodeId(1 + random.below(3)), 1}};
@@ -206,7 +250,7 @@ void Harness::release(uint64_t id, uint64_t index) {
   if (index <= group.released) return;  // as the journal does
   journal->release(PartitionId(id), Index(index));
   group.released = index;
-  group.log.erase(group.log.begin(), group.log.upper_bound(index));
+  drop_released(group);
 }
 
 void Harness::crash() {
@@ -228,6 +272,10 @@ std::string Harness::execute(const Command& c) {
   uint64_t last = group.log.empty() ? group.released : group.log.rbegin()->first;
   switch (c.kind % 17) {
     case 0: case 1: case 2: case 3: case 4:
+      if (!group.tail.empty() && c.b % 3 > 0) {
+        restore(id, 1 + c.b % 7);
+        break;
+      }
       append(id, std::max<uint64_t>(last + 1, 2), 1 + c.b % 4, 40 << (c.b % 6), false);
       break;
     case 5:

@@ -18,7 +18,8 @@ struct ModelGroup {
   raft::HardState hard_state;
   std::map<uint64_t, raft::Entry> log;
   uint64_t released = 0, commit = 0;
-  std::optional<journal::FaultyTail> faulty;  // known before, not replaced yet; beyond `log`
+  // Behind `log`, from the first entry on that was reported lost. Entries have their true content.
+  std::map<uint64_t, raft::TailEntry> tail;
 };
 using ModelState = std::map<uint64_t, ModelGroup>;
 
@@ -27,6 +28,7 @@ struct Step {
   uint64_t group = 0;
   std::optional<raft::HardState> hard_state;
   std::optional<raft::Entry> entry;
+  bool restored = false;  // of the tail
   uint64_t write = 0;  // the append it belongs to
 };
 
@@ -50,6 +52,8 @@ class Harness {
   std::string reopen();
   bool open_partly(size_t steps);
   void append(uint64_t group, uint64_t first, size_t count, size_t bytes, bool bump_term);
+  // Puts the content of tail entries back, from the first on.
+  void restore(uint64_t group, size_t count);
   void vote(uint64_t group);
   void release(uint64_t group, uint64_t index);
   void crash();  // power loss

@@ -76,10 +76,10 @@ TEST(JournalRot, NoByteCanChangeUnnoticed) {
       }
     }
   }
-  // All three answers occur, and most of a journal's space is not live.
+  // Most of a journal's space is not live; what is lost is always known, so that peers can repair it.
   EXPECT_GT(outcome.identical, 100);
-  EXPECT_GT(outcome.faulty, 5);
-  EXPECT_GT(outcome.damaged, 20);
+  EXPECT_GT(outcome.faulty, 100);
+  EXPECT_EQ(outcome.damaged, 0);
   std::printf("identical %d, faulty %d, damaged %d\n", outcome.identical, outcome.faulty,
               outcome.damaged);
 }
@@ -105,7 +105,7 @@ TEST(JournalRot, SeveralDamagedSectorsAreNeverSilent) {
       ASSERT_EQ(judge(h, damaged, outcome), "") << seed << " round " << round;
     }
   }
-  EXPECT_GT(outcome.damaged, 100);
+  EXPECT_GT(outcome.damaged, 50);  // both copies of something
 }
 
 }  // namespace

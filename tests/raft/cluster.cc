@@ -4,6 +4,7 @@
 
 #include "runtime/check.h"
 #include "runtime/hash.h"
+#include "runtime/probe.h"
 
 namespace kahuna::raft::testing {
 namespace {
@@ -56,6 +57,10 @@ std::string to_text(const Message& m) {
     case MessageKind::kPreVoteReply: return text + (m.rejected ? "would not" : "would") + " vote";
     case MessageKind::kVote: return text + "vote for " + to_text(m.prev);
     case MessageKind::kVoteReply: return text + "vote" + (m.rejected ? " refused" : " granted");
+    case MessageKind::kFetch:
+      return text + "who has " + number(m.prev.index.value() + 1) + " to " + to_text(m.match);
+    case MessageKind::kFetchReply:
+      return text + (m.rejected ? "has none of it" : "has " + entries_text(m.entries));
   }
   return text + "?";
 }
@@ -78,13 +83,28 @@ std::optional<size_t> Cluster::leader() {
 
 void Cluster::start(size_t n) {
   Node& node = nodes_[n];
-  Result<Recovered> recovered = recover(node.hard_state, node.stored, node.commit, node.flushed);
+  std::vector<Entry> stored;
+  std::vector<TailEntry> faulty;
+  for (const Entry& entry : node.stored) {
+    bool lost = node.rotten.contains(entry.index);
+    if (!lost && faulty.empty()) {
+      stored.push_back(entry);
+    } else if (MUTANT(faulty_counts_as_present)) {
+      stored.push_back(entry);
+      if (lost) stored.back().payload = Payload();
+    } else {
+      faulty.push_back({entry, lost});
+      if (lost) faulty.back().entry.payload = Payload();
+    }
+  }
+  Result<Recovered> recovered =
+      recover(node.hard_state, stored, node.commit, node.flushed, std::move(faulty));
   CHECK(recovered.has_value());
   recovered->stateless = node.stateless = node.flushed_stateless;
   node.writes.clear();
   node.applied = node.flushed;
   node.state = node.flushed_state;
-  if (recovered->cut_journal) cut_journal(n, recovered->base, {});
+  if (recovered->cut_journal) cut_journal(n, recovered->base, {}, false);
   RandomStream random(seed_, "raft", n * 1000 + node.lives++);
   node.replica.emplace(options_, kGroup, replica_id(n), voters_, std::move(*recovered), random,
                        now_);
@@ -229,11 +249,14 @@ void Cluster::install(size_t at) {
       node.stateless = node.flushed_stateless = false;
       pump(to);
       const bool held = replica(to).term_at(stream.position.index) == stream.position.term;
+      const FaultyTail& tail = replica(to).tail();
+      const bool in_place =
+          tail.term_at(stream.position.index) == stream.position.term || (held && !tail.empty());
       replica(to).restore(stream.position);
       std::vector<Entry> behind;
       replica(to).copy_log(stream.position.index, replica(to).status().last.index, behind);
       if (!held || !journal_will_hold(node, stream.position))
-        cut_journal(to, stream.position, std::move(behind));
+        cut_journal(to, stream.position, std::move(behind), in_place);
       release(node, stream.position.index.prev());
       ++installs;
     }
@@ -253,12 +276,13 @@ bool Cluster::journal_will_hold(const Node& node, LogPosition position) const {
 }
 
 // `behind`: what the log holds behind the position.
-void Cluster::cut_journal(size_t n, LogPosition position, std::vector<Entry> behind) {
+void Cluster::cut_journal(size_t n, LogPosition position, std::vector<Entry> behind, bool in_place) {
   Node& node = nodes_[n];
   Persist cut;
   cut.hard_state = node.writes.empty() ? node.hard_state : node.writes.back().hard_state;
   cut.entries.push_back({.index = position.index, .term = position.term, .kind = EntryKind::kBase});
   std::move(behind.begin(), behind.end(), std::back_inserter(cut.entries));
+  if (in_place) cut.restored = cut.entries.back().index;
   release(node, position.index.prev());
   node.writes.push_back(std::move(cut));
 }
@@ -283,11 +307,45 @@ void Cluster::apply(size_t n, const std::vector<Entry>& entries) {
 void Cluster::store(Node& node, const Persist& write) {
   node.hard_state = write.hard_state;
   node.commit = std::max(node.commit, write.commit);
-  if (write.entries.empty()) return;
-  Index first = write.entries.front().index;
-  while (!node.stored.empty() && node.stored.back().index >= first) node.stored.pop_back();
-  node.stored.insert(node.stored.end(), write.entries.begin(), write.entries.end());
+  for (const Entry& entry : write.entries) {
+    if (entry.index <= write.restored) {
+      store_restored(node, entry);
+      continue;
+    }
+    while (!node.stored.empty() && node.stored.back().index >= entry.index) node.stored.pop_back();
+    node.rotten.erase(node.rotten.lower_bound(entry.index), node.rotten.end());
+    node.stored.push_back(entry);
+  }
   std::erase_if(node.stored, [&](const Entry& e) { return e.index <= node.released; });
+}
+
+void Cluster::store_restored(Node& node, const Entry& entry) {
+  if (entry.index <= node.released) return;
+  CHECK(!node.stored.empty() && node.stored.front().index <= entry.index);
+  size_t at = entry.index.value() - node.stored.front().index.value();
+  CHECK_LT(at, node.stored.size());
+  CHECK_EQ(node.stored[at].term, entry.term);
+  node.stored[at] = entry;
+  node.repairs += node.rotten.erase(entry.index);
+}
+
+bool Cluster::rot(size_t n, Index index) {
+  Node& node = nodes_[n];
+  CHECK(!node.replica.has_value());
+  bool there = !node.stored.empty() && node.stored.front().index <= index &&
+               index <= node.stored.back().index;
+  if (there) node.rotten.insert(index), narrate("the disk of " + number(n) + " loses entry " + number(index.value()));
+  return there;
+}
+
+size_t Cluster::rotten_copies(LogPosition position) const {
+  size_t copies = 0;
+  for (const Node& node : nodes_) {
+    if (!node.rotten.contains(position.index)) continue;
+    for (const Entry& entry : node.stored)
+      copies += entry.index == position.index && entry.term == position.term;
+  }
+  return copies;
 }
 
 void Cluster::sync(size_t n, size_t count) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,8 @@ struct Node {
   // The journal: what is synced, and writes handed over but not synced.
   HardState hard_state;
   std::vector<Entry> stored;  // contiguous
+  std::set<Index> rotten;     // of stored: only index and term can be read
+  uint64_t repairs = 0;       // entries written where they had been lost
   Index commit;
   std::deque<Persist> writes;
   Index released;
@@ -94,6 +97,10 @@ class Cluster {
   // Loses memory; keeps `writes_kept` of the unsynced writes.
   void crash(size_t n, size_t writes_kept = 0);
   void restart(size_t n);
+  // While it is down: the content of one entry is lost on its disk. False when it is not there.
+  bool rot(size_t n, Index index);
+  // Nodes on whose disk this entry is lost.
+  size_t rotten_copies(LogPosition position) const;
 
   // Network: messages in flight in the order of sending.
   std::deque<Message> network;
@@ -107,7 +114,7 @@ class Cluster {
  private:
   void step(size_t n);
   bool journal_will_hold(const Node& node, LogPosition position) const;
-  void cut_journal(size_t n, LogPosition position, std::vector<Entry> behind);
+  void cut_journal(size_t n, LogPosition position, std::vector<Entry> behind, bool in_place);
   static void release(Node& node, Index index);
   void end_stream(const Stream& stream);
   void report(InvariantChecker::Violation violation);
@@ -116,6 +123,7 @@ class Cluster {
   void carry_out(size_t n, Ready ready);
   void apply(size_t n, const std::vector<Entry>& entries);
   static void store(Node& node, const Persist& write);
+  static void store_restored(Node& node, const Entry& entry);
   void start(size_t n);
 
   Options options_;

@@ -9,7 +9,7 @@
 //
 // Commands: cluster N [LEADER] | wait MS | timer N | propose N TEXT | read N TOKEN | flush N
 //   sync N|all [WRITES] | crash N [WRITES_KEPT] | restart N | disconnect N PEER | settle | status |
-//   log N deliver A->B|all [last] | drop A->B|all | duplicate A->B
+//   rot N INDEX (while it is down) | log N deliver A->B|all [last] | drop A->B|all | duplicate A->B
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -77,6 +77,8 @@ class Script {
       output_ += "error: no such node or command: " + verb + " " + which + "\n";
     } else if (verb == "restart") {
       cluster_->restart(n);
+    } else if (verb == "rot") {
+      if (!cluster_->rot(n, Index(number))) output_ += "error: no such entry\n";
     } else if (!cluster_->alive(n)) {
       output_ += "error: node is down\n";
     } else if (verb == "timer") {
@@ -148,7 +150,9 @@ class Script {
       text << " " << kRoles[static_cast<int>(s.role)] << " term " << s.hard_state.term.value()
            << " last " << to_text(s.last) << " durable " << s.durable.value() << " commit "
            << s.commit.value() << " applied " << s.applied.value() << " base "
-           << s.base.index.value() << "\n";
+           << s.base.index.value();
+      if (s.lost > 0) text << " promised " << to_text(s.promised) << " lost " << s.lost;
+      text << "\n";
       output_ += text.str();
     }
     for (const Message& message : cluster_->network)

@@ -41,6 +41,14 @@ const Mutant kMutants[] = {
     {"stateless_applies", 500},
     {"stateless_campaigns", 20000},
     {"restore_drops_the_log", 5000},
+    {"faulty_counts_as_never_had", 5000},
+    {"faulty_counts_as_present", 1000},
+    {"faulty_campaigns", 5000},
+    {"repair_ignores_term", 20000},
+    {"repaired_entries_cut_the_log", 20000},
+    {"lost_entries_discarded_by_one", 20000},
+    {"lost_counts_as_never_had", 20000},
+    {"compacted_counts_as_never_had", 20000},
 };
 
 class RaftMutants : public ::testing::TestWithParam<Mutant> {};

@@ -19,6 +19,8 @@ struct Plan {
   uint64_t crash = 0, restart = 0, flush = 3, cut = 0, heal = 0, disconnect = 0, depose = 0;
   uint64_t compact = 0, stream = 0, begin = 0, lose_stream = 0, strand = 0;
   uint64_t lose_percent = 0, duplicate_percent = 0;
+  uint64_t rot_percent = 0;  // of restarts, before which the disk loses entries
+  bool rot_everywhere = false;  // ... of a majority too: then safety alone is judged
   bool reorder = false, pump_at_once = false;
   size_t sleepy = 0;  // a node whose timers hardly ever fire; 0 = none
   size_t steps = 2500;
@@ -52,6 +54,11 @@ Plan draw_plan(RandomStream& random) {
     plan.strand = plan.nodes > 1 ? random.below(4) : 0;
   if (random.chance(1, 2)) plan.lose_percent = random.between(1, 30);
   if (random.chance(1, 3)) plan.duplicate_percent = random.between(1, 20);
+  if (plan.crash > 0 && random.chance(2, 3)) {
+    plan.rot_percent = random.between(10, 100);
+    plan.rot_everywhere = random.chance(1, 4);
+    plan.crash = random.between(3, 12);
+  }
   return plan;
 }
 
@@ -82,10 +89,12 @@ class Run {
     }
     bool recovered = cluster_.violation().empty() && recovers();
     result_.violation = cluster_.violation();
-    result_.stalled = result_.violation.empty() && !recovered;
+    result_.stalled = result_.violation.empty() && !recovered && !plan_.rot_everywhere;
     result_.committed = cluster_.committed().value();
     result_.reads = granted_;
     result_.installs = cluster_.installs;
+    for (size_t n = 1; n <= plan_.nodes; ++n) result_.repairs += cluster_.node(n).repairs;
+    result_.rotten = rotten_;
     for (size_t n = 1; n <= plan_.nodes; ++n)
       if (cluster_.alive(n))
         result_.terms = std::max(result_.terms, cluster_.replica(n).term().value());
@@ -218,7 +227,24 @@ class Run {
 
   void restart() {
     size_t n = any_node();
-    if (!cluster_.alive(n)) cluster_.restart(n);
+    if (cluster_.alive(n)) return;
+    if (random_.chance(plan_.rot_percent, 100)) rot(n);
+    cluster_.restart(n);
+  }
+
+  // Loses entries of a node that is down: mostly the newest, and of each a minority of its copies.
+  void rot(size_t n) {
+    for (uint64_t left = 1 + random_.below(3); left > 0; --left) {
+      const std::vector<Entry>& stored = cluster_.node(n).stored;
+      if (stored.empty()) return;
+      size_t back = random_.chance(1, 2) ? random_.below(std::min<size_t>(stored.size(), 3))
+                                         : random_.below(stored.size());
+      const Entry& entry = stored[stored.size() - 1 - back];
+      size_t copies = cluster_.rotten_copies({entry.index, entry.term});
+      bool already = cluster_.node(n).rotten.contains(entry.index);
+      if (already || (copies + 1 > (plan_.nodes - 1) / 2 && !plan_.rot_everywhere)) continue;
+      rotten_ += cluster_.rot(n, entry.index);
+    }
   }
 
   void flush() {
@@ -375,7 +401,7 @@ class Run {
   Plan plan_;
   Cluster cluster_;
   std::vector<bool> cut_;
-  uint64_t proposals_ = 0, reads_ = 0, granted_ = 0;
+  uint64_t proposals_ = 0, reads_ = 0, granted_ = 0, rotten_ = 0;
   Term last_leader_term_;
   RunResult result_;
 };

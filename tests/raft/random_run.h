@@ -16,6 +16,8 @@ struct RunResult {
   uint64_t reads = 0;
   uint64_t terms = 0;
   uint64_t installs = 0;  // snapshots
+  uint64_t rotten = 0;    // entries lost by disks
+  uint64_t repairs = 0;   // ... and written again in their place
 };
 
 RunResult run_seed(uint64_t seed);

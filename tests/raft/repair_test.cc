@@ -1,0 +1,94 @@
+// What a replica with a faulty log must not believe. The rest is in tests/golden/lost_*.txt and in the
+// random runs.
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "runtime/probe.h"
+#include "tests/raft/cluster.h"
+
+namespace kahuna::raft::testing {
+namespace {
+
+void deliver_if(Cluster& cluster, const std::function<bool(const Message&)>& chosen) {
+  std::deque<Message> taken, left;
+  for (Message& message : cluster.network) (chosen(message) ? taken : left).push_back(std::move(message));
+  cluster.network = std::move(left);
+  for (Message& message : taken) cluster.receive(std::move(message));
+}
+
+// Of five, the leader 1 and 2 hold entry 3; the others will yet acknowledge it in the same term, so
+// that they never had it proves nothing. True: 2, which has lost it, keeps its promise.
+bool keeps_its_promise() {
+  Cluster cluster(5, Options(), 1);
+  cluster.settle();
+  cluster.timer(1);
+  cluster.settle();
+  EXPECT_EQ(cluster.leader(), 1u);
+  EXPECT_TRUE(cluster.propose(1, "x").has_value());
+  cluster.sync(1);
+  auto is_to = [](size_t n) { return [n](const Message& m) { return m.to == replica_id(n); }; };
+  deliver_if(cluster, is_to(2));
+  cluster.sync(2);
+  deliver_if(cluster, is_to(1));
+  std::deque<Message> late = std::move(cluster.network);
+  cluster.network.clear();
+  cluster.crash(2);
+  EXPECT_TRUE(cluster.rot(2, Index(3)));
+  cluster.restart(2);
+  auto asked = [](const Message& m) {
+    return m.kind == MessageKind::kFetch && m.to != replica_id(1);
+  };
+  cluster.timer(2);
+  deliver_if(cluster, asked);
+  deliver_if(cluster, [](const Message& m) { return m.kind == MessageKind::kFetchReply; });
+  bool kept = cluster.replica(2).status().promised == LogPosition{Index(3), Term(2)};
+  // What the leader had sent arrives at 3: with the acknowledgement that 2 gave it is committed.
+  cluster.network = std::move(late);
+  deliver_if(cluster, is_to(3));
+  cluster.sync(3);
+  deliver_if(cluster, is_to(1));
+  EXPECT_EQ(cluster.committed(), Index(3));
+  return kept;
+}
+
+TEST(RaftRepair, AnswersOfTheSameTermProveNothing) {
+  EXPECT_TRUE(keeps_its_promise());
+}
+
+#ifdef KAHUNA_MUTANTS
+TEST(RaftRepair, MutantThatBelievesThemIsSeen) {
+  set_active_mutant("never_had_in_the_same_term");
+  EXPECT_FALSE(keeps_its_promise());
+  set_active_mutant("");
+}
+#endif
+
+// With damage on a majority the group waits for ever rather than forget.
+TEST(RaftRepair, WaitsWhenTwoOfThreeHaveLostIt) {
+  Cluster cluster(3, Options(), 1);
+  cluster.settle();
+  cluster.timer(1);
+  cluster.settle();
+  EXPECT_TRUE(cluster.propose(1, "x").has_value());
+  cluster.sync(1);
+  deliver_if(cluster, [](const Message& m) { return m.to == replica_id(2); });
+  cluster.sync(2);
+  deliver_if(cluster, [](const Message& m) { return m.to == replica_id(1); });
+  EXPECT_EQ(cluster.committed(), Index(3));
+  for (size_t n = 1; n <= 3; ++n) cluster.crash(n);
+  cluster.network.clear();
+  EXPECT_TRUE(cluster.rot(1, Index(3)) && cluster.rot(2, Index(3)));
+  for (size_t n = 1; n <= 3; ++n) cluster.restart(n);
+  for (int i = 0; i < 60; ++i) {
+    cluster.settle();
+    cluster.timer(1 + static_cast<size_t>(i) % 3);
+  }
+  EXPECT_EQ(cluster.violation(), "");
+  EXPECT_FALSE(cluster.leader().has_value());
+  EXPECT_EQ(cluster.replica(1).status().lost, 1u);
+  EXPECT_EQ(cluster.replica(1).status().lost_asked, 2u);
+}
+
+}  // namespace
+}  // namespace kahuna::raft::testing
