@@ -95,7 +95,7 @@ class Cluster::Watcher final : public node::Observer {
 
   // Promises are judged against what is durable at this moment.
   void on_send(const raft::Replica& replica, const raft::Message& message) override {
-    if (cluster_.listener_) cluster_.listener_->message(node_, message);
+    for (ClusterListener* listener : cluster_.listeners_) listener->message(node_, message);
     bool promises = message.kind == raft::MessageKind::kVote ||
                     (!message.rejected && (message.kind == raft::MessageKind::kVoteReply ||
                                            message.kind == raft::MessageKind::kAppendReply));
@@ -105,6 +105,7 @@ class Cluster::Watcher final : public node::Observer {
   }
 
   void on_step(const raft::Replica& replica) override {
+    for (ClusterListener* listener : cluster_.listeners_) listener->step(node_, replica);
     size_t group = replica.group().value();
     if (group >= seen_.size()) seen_.resize(group + 1);
     bool first = !seen_[group];
@@ -227,6 +228,7 @@ void Cluster::restart(size_t node) {
   if (up(node) || slot.frozen || violation_) return;
   world_.cancel(std::exchange(slot.restart, 0));
   ++slot.starts;
+  for (ClusterListener* listener : listeners_) listener->process(node, true);
   slot.stopping = false;
   Host& host = world_.start(slot.handle, draw_loops(node));
   applies_.restarted(node);
@@ -250,6 +252,7 @@ void Cluster::crash(size_t node, CrashKind kind) {
   world_.cancel(std::exchange(slot.restart, 0));
   if (!world_.running(slot.handle)) return;
   world_.crash(slot.handle, kind, [&] { slot.node.reset(); });
+  for (ClusterListener* listener : listeners_) listener->process(node, false);
   slot.watcher.reset();
   slot.files.reset();
   if (node + 1 != options_.rots || slot.frozen) return;

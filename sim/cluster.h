@@ -68,8 +68,11 @@ void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOption
 class ClusterListener {
  public:
   virtual ~ClusterListener() = default;
-  // A replica of that node is about to send it; inside the node's turn.
-  virtual void message(size_t node, const raft::Message& message) = 0;
+  // Inside the node's turn: after every step of a replica, and before a message leaves.
+  virtual void step(size_t node, const raft::Replica& replica) { (void)node, (void)replica; }
+  virtual void message(size_t node, const raft::Message& message) { (void)node, (void)message; }
+  // A process was started there, or has ended.
+  virtual void process(size_t node, bool up) { (void)node, (void)up; }
 };
 
 struct Violation {
@@ -85,8 +88,9 @@ class Cluster final : public FaultTarget {
   Cluster(const Cluster&) = delete;
   Cluster& operator=(const Cluster&) = delete;
 
-  // One at a time, which outlives the cluster or is taken back by null.
-  void listen(ClusterListener* listener) { listener_ = listener; }
+  // They outlive the cluster, or are taken back.
+  void listen(ClusterListener* listener) { listeners_.push_back(listener); }
+  void unlisten(ClusterListener* listener) { std::erase(listeners_, listener); }
   void start();
   // Clients issue what the workload says, from now on. A judge with a timeout of its own reads once
   // from every partition.
@@ -187,7 +191,7 @@ class Cluster final : public FaultTarget {
   raft::InvariantChecker invariants_;
   AppliedEntries applies_;
   std::optional<Violation> violation_;
-  ClusterListener* listener_ = nullptr;
+  std::vector<ClusterListener*> listeners_;
   size_t judge_ = 0;  // index of the last client
   uint64_t rotten_ = 0;
   size_t crashes_installing_ = 0;  // left

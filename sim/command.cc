@@ -15,6 +15,7 @@
 #include "sim/command_options.h"
 #include "sim/minimiser.h"
 #include "sim/plan_file.h"
+#include "sim/report.h"
 #include "sim/runner.h"
 #include "sim/scenario.h"
 
@@ -45,6 +46,10 @@ bool debugger_attached() {
 Result<> write_files(const CommandOptions& options, const RunReport& report) {
   if (!options.history_file.empty())
     RETURN_IF_ERROR(write_file(options.history_file, report.history.to_json_lines()));
+  if (!options.report_file.empty())
+    RETURN_IF_ERROR(write_file(options.report_file,
+                               report_page(options.run, report,
+                                           replay_command(options, options.run.seed))));
   if (!options.write_plan_file.empty())
     RETURN_IF_ERROR(write_file(options.write_plan_file, write_plan(options.run, report)));
   if (options.trace_file.empty()) return {};

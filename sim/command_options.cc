@@ -131,6 +131,10 @@ class Parser {
     if (name_ == "history") return text(options_.history_file, false);
     if (name_ == "plan") return text(options_.plan_file, false);
     if (name_ == "write-plan") return text(options_.write_plan_file, false);
+    if (name_ == "report") {
+      options_.run.record = true;
+      return text(options_.report_file, false);
+    }
     if (name_ == "minimize") return flag(options_.minimize);
     if (name_ == "minimize-limit") {
       ASSIGN_OR_RETURN(std::string limit, value());
@@ -144,9 +148,10 @@ class Parser {
   Result<> combine() {
     CommandOptions& o = options_;
     if (!o.plan_file.empty()) RETURN_IF_ERROR(load_plan());
-    bool files = !o.history_file.empty() || !o.trace_file.empty() || !o.write_plan_file.empty();
+    bool files = !o.history_file.empty() || !o.trace_file.empty() || !o.write_plan_file.empty() ||
+                 !o.report_file.empty();
     if (o.seeds && (files || o.minimize))
-      return usage("--history, --trace, --write-plan and --minimize are for one run; use --seed");
+      return usage("--history, --trace, --report, --write-plan and --minimize are for one run; use --seed");
     if (o.twin && !o.seeds) o.seeds = NumberRange{o.run.seed, o.run.seed};
     if (o.twin && o.mutants) return usage("--twin and --mutants exclude each other");
     if (!o.trace_file.empty() && o.run.record_to == 0) {
@@ -217,6 +222,7 @@ What is not pinned is drawn from the seed:
 Looking closer:
   --history FILE                      write the clients' history
   --trace FILE [--window A..B]        write the events (all, or those numbered A..B)
+  --report FILE                       write a page that shows the run: open it in a browser
   --write-plan FILE                   write the run down: its faults, one by one (for --plan)
   --until EVENT                       stop there (and break into a debugger, if one is attached)
   --show-spec                         print every choice of the run

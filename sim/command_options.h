@@ -24,7 +24,7 @@ struct CommandOptions {
   std::string history_file, trace_file, check_file, catalogue;
   std::string plan_file;   // the run was read from it
   std::string plan_hash;   // ... and should have this hash; "" = not said
-  std::string write_plan_file;
+  std::string write_plan_file, report_file;
   bool show_spec = false;
 
   // What must be passed on so that another process runs the same thing, seed apart.

@@ -121,6 +121,7 @@ class Run {
     };
     state_.true_time_context = world_.get();
     cluster_ = std::make_unique<Cluster>(*world_, cluster_options_, state_);
+    if (options_.record) recorder_ = std::make_unique<Recorder>(*world_, *cluster_);
     plan_ = std::make_unique<FaultPlan>(*world_, spec_, faults_, *cluster_);
     report_.spec = spec_.describe();
     auto verified = spec_.verify();
@@ -130,6 +131,7 @@ class Run {
 
   void tear_down() {
     plan_.reset();
+    recorder_.reset();
     cluster_.reset();
     world_.reset();
   }
@@ -151,6 +153,7 @@ class Run {
       missed_ = stage.missed();
       if (!missed_.empty()) missed_state_ = cluster_->describe();
       stage.finish();
+      report_.recording.steps = stage.steps();
       if (!going()) return;
     }
     TrueTime end = world_->now() + time_;
@@ -183,6 +186,7 @@ class Run {
 
   void liveness_phase() {
     cluster_->calm_down();
+    report_.healed_from = world_->now();
     std::vector<size_t> core = draw_core();
     for (size_t i = 0; i < cluster_->nodes(); ++i)
       if (!std::binary_search(core.begin(), core.end(), i)) cluster_->freeze(i);
@@ -217,6 +221,11 @@ class Run {
       report_.probes.emplace_back(site->name, site->hits.load());
     std::sort(report_.probes.begin(), report_.probes.end());
     collect_faults();
+    if (recorder_) {
+      auto steps = std::move(report_.recording.steps);
+      report_.recording = recorder_->take();
+      report_.recording.steps = std::move(steps);
+    }
     report_.stopped = world_->stopped() && !cluster_->violation();
     if (report_.stopped)
       report_.details = cluster_->describe();
@@ -296,6 +305,7 @@ class Run {
   uint64_t written_ = 0;
   std::unique_ptr<World> world_;
   std::unique_ptr<Cluster> cluster_;
+  std::unique_ptr<Recorder> recorder_;
   std::unique_ptr<FaultPlan> plan_;
 };
 

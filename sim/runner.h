@@ -12,6 +12,7 @@
 #include "runtime/time.h"
 #include "sim/fault_plan.h"
 #include "sim/history.h"
+#include "sim/recording.h"
 #include "sim/trace.h"
 
 namespace kahuna::sim {
@@ -25,6 +26,7 @@ struct RunOptions {
   std::string scenario;  // scenario.h; "" = none
   uint64_t until = 0;    // stop before the event after this one; 0 = run to the end
   uint64_t record_from = 0, record_to = 0;  // keep the records of these events
+  bool record = false;                      // keep what a report shows
 };
 
 enum class Verdict : uint8_t { kPass, kFail, kUnknown };
@@ -45,6 +47,7 @@ struct RunReport {
   std::vector<FaultRecord> fault_log;  // what struck, in order of time
   bool fault_log_whole = true;         // ... all of it
   TrueTime faults_from;                // when the plan began; 0 when it never did
+  TrueTime healed_from;                // when the second phase began; 0 when it never did
   bool stopped = false;  // at `until`
   Hash128 hash;
   uint64_t events = 0;
@@ -55,6 +58,7 @@ struct RunReport {
   std::vector<TraceCheckpoint> checkpoints;
   std::vector<EventRecord> records;
   History history;
+  Recording recording;  // when asked for; scenarios' steps always
 
   uint64_t faults_fired() const;
   // Faults of the time line that struck; arrivals that became operations (Workload::only).

@@ -15,7 +15,7 @@ Stage::Stage(World& world, Cluster& cluster, WorkloadState& workload)
   cluster_.listen(this);
 }
 
-Stage::~Stage() { cluster_.listen(nullptr); }
+Stage::~Stage() { cluster_.unlisten(this); }
 
 // --- looking ---
 
@@ -64,10 +64,17 @@ bool Stage::going() const {
 
 bool Stage::until(std::string what, const std::function<bool()>& reached, Duration limit) {
   if (!going()) return false;
-  if (world_.run_until([&] { return cluster_.stuck() || reached(); }, world_.now() + limit))
+  if (world_.run_until([&] { return cluster_.stuck() || reached(); }, world_.now() + limit)) {
+    tell(what);
     return going();
+  }
   if (going()) missed_ = std::move(what);
   return false;
+}
+
+bool Stage::happens(const std::function<bool()>& what, Duration limit) {
+  return going() &&
+         world_.run_until([&] { return cluster_.stuck() || what(); }, world_.now() + limit) && going();
 }
 
 void Stage::run(Duration length) {
@@ -104,8 +111,11 @@ void Stage::repeat_until_hit(std::string_view name, int rounds_max,
 
 // --- doing ---
 
+void Stage::tell(std::string text) { steps_.push_back({world_.now(), std::move(text)}); }
+
 void Stage::crash(size_t node, CrashKind kind) {
   if (!going()) return;
+  tell("crash " + world_.name(cluster_.handle(node)));
   down_.insert(node);
   cluster_.crash(node, kind);
 }
@@ -128,17 +138,21 @@ bool Stage::crash_while_writing(size_t node) {
 }
 
 void Stage::start(size_t node) {
+  tell("start " + world_.name(cluster_.handle(node)));
   down_.erase(node);
   cluster_.restart(node);
 }
 
 void Stage::pause(size_t node) {
-  if (going() && cluster_.up(node)) world_.pause(cluster_.handle(node));
+  if (!going() || !cluster_.up(node)) return;
+  tell("pause " + world_.name(cluster_.handle(node)));
+  world_.pause(cluster_.handle(node));
 }
 
 void Stage::resume(size_t node) {
-  if (cluster_.up(node) && world_.paused(cluster_.handle(node)))
-    world_.resume(cluster_.handle(node));
+  if (!cluster_.up(node) || !world_.paused(cluster_.handle(node))) return;
+  tell("resume " + world_.name(cluster_.handle(node)));
+  world_.resume(cluster_.handle(node));
 }
 
 void Stage::block(NodeHandle from, NodeHandle to) {
@@ -150,6 +164,7 @@ void Stage::block(NodeHandle from, NodeHandle to) {
 void Stage::cut(size_t from, size_t to) { block(cluster_.handle(from), cluster_.handle(to)); }
 
 void Stage::isolate(size_t node, bool from_clients) {
+  tell("isolate " + world_.name(cluster_.handle(node)));
   for (size_t other : others(node)) {
     cut(node, other);
     cut(other, node);
@@ -167,6 +182,7 @@ void Stage::cut_clients(size_t node) {
 }
 
 void Stage::heal() {
+  if (!blocked_.empty()) tell("heal the network");
   for (auto [from, to] : std::exchange(blocked_, {})) world_.unblock(from, to);
 }
 

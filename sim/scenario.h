@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "sim/cluster.h"
+#include "sim/recording.h"
 #include "sim/world.h"
 
 namespace kahuna::sim {
@@ -66,6 +67,8 @@ class Stage final : private ClusterListener {
   // --- waiting; true when it is so ---
   bool until(std::string what, const std::function<bool()>& reached,
              Duration limit = Duration::seconds(60));
+  // ... without ending the script when it is not.
+  bool happens(const std::function<bool()>& what, Duration limit);
   void run(Duration length);
   // A leader, whom all the others follow and have caught up with: that node.
   size_t settle(uint64_t group = 1);
@@ -108,10 +111,13 @@ class Stage final : private ClusterListener {
   void finish();
   // "" when the scenario got where it wanted to.
   const std::string& missed() const { return missed_; }
+  // What it did and reached so far, for people.
+  const std::vector<Recording::Step>& steps() const { return steps_; }
 
  private:
   void message(size_t node, const raft::Message& message) override;
   void block(NodeHandle from, NodeHandle to);
+  void tell(std::string text);
 
   World& world_;
   Cluster& cluster_;
@@ -121,6 +127,7 @@ class Stage final : private ClusterListener {
   std::set<size_t> down_;
   std::function<void(size_t, const raft::Message&)> hook_;
   std::string missed_;
+  std::vector<Recording::Step> steps_;
 };
 
 struct Scenario {

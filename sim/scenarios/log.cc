@@ -171,7 +171,7 @@ constexpr Scenario kScenarios[] = {
     {"H-R4", "a new leader inherits a tail and begins above it, not at its indexes", "rate=200", "delay,drift", inherited_tail},
     {"H-R5", "proposals that lost their quorum are resolved, and block nobody", "rate=200", "drift,batching", proposals_without_quorum},
     {"H-R6", "applying waited for an engine; then nobody writes, and it still catches up", "rate=300,save-entries=1,unsaved-factor=1,fault.stall-engine.every=300ms", "stall-engine", idle_apply},
-    {"H-R11", "late refusals and acknowledgements meet changes of leader", "rate=300,fault.frame-reordering.per_million=200000,net.frame_delay_max=2s", "frame-reordering,frame-loss", late_refusals},
+    {"H-R11", "late refusals and acknowledgements meet changes of leader", "rate=300,fault.frame-reordering.per_million=200000,fault.frame-loss.per_million=20000,net.frame_delay_max=500ms", "frame-reordering,frame-loss", late_refusals},
     {"H-R21", "a deposed leader's appends arrive after newer entries were committed", "rate=200", "drift,batching", late_appends},
     {"H-R22", "a follower far behind is sent appends that are lost and overtaken", "rate=300,append-bytes-max=4096,fault.frame-loss.per_million=50000,fault.frame-reordering.per_million=50000,net.frame_delay_max=50ms", "frame-loss,frame-reordering", straggler},
     {"H-R23", "a leader with an inherited tail brings it to a follower that never had it", "rate=300", "batching,skew", inherited_tail},
