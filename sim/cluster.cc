@@ -48,6 +48,8 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.log_keep_total_bytes = spec.pick("log-keep-total-bytes", {{1 << 30, 80}, {50'000, 20}});
   o.snapshot_part_bytes =
       spec.pick("snapshot-part-bytes", {{256 << 10, 40}, {1, 15}, {300, 20}, {5000, 25}});
+  o.snapshot_bytes_per_second = spec.pick(
+      "snapshot-bytes-per-second", {{64 << 20, 60}, {1 << 20, 20}, {20'000, 20}});
   o.operation_records_max = spec.pick("operation-records-max", {{partition::kOperationRecordsMax, 55},
                                                                 {1, 5}, {4, 10}, {20, 15}, {150, 15}});
   o.sessions_spare = spec.pick("sessions-spare", {{0, 70}, {1, 15}, {5, 15}});
@@ -187,6 +189,7 @@ node::Options Cluster::node_options(size_t node) {
   o.log_keep_entries = options_.log_keep_entries;
   o.log_keep_total_bytes = options_.log_keep_total_bytes;
   o.snapshot_part_bytes = options_.snapshot_part_bytes;
+  o.snapshot_bytes_per_second = options_.snapshot_bytes_per_second;
   o.flush_bytes = options_.flush_bytes;
   o.flush_interval = options_.flush_interval;
   if (options_.sessions_spare > 0)
@@ -562,13 +565,14 @@ std::string Cluster::describe() const {
         const raft::Replica* replica = slot.node->replica(id);
         if (!replica) continue;
         raft::Status s = replica->status();
-        text += fmt::format("\n    p{}: {} term {} last {}.{} commit {} applied {} durable {}",
+        text += fmt::format("\n    p{}: {} term {} base {} last {}.{} commit {} applied {} durable {}{}",
                             id.value(),
                             s.role == raft::Role::kLeader     ? "leader"
                             : s.role == raft::Role::kFollower ? "follower"
                                                               : "candidate",
-                            s.hard_state.term.value(), s.last.term.value(), s.last.index.value(),
-                            s.commit.value(), s.applied.value(), s.durable.value());
+                            s.hard_state.term.value(), s.base.index.value(), s.last.term.value(), s.last.index.value(),
+                            s.commit.value(), s.applied.value(), s.durable.value(),
+                            s.stateless ? ", its state is being replaced" : "");
       }
     }
     text += '\n';

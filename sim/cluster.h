@@ -40,7 +40,7 @@ struct ClusterOptions {
   size_t save_entries = 4096, unsaved_factor = 8;
   size_t log_keep_bytes = size_t{64} << 20, log_keep_entries = 1'000'000;
   size_t log_keep_total_bytes = size_t{1} << 30;
-  size_t snapshot_part_bytes = size_t{256} << 10;
+  size_t snapshot_part_bytes = size_t{256} << 10, snapshot_bytes_per_second = size_t{64} << 20;
   size_t flush_bytes = size_t{1} << 20;
   Duration flush_interval = Duration::seconds(5);
   // Exactly-once records kept per partition: few, so that retries come after theirs is gone.

@@ -86,6 +86,7 @@ struct ServerOptions {
   Duration heartbeat_interval = Duration::millis(100);
   size_t flush_bytes = size_t{64} << 20;
   size_t log_keep_bytes = size_t{64} << 20;
+  size_t snapshot_bytes_per_second = size_t{64} << 20;
   std::string log_level = "info";
 };
 

@@ -47,7 +47,7 @@ struct RawServer {
   std::string engine = "rocks", io = "uring", log_level = "info";
   uint64_t request_timeout_ms = 10'000, election_timeout_ms_min = 500,
            election_timeout_ms_max = 1'000, heartbeat_ms = 100, flush_mib = 64,
-           log_keep_mib = 64;
+           log_keep_mib = 64, snapshot_mib_per_second = 64;
 };
 
 Result<ServerOptions> check_server(const RawServer& raw) {
@@ -115,6 +115,9 @@ Result<ServerOptions> check_server(const RawServer& raw) {
   if (raw.log_keep_mib > 65'536) {
     return fail(ErrorCode::kInvalid, "--log-keep-mib must be 0..65536");
   }
+  if (raw.snapshot_mib_per_second < 1 || raw.snapshot_mib_per_second > 65'536) {
+    return fail(ErrorCode::kInvalid, "--snapshot-mib-per-second must be 1..65536");
+  }
   const auto millis = [](uint64_t n) { return Duration::millis(static_cast<int64_t>(n)); };
   options.request_timeout = millis(raw.request_timeout_ms);
   options.election_timeout_min = millis(raw.election_timeout_ms_min);
@@ -122,6 +125,7 @@ Result<ServerOptions> check_server(const RawServer& raw) {
   options.heartbeat_interval = millis(raw.heartbeat_ms);
   options.flush_bytes = raw.flush_mib << 20;
   options.log_keep_bytes = raw.log_keep_mib << 20;
+  options.snapshot_bytes_per_second = raw.snapshot_mib_per_second << 20;
   return options;
 }
 
@@ -207,6 +211,8 @@ Result<> declare_server(CLI::App& app, RawServer& raw, const std::string& path) 
   settings.add("log-keep-mib", raw.log_keep_mib,
                "MiB of each partition's log kept for nodes that are behind; who lacks more is sent the whole "
                "partition");
+  settings.add("snapshot-mib-per-second", raw.snapshot_mib_per_second,
+               "MiB a second of partitions that each event loop sends to nodes that are behind");
   settings.add("log-level", raw.log_level, "error | warn | info, to stderr");
   RETURN_IF_ERROR(refuse_unknown_keys(path, config, settings.keys()));
   if (!settings.outcome()) {

@@ -32,6 +32,7 @@ node::Options node_options(const cli::ServerOptions& options) {
   result.raft.heartbeat_interval = options.heartbeat_interval;
   result.flush_bytes = options.flush_bytes;
   result.log_keep_bytes = options.log_keep_bytes;
+  result.snapshot_bytes_per_second = options.snapshot_bytes_per_second;
   if (options.engine == "rocks") {
     result.open_engine = [](Suspend suspend, Host& host, Fibers& fibers) {
       return engine::open_rocks_engine(suspend, host, fibers, engine::RocksOptions());

@@ -141,7 +141,7 @@ class Groups final : private SnapshotStreams::Hooks {
   void on_flushed(Result<> flushed);
   void retry_full(DiskWatch::Part part);
   void release_flushed();
-  Index releasable(const Group& group, uint64_t keep_bytes) const;
+  Index releasable(const Group& group, uint64_t keep_bytes);
   void schedule();
 
   // Snapshots (groups_install.cc).

@@ -160,13 +160,14 @@ void Groups::release_flushed() {
   }
 }
 
-// What of a log need not be kept for replicas that are behind. One that is being sent the state goes on
-// behind it, so that is kept, unless it is so much that the log would soon take no more.
-Index Groups::releasable(const Group& group, uint64_t keep_bytes) const {
+// What of a log need not be kept for replicas that are behind. One that is being sent the state, or has
+// just got it, goes on behind it, so that is kept, unless it is so much that the log would soon take
+// no more.
+Index Groups::releasable(const Group& group, uint64_t keep_bytes) {
   const Index last = group.replica.status().last.index;
   const Index by_count(last.value() - std::min<uint64_t>(last.value(), options_.log_keep_entries));
   const Index index = std::max(group.replica.before_last(keep_bytes), by_count);
-  auto held = streams_.held(group.id);
+  auto held = streams_.held(group.replica);
   if (!held || group.replica.log_bytes() > options_.raft.log_bytes_max / 2) return index;
   return std::min(index, *held);
 }

@@ -48,6 +48,7 @@ struct Options {
   size_t log_keep_entries = 1'000'000;
   size_t log_keep_total_bytes = size_t{1} << 30;
   size_t snapshot_part_bytes = size_t{256} << 10;      // rows in one message of a snapshot, about
+  size_t snapshot_bytes_per_second = size_t{64} << 20;  // sent by one loop, so that others are served
   size_t flush_bytes = size_t{64} << 20;               // engine flush when so much was applied
   Duration flush_interval = Duration::seconds(60);     // ... or this long after the first write
   size_t requests_max = 65'536;    // in flight on this node; beyond it kOverloaded

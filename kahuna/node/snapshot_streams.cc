@@ -35,6 +35,7 @@ void SnapshotStreams::want(Wanted wanted) {
 
 void SnapshotStreams::leadership_lost(PartitionId group) {
   std::erase_if(streams_, [&](const auto& s) { return s->wanted.descriptor.id == group; });
+  std::erase_if(receivers_, [&](const Receiver& receiver) { return receiver.group == group; });
   begin_due();
 }
 
@@ -44,10 +45,13 @@ size_t SnapshotStreams::active() const {
   return size_t(std::count_if(streams_.begin(), streams_.end(), [](const auto& s) { return s->view != nullptr; }));
 }
 
+Index SnapshotStreams::saved_index(PartitionId group) const {
+  auto mark = engine_.applied().find(group);
+  return mark == engine_.applied().end() ? raft::kFoundingBase.index : mark->second.index;
+}
+
 bool SnapshotStreams::may_begin(const Stream& stream) const {
-  auto mark = engine_.applied().find(stream.wanted.descriptor.id);
-  const Index saved = mark == engine_.applied().end() ? raft::kFoundingBase.index : mark->second.index;
-  return saved >= stream.wanted.applied;
+  return saved_index(stream.wanted.descriptor.id) >= stream.wanted.applied;
 }
 
 bool SnapshotStreams::wants_save() const {
@@ -55,12 +59,24 @@ bool SnapshotStreams::wants_save() const {
                      [&](const auto& s) { return !s->view && !may_begin(*s); });
 }
 
-std::optional<Index> SnapshotStreams::held(PartitionId group) const {
+std::optional<Index> SnapshotStreams::held(const raft::Replica& leader) {
   std::optional<Index> lowest;
-  for (const auto& stream : streams_) {
-    if (!stream->view || stream->wanted.descriptor.id != group) continue;
-    if (!lowest || stream->position.index < *lowest) lowest = stream->position.index;
-  }
+  auto hold = [&](Index index) { lowest = std::min(lowest.value_or(index), index); };
+  for (const auto& stream : streams_)
+    if (stream->view && stream->wanted.descriptor.id == leader.group()) hold(stream->position.index);
+  const Time now = clock_.now();
+  std::erase_if(receivers_, [&](Receiver& receiver) {
+    if (receiver.group != leader.group()) return false;
+    const Index matched = leader.matched(receiver.replica);
+    if (matched > receiver.has) {
+      receiver.has = matched;
+      receiver.progressed = now;
+    }
+    return receiver.has >= receiver.goal ||
+           now - receiver.progressed > options_.raft.election_timeout_max * kSnapshotPatience;
+  });
+  for (const Receiver& receiver : receivers_)
+    if (receiver.group == leader.group()) hold(receiver.has);
   return lowest;
 }
 
@@ -159,16 +175,42 @@ Result<SnapshotPart> SnapshotStreams::next_part(Stream& stream) {
   return part;
 }
 
+bool SnapshotStreams::may_send(const Stream& stream) {
+  return stream.view && !stream.all_sent && stream.sent - stream.written < kSnapshotPartsInFlight;
+}
+
+void SnapshotStreams::wait_for_reply(Stream& stream) {
+  stream.heard = clock_.now();
+  stream.resend_at = clock_.now() + options_.raft.election_timeout_max;
+}
+
+void SnapshotStreams::pace(size_t bytes) {
+  const auto each = static_cast<int64_t>(1'000'000'000 * uint64_t{bytes} / options_.snapshot_bytes_per_second);
+  send_from_ = std::max(send_from_, clock_.now()) + Duration::nanos(each);
+}
+
+bool SnapshotStreams::waits_for_pace() {
+  if (clock_.now() >= send_from_) return false;
+  if (!pace_timer_)
+    pace_timer_ = clock_.call_at(send_from_, [this] {
+      pace_timer_ = 0;
+      hooks_.parts_due();
+    });
+  return true;
+}
+
 void SnapshotStreams::send_due() {
   const size_t before = streams_.size();
   for (size_t at = 0; at < streams_.size();) {
     Stream& stream = *streams_[at];
     bool broken = stream.view && FAULT_POINT(snapshot_stream_is_given_up);
-    while (!broken && stream.view && !stream.all_sent && stream.sent - stream.written < kSnapshotPartsInFlight) {
+    while (!broken && may_send(stream) && !waits_for_pace()) {
+      if (stream.sent == stream.written) wait_for_reply(stream);  // not while it waits for its turn
       auto part = next_part(stream);
       broken = !part;
-      if (broken || FAULT_POINT(snapshot_part_is_lost)) continue;
-      hooks_.send(*part);
+      if (broken) continue;
+      pace(part->rows.size());
+      if (!FAULT_POINT(snapshot_part_is_lost)) hooks_.send(*part);
     }
     if (broken)
       end(at);
@@ -204,9 +246,13 @@ void SnapshotStreams::on_reply(const SnapshotReply& reply) {
       put_off(stream);
       break;
     case SnapshotAnswer::kHave:
-      if (auto mark = engine_.applied().find(reply.group);
-          mark != engine_.applied().end() && mark->second.index > stream.position.index)
+      if (Index goal = saved_index(reply.group); goal > stream.position.index) {
         SOMETIMES(snapshot_delivered_while_writes_went_on);
+        std::erase_if(receivers_, [&](const Receiver& receiver) {
+          return receiver.group == reply.group && receiver.replica == reply.from;
+        });
+        receivers_.push_back({reply.group, reply.from, stream.position.index, goal, clock_.now()});
+      }
       [[fallthrough]];
     case SnapshotAnswer::kStale:
       end(static_cast<size_t>(found - streams_.begin()));
@@ -240,7 +286,8 @@ void SnapshotStreams::on_timer() {
       ++at;
       continue;
     }
-    if (now - stream.heard > options_.raft.election_timeout_max * kSnapshotPatience) {
+    const bool waits = stream.sent > stream.written || stream.all_sent;
+    if (waits && now - stream.heard > options_.raft.election_timeout_max * kSnapshotPatience) {
       SOMETIMES(snapshot_stream_given_up);
       end(at);
       continue;

@@ -2,10 +2,13 @@
 //
 //   T1 a stream begins at a position at or above what its leader had applied when it was asked for,
 //      so one that is refused as too old is asked for again and then is not;
-//   T2 while it lasts, the log behind its position is kept (held());
+//   T2 while it lasts, the log behind its position is kept, and afterwards what the receiver lacks of
+//      it until it has what was there at the end of the stream, or makes no progress (held()): else
+//      it would need the next snapshot as soon as it has this one;
 //   T3 at most kSnapshotStreamsMax views are open, each with kSnapshotPartsInFlight parts on their way;
 //      the others wait their turn;
-//   T4 every stream asked for ends in Hooks::stream_ended(), unless its leader is deposed.
+//   T4 all together they send no more than Options::snapshot_bytes_per_second;
+//   T5 every stream asked for ends in Hooks::stream_ended(), unless its leader is deposed.
 //
 // A broken connection ends nothing: the receiver says where to go on.
 #pragma once
@@ -35,7 +38,10 @@ class SnapshotStreams {
     virtual void parts_due() = 0;
   };
   SnapshotStreams(Host& host, Hooks& hooks, engine::Engine& engine, const Options& options);
-  ~SnapshotStreams() { clock_.cancel(timer_); }
+  ~SnapshotStreams() {
+    clock_.cancel(timer_);
+    clock_.cancel(pace_timer_);
+  }
 
   struct Wanted {
     partition::Descriptor descriptor;
@@ -50,8 +56,8 @@ class SnapshotStreams {
   void saved();
   // Somebody waits until the engine holds more.
   bool wants_save() const;
-  // What a leader's log must not be compacted beyond; nullopt: nothing.
-  std::optional<Index> held(PartitionId group) const;
+  // What the log of a leader, whose replica it is, must not be compacted beyond; nullopt: nothing.
+  std::optional<Index> held(const raft::Replica& leader);
   void send_due();
 
  private:
@@ -71,10 +77,23 @@ class SnapshotStreams {
     Time heard, resend_at;
   };
 
+  // Has the state, and not yet the log up to `goal`.
+  struct Receiver {
+    PartitionId group;
+    ReplicaId replica;
+    Index has, goal;
+    Time progressed;
+  };
+
+  Index saved_index(PartitionId group) const;
   bool may_begin(const Stream& stream) const;
   Result<> begin(Stream& stream);
   void begin_due();
   Result<SnapshotPart> next_part(Stream& stream);
+  static bool may_send(const Stream& stream);
+  void wait_for_reply(Stream& stream);
+  void pace(size_t bytes);
+  bool waits_for_pace();
   void go_on(Stream& stream, uint64_t parts, const std::string& last_row);
   void put_off(Stream& stream);
   void end(size_t at);
@@ -87,6 +106,9 @@ class SnapshotStreams {
   engine::Engine& engine_;
   const Options& options_;
   RandomStream random_;
+  std::vector<Receiver> receivers_;
+  Time send_from_;  // nothing is sent before
+  TimerId pace_timer_ = 0;
   std::vector<std::unique_ptr<Stream>> streams_;  // in the order in which they were asked for
   TimerId timer_ = 0;
 };

@@ -154,6 +154,11 @@ void Replica::snapshot_ended(ReplicaId to, Term term) {
   if (role_ == Role::kLeader && term == hard_state_.term && slot < voters_.size()) streaming_[slot] = false;
 }
 
+Index Replica::matched(ReplicaId follower) const {
+  size_t slot = slot_of(follower);
+  return role_ == Role::kLeader && slot < voters_.size() ? progress_[slot].match() : Index();
+}
+
 void Replica::handle_append_reply(Time now, const Message& message) {
   if (role_ != Role::kLeader) return;
   size_t slot = slot_of(message.from);

@@ -210,6 +210,8 @@ class Replica {
   // Nothing of the log waits for repair, and what was repaired is durable.
   bool is_whole() const { return tail_.empty() && durability_.index() >= restored_; }
   const FaultyTail& tail() const { return tail_; }
+  // Leader: what that follower called durable and matching; zero when that is not known.
+  Index matched(ReplicaId follower) const;
   // Leads and has committed an entry of its own term.
   bool can_serve() const;
   // The entry at index, or nullptr when not in memory. For invariant checks.
