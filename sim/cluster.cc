@@ -108,6 +108,8 @@ class Cluster::Watcher final : public node::Observer {
 
   void on_step(const raft::Replica& replica) override {
     for (ClusterListener* listener : cluster_.listeners_) listener->step(node_, replica);
+    // It begins anew with less than it promised: what it may not do then shows in what it sends.
+    if (cluster_.slots_[node_].forgot) return;
     size_t group = replica.group().value();
     if (group >= seen_.size()) seen_.resize(group + 1);
     bool first = !seen_[group];
@@ -261,11 +263,29 @@ void Cluster::crash(size_t node, CrashKind kind) {
   if (node + 1 != options_.rots || slot.frozen) return;
   uint64_t crash = slot.crashes++;
   if (crash < options_.rots_at || crash - options_.rots_at >= options_.rots_crashes) return;
-  for (size_t i = 0; i < options_.rots_sectors; ++i) {
-    if (!damage_journal(world_.disk(slot.handle), random_)) break;
-    slot.damaged = true;
-    ++rotten_;
-  }
+  for (size_t i = 0; i < options_.rots_sectors; ++i)
+    if (!damage(node)) break;
+}
+
+bool Cluster::damage(size_t node, bool newest) {
+  Slot& slot = slots_[node];
+  CHECK(!world_.running(slot.handle));
+  if (!damage_journal(world_.disk(slot.handle), random_, newest)) return false;
+  slot.damaged = true;
+  ++rotten_;
+  return true;
+}
+
+void Cluster::wipe(size_t node) {
+  CHECK(!world_.running(slots_[node].handle));
+  world_.disk(slots_[node].handle).wipe();
+  slots_[node].lost = slots_[node].forgot = true;
+}
+
+void Cluster::roll_back(size_t node, const DiskImage& image) {
+  CHECK(!world_.running(slots_[node].handle));
+  world_.disk(slots_[node].handle).restore(image);
+  slots_[node].lost = slots_[node].forgot = true;
 }
 
 void Cluster::stop(size_t node, Callback<void()> done) {
@@ -319,6 +339,11 @@ void Cluster::on_fatal(size_t node, const Error& error) {
 // A disk that refuses, or is full at boot, is the world's doing. Damage and foreign directories are not, but
 // for damage that the plan made.
 void Cluster::judge_fatal(size_t node, const Error& error) {
+  if (slots_[node].forgot) {
+    SOMETIMES(sim_node_that_forgot_refuses_to_boot);
+    slots_[node].frozen = true;
+    return;
+  }
   switch (error.code) {
     case ErrorCode::kIo: return;
     case ErrorCode::kNoSpace:

@@ -108,6 +108,12 @@ class Cluster final : public FaultTarget {
   void stop(size_t node, Callback<void()> done) override;
   // Does nothing when it runs, or is frozen.
   void restart(size_t node) override;
+  // What happens to the disk of a node that is down. Damage: some written sector of its journal (of
+  // its newest batch, when asked) rots, or cannot be read any more; false when there is none. Wipe: an empty disk. Roll back: the disk as
+  // it was in an earlier boot. A node that was wiped or rolled back may refuse to boot, or wait.
+  bool damage(size_t node, bool newest = false);
+  void wipe(size_t node);
+  void roll_back(size_t node, const DiskImage& image);
   // Frozen for good: dead, stopped, or cut off from everybody (drawn).
   void freeze(size_t node);
   // The first phase is over: no crashes of the cluster's own any more.
@@ -158,6 +164,7 @@ class Cluster final : public FaultTarget {
     bool stopping = false;  // was asked to
     bool damaged = false;  // by the plan
     bool lost = false;     // ... so that it refuses to boot
+    bool forgot = false;   // ... so that it has forgotten what it promised: whatever it says, it may not serve
     EventId restart = 0;
     uint64_t starts = 0;
     uint64_t crashes = 0;

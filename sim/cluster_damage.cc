@@ -63,7 +63,7 @@ void look(SimDisk& disk, const std::string& path, Sectors& found) {
 
 }  // namespace
 
-bool damage_journal(SimDisk& disk, RandomStream& random) {
+bool damage_journal(SimDisk& disk, RandomStream& random, bool newest) {
   // A node has a journal for each of its event loops.
   std::vector<std::string> journals;
   auto top = disk.list("");
@@ -77,7 +77,7 @@ bool damage_journal(SimDisk& disk, RandomStream& random) {
   Sectors found;
   for (const std::string& name : *names)
     if (journal::parse_segment_name(name)) look(disk, dir + "/" + name, found);
-  uint64_t where = random.below(20);
+  uint64_t where = newest ? 0 : random.below(20);
   const std::vector<Place>& places = where < 9 ? found.tail : where < 19 ? found.others : found.heads;
   if (places.empty()) return false;
   const Place& place = places[random.below(places.size())];

@@ -11,6 +11,7 @@ namespace kahuna::sim {
 // Damages one sector of one of the node's journals, mostly of a written one: its newest batch, any
 // batch's body or header, or the segment's own header. A bit is flipped, or the sector cannot be read
 // any more. False when there is no journal.
-bool damage_journal(SimDisk& disk, RandomStream& random);
+// `newest`: always the body of the newest batch.
+bool damage_journal(SimDisk& disk, RandomStream& random, bool newest = false);
 
 }  // namespace kahuna::sim

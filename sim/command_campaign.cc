@@ -22,6 +22,10 @@ std::string replay_command(const CommandOptions& options, uint64_t seed) {
 
 namespace {
 
+constexpr std::string_view kProbeNames[] = {
+#include "sim/probe_names.inc"
+};
+
 size_t parallel(const CommandOptions& options) {
   return options.jobs > 0 ? options.jobs : processors();
 }
@@ -118,6 +122,14 @@ class Campaign {
   void print_probes() const {
     for (const auto& [name, seeds] : probes_)
       fmt::print("probe {:<40} reached in {:5.1f} % of seeds\n", name, percent(seeds));
+    size_t never = 0;
+    for (std::string_view name : kProbeNames) {
+      auto found = probes_.find(std::string(name));
+      if (found != probes_.end() && found->second > 0) continue;
+      fmt::print("NEVER probe {}\n", name);
+      ++never;
+    }
+    fmt::print("probes={} never={}\n", std::size(kProbeNames), never);
   }
 
   int print_summary() const {

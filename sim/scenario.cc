@@ -23,6 +23,11 @@ bool Stage::hosts(size_t node, uint64_t group) const {
   return cluster_.replica(node, PartitionId(group)) != nullptr;
 }
 
+bool Stage::whole(size_t node, uint64_t group) const {
+  const raft::Replica* replica = cluster_.replica(node, PartitionId(group));
+  return replica && replica->is_whole();
+}
+
 raft::Status Stage::status(size_t node, uint64_t group) const {
   const raft::Replica* replica = cluster_.replica(node, PartitionId(group));
   return replica ? replica->status() : raft::Status{};

@@ -46,6 +46,8 @@ class Stage final : private ClusterListener {
   size_t nodes() const { return cluster_.nodes(); }
   // The node runs and hosts a replica of the partition.
   bool hosts(size_t node, uint64_t group = 1) const;
+  // Its log has no damage that was not repaired.
+  bool whole(size_t node, uint64_t group = 1) const;
   // Of a node that does not host it: an empty one.
   raft::Status status(size_t node, uint64_t group = 1) const;
   bool leads(size_t node, uint64_t group = 1) const;
@@ -99,6 +101,17 @@ class Stage final : private ClusterListener {
   void reset_connection(size_t node, bool half_open);
   SimDisk& disk(size_t node) { return world_.disk(cluster_.handle(node)); }
   MachineClock& clock(size_t node) { return world_.clock(cluster_.handle(node)); }
+  // To the disk of a node that is down: see Cluster.
+  void damage_newest(size_t node) {
+    if (going()) cluster_.damage(node, true);
+  }
+  void wipe(size_t node) {
+    if (going()) cluster_.wipe(node);
+  }
+  DiskImage image(size_t node) { return disk(node).image(); }
+  void roll_back(size_t node, const DiskImage& image) {
+    if (going()) cluster_.roll_back(node, image);
+  }
   void stop_clients() { cluster_.stop_clients(); }
   // Called for every message that a replica is about to send, in its node's turn; to act, soon().
   void on_message(std::function<void(size_t node, const raft::Message&)> hook) {

@@ -123,11 +123,106 @@ void sync_fails(Stage& s) {
   s.settle();
 }
 
+// An entry is acknowledged by two of three; one copy rots, the other's node stops. The third, which
+// never had it, must not be elected by the one that may have lost it.
+void faulty_tail_votes(Stage& s) {
+  bool faulty = false;
+  for (int round = 0; round < 20 && !faulty && s.going(); ++round) {
+    size_t lead = s.settle();
+    size_t rotten = s.others(lead)[s.random().below(2)], behind = 3 - lead - rotten;
+    s.isolate(behind);
+    s.until("entries are committed that one replica never had",
+            [&] { return s.leads(lead) && s.commit(rotten) > s.last(behind) + 5; });
+    s.crash(rotten);
+    s.damage_newest(rotten);
+    s.pause(lead);
+    s.mend(rotten, behind);
+    s.start(rotten);
+    s.until("the damaged one is back", [&] { return s.hosts(rotten); });
+    faulty = !s.whole(rotten);
+    s.run(Duration::seconds(5));
+    s.resume(lead);
+    s.heal();
+    s.until("the damage is repaired", [&] { return s.whole(rotten); });
+  }
+  s.prove("a replica voted with a damaged log", faulty);
+}
+
+// The last synced batch rots on a node that is down: it is no torn tail.
+void rotten_tail(Stage& s) {
+  s.repeat_until_hit("journal_faulty_body", 60, [&] {
+    size_t node = s.random().below(s.nodes());
+    s.crash(node);
+    s.damage_newest(node);
+    s.start(node);
+    s.until("it is back, and whole again", [&] { return s.whole(node); });
+  });
+  s.settle();
+}
+
+// Two of three hold what was acknowledged; one of them is wiped, the other stops. The wiped one is
+// nobody's voter under its old name.
+void wiped_returns(Stage& s) {
+  size_t lead = s.settle();
+  size_t wiped = s.others(lead)[s.random().below(2)], behind = 3 - lead - wiped;
+  s.isolate(behind);
+  s.until("entries are committed that one replica never had",
+          [&] { return s.leads(lead) && s.commit(wiped) > s.last(behind) + 5; });
+  s.crash(wiped);
+  s.wipe(wiped);
+  s.pause(lead);
+  s.mend(wiped, behind);
+  s.start(wiped);
+  s.run(Duration::seconds(10));
+  s.prove("the wiped one elected nobody", !s.leader());
+  s.resume(lead);
+  s.heal();
+  uint64_t before = s.writes_done();
+  s.until("the two that forgot nothing serve", [&] { return s.writes_done() > before + 20; });
+}
+
+// ... the same with a disk as it was some boots ago.
+void rolled_back_returns(Stage& s) {
+  size_t lead = s.settle();
+  size_t old = s.others(lead)[s.random().below(2)];
+  DiskImage image = s.image(old);
+  for (int boot = 0; boot < 2; ++boot) {
+    s.crash(old, CrashKind::kProcess);
+    s.start(old);
+    s.until("it boots anew", [&] { return s.hosts(old); });
+    uint64_t before = s.writes_done();
+    s.until("and serves", [&] { return s.writes_done() > before + 20; });
+  }
+  lead = s.settle();
+  if (old == lead) return s.prove("the one to be rolled back follows", false);
+  size_t behind = 3 - lead - old;
+  uint64_t refused = s.probe("earlier_boot_refused");
+  s.isolate(behind);
+  s.until("entries are committed that one replica never had",
+          [&] { return s.leads(lead) && s.commit(old) > s.last(behind) + 5; });
+  s.crash(old);
+  s.roll_back(old, image);
+  s.pause(lead);
+  s.mend(old, behind);
+  s.start(old);
+  s.run(Duration::seconds(10));
+  s.prove("the rolled-back one elected nobody", !s.leader());
+  s.prove("its earlier boot was noticed", s.probe("earlier_boot_refused") > refused);
+  s.resume(lead);
+  s.heal();
+  uint64_t before = s.writes_done();
+  s.until("the two that forgot nothing serve", [&] { return s.writes_done() > before + 20; });
+}
+
 constexpr Scenario kScenarios[] = {
     {"H-R27", "power is lost everywhere after log was released: what was flushed is there", "rate=1000,segment-bytes=131072,save-entries=16,flush-bytes=4096,flush-interval=200ms", "batching", power_loss_after_release},
     {"H-R28", "a majority's disks are full: writes are refused, and taken again when there is room", "rate=1000,segment-bytes=131072,value-bytes-max=4000,save-entries=16,flush-bytes=100000", "drift", full_majority},
     {"H-K12", "a partition that is written to without a pause is still released", "rate=1000,segment-bytes=131072,save-entries=256,flush-bytes=100000,flush-interval=1s", "delay", never_idle},
     {"H-K14", "power losses, while state is applied, saved and flushed: nothing released is missing", "rate=1000,segment-bytes=131072,save-entries=1,unsaved-factor=1,flush-bytes=4096,flush-interval=200ms", "slow-disk", power_loss_after_release},
+    {"T-21", "a replica whose log is damaged elects nobody who never had what it may have lost", "rate=300", "drift", faulty_tail_votes},
+    {"T-22-rot", "the last synced batch rots on a node that is down: not taken for a torn tail", "rate=300", "batching", rotten_tail},
+    {"T-25", "a node returns with an empty disk: it is nobody's voter", "rate=300", "drift", wiped_returns},
+    {"T-25-back", "a node returns with the disk of an earlier boot: it is refused", "rate=300", "drift", rolled_back_returns},
     {"T-22", "torn tails, any subset of sectors, are told from damage and cut off", "rate=300,disk.crash_loses_all=0", "batching,slow-disk", torn_tails},
     {"T-23", "torn tails in segments used again: no record of an earlier life is believed", "rate=1000,segment-bytes=131072,save-entries=16,flush-bytes=4096,flush-interval=200ms,disk.crash_loses_all=0", "batching", torn_recycled},
     {"T-26", "a leader loses power after it committed what its own journal does not hold", "rate=300,save-entries=1,flush-bytes=4096,flush-interval=200ms", "batching", engine_ahead},

@@ -21,6 +21,29 @@ void cut_off_leader_is_read(Stage& s) {
   s.run(Duration::seconds(2));
 }
 
+// A deposed leader reaches only a follower that has moved on to the new term: what that follower
+// answers must not confirm the old one's leadership.
+void bridge_to_a_deposed_leader(Stage& s) {
+  bool stale = false;
+  for (int round = 0; round < 60 && !stale && s.going(); ++round) {
+    size_t old = s.settle();
+    uint64_t term = s.term(old);
+    s.isolate(old);
+    bool led = s.happens([&] { return s.leader_but(old).has_value(); }, Duration::seconds(20));
+    size_t next = s.leader_but(old).value_or(old);
+    if (led && s.leads(old) && s.term(old) == term) {
+      uint64_t before = s.writes_done(), asked = s.asked();
+      s.mend(old, 3 - old - next);
+      stale = s.happens([&] { return s.writes_done() > before && s.asked() > asked + 5; },
+                        Duration::seconds(2));
+      s.run(Duration::seconds(1));
+    }
+    s.heal();
+  }
+  s.prove("a leader that did not know of its successor reached the successor's follower", stale);
+  s.settle();
+}
+
 // A leader stops with reads on their way to it; others elect and write; it wakes up and finds the
 // reads, and its clock where it was put.
 void paused_leader_is_read(Stage& s) {
@@ -114,6 +137,7 @@ void wall_clocks_jump(Stage& s) {
 constexpr Scenario kScenarios[] = {
     {"H-R36", "a leader stops after it confirmed a read and wakes up deposed", "rate=300", "drift,batching", paused_leader_is_read},
     {"H-K20", "a leader cut off from its peers is asked for reads by its clients", "rate=300,mix.get=60", "delay,drift", cut_off_leader_is_read},
+    {"H-K20-bridge", "a deposed leader reaches only a follower that has moved on", "rate=1000,mix.get=60,processes=40,clients=5", "delay", bridge_to_a_deposed_leader},
     {"H-K22", "connections between nodes break under forwarded requests", "rate=1000,clients=5,processes=40", "half-open,random-reset", broken_connections},
     {"H-K24", "clients meet restarting nodes: every error says what may be done", "rate=300,replace-clients=on,replace-every=500ms", "reset,half-open", clients_meet_restarts},
     {"H-K35", "answers are lost and clients ask again: nothing happens twice", "rate=200,mix.set=60,timeout=8s,attempt-timeout=200ms", "delay,drift", answers_lost},

@@ -74,6 +74,37 @@ void resumes(Stage& s) {
   });
 }
 
+// The stream hangs half-way; the others are not held up, and it is completed afterwards.
+void stream_hangs(Stage& s) {
+  size_t away = leave_one_behind(s);
+  s.start(away);
+  s.until("a snapshot replaces its state", [&] { return s.status(away).stateless; });
+  s.isolate(away);
+  uint64_t before = s.writes_done();
+  s.until("the others go on", [&] { return s.writes_done() > before + 50; });
+  s.prove("it still waits", s.status(away).stateless);
+  s.heal();
+  s.until("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
+}
+
+// The one that was sent a snapshot comes to lead, and answers from what it was sent.
+void installed_leads(Stage& s) {
+  catches_up_by_a_snapshot(s);
+  size_t sent = s.nodes();
+  for (size_t node = 0; node < s.nodes(); ++node)
+    if (sent == s.nodes() || s.status(node).base > s.status(sent).base) sent = node;
+  for (int round = 0; round < 40 && s.going() && !s.leads(sent); ++round) {
+    size_t old = s.settle();
+    if (old == sent) break;
+    s.crash(old, CrashKind::kProcess);
+    s.until("another leads", [&] { return s.leader_but(old).has_value(); });
+    s.start(old);
+  }
+  s.prove("it leads", s.leads(sent));
+  uint64_t before = s.writes_done();
+  s.until("it serves", [&] { return s.writes_done() > before + 30; });
+}
+
 constexpr std::string_view kCompacts =
     "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1";
 constexpr std::string_view kSmallParts =
@@ -85,11 +116,17 @@ constexpr std::string_view kSmallPartsFlushed =
     "keys=40,flush-bytes=1";
 
 constexpr Scenario kScenarios[] = {
-    {"T-33", "a replica that was away catches up by a snapshot while clients write", kCompacts, "",
+    {"H-R8", "after a snapshot a follower is sent the log from there, and keeps up", kSmallParts,
+     "delay,batching,reset", catches_up_by_a_snapshot},
+    {"H-R9", "a snapshot's stream hangs half-way: nobody is held up, and it is completed",
+     kSmallParts, "drift", stream_hangs},
+    {"H-K15", "a replica that was sent a snapshot comes to lead: no old copy shadows it", kSmallParts,
+     "delay", installed_leads},
+    {"H-R33", "a replica that was away catches up by a snapshot while clients write", kCompacts, "",
      catches_up_by_a_snapshot},
     {"T-27", "a crash cuts the installation of a snapshot short", kSmallPartsFlushed, "",
      crashes_while_it_installs},
-    {"T-28", "a connection breaks in the middle of a snapshot", kSmallParts, "", resumes},
+    {"H-R9-broken", "a connection breaks in the middle of a snapshot", kSmallParts, "", resumes},
     {"T-35", "a replica whose state is being replaced votes", kSmallParts, "", votes_without_a_state},
 };
 
