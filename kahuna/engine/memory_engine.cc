@@ -115,6 +115,9 @@ void MemoryEngine::replay(std::string_view operations) {
 Result<> MemoryEngine::load(Suspend suspend) {
   RETURN_IF_ERROR(make_dir(suspend, *disk_, dir_));
   RETURN_IF_ERROR(sync_dir(suspend, *disk_, ""));
+  // What is read here counts as flushed, but a process that died may have left a name behind that would
+  // not survive a loss of power.
+  RETURN_IF_ERROR(sync_dir(suspend, *disk_, dir_));
   ASSIGN_OR_RETURN(std::vector<std::string> names, list(suspend, *disk_, dir_));
   uint64_t full = 0;
   std::vector<uint64_t> deltas;

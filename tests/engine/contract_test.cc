@@ -485,6 +485,29 @@ TEST_P(EngineCrash, LosesWhatWasNotFlushedAndKeepsWhatWas) {
                                               "v"}}));
 }
 
+// What an engine shows after opening counts as flushed: journals are cut on its word.
+TEST_P(EngineCrash, WhatItShowsAfterADeadProcessSurvivesALossOfPower) {
+  for (int calls = 0; calls < 40; ++calls) {
+    Machine machine(GetParam());
+    machine.open();
+    auto write = [&](uint64_t index) {
+      WriteBatch batch;
+      batch.put("\x20" + std::to_string(index), "v");
+      batch.set_applied({PartitionId(1), {Index(index), Term(1)}});
+      ASSERT_TRUE(machine.engine().write(batch).has_value());
+    };
+    write(1);
+    ASSERT_TRUE(machine.flush().has_value());
+    write(2);
+    machine.die_in_flush(calls);
+    machine.open();
+    Index shown = machine.engine().flushed().at(PartitionId(1)).index;
+    machine.crash();
+    machine.open();
+    EXPECT_GE(machine.engine().applied().at(PartitionId(1)).index, shown) << calls << " calls";
+  }
+}
+
 TEST_P(EngineCrash, AFailedSyncBreaksTheEngine) {
   Machine machine(GetParam());
   machine.open();

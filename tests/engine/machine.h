@@ -88,6 +88,15 @@ class Machine {
     close();
     disk_.revive(random);
   }
+  // A flush in the middle of which the process dies: after so many calls of the disk.
+  void die_in_flush(int calls) {
+    disk_.dies_after = calls;
+    engine_->flush([](Result<>) {});
+    loop_.advance(Duration::seconds(2));
+    disk_.kill();
+    close();
+    disk_.revive_process();
+  }
   Result<> flush() {
     std::optional<Result<>> result;
     engine_->flush([&](Result<> flushed) { result = std::move(flushed); });

@@ -66,6 +66,8 @@ class ModelFile final : public File {
 }  // namespace
 
 Result<> ModelDisk::usable() const {
+  if (dies_after == 0) dead_ = true;
+  if (dies_after > 0) --dies_after;
   if (dead_) return fail(ErrorCode::kIo, "the process is dead");
   return {};
 }

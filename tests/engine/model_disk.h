@@ -22,9 +22,15 @@ class ModelDisk final : public Disk, public SyncFileSystem {
 
   // Everything fails from here on, until revive().
   void kill() { dead_ = true; }
+  // The process died and the machine did not: what was written is there, synced or not.
+  void revive_process() {
+    dead_ = false;
+    dies_after = -1;
+  }
   // What survived a loss of power. `random` null: nothing that was not synced.
   void revive(RandomStream* random);
 
+  mutable int dies_after = -1;  // so many calls succeed before kill(); -1: any number
   int fail_syncs = 0;    // so many syncs fail, from now
   int pass_appends = 0;  // so many appends or writes succeed before
   int fail_appends = 0;  // ... so many fail with kNoSpace, half done
@@ -68,7 +74,7 @@ class ModelDisk final : public Disk, public SyncFileSystem {
 
  private:
   Scheduler& scheduler_;
-  bool dead_ = false;
+  mutable bool dead_ = false;
   std::map<std::string, InodeRef, std::less<>> names_, durable_names_;
   std::set<std::string, std::less<>> dirs_{""};
   mutable uint64_t ticks_ = 0;
