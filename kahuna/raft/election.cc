@@ -39,6 +39,11 @@ void Replica::on_election_timeout(Time now) {
   }
   leader_ = ReplicaId();
   leader_contact_valid_ = false;
+  if (retired_ && !is_single()) {
+    if (role_ != Role::kFollower) become_follower(now, hard_state_.term, ReplicaId());
+    rearm_election_timer(now);
+    return;
+  }
   if (stateless_ && !MUTANT(stateless_campaigns)) {
     SOMETIMES(raft_stateless_does_not_campaign);
     rearm_election_timer(now);
@@ -80,6 +85,7 @@ void Replica::start_election(Time now) {
   acknowledged_ = Index();
   reply_owed_ = false;
   vote_owed_ = false;
+  marked_ = false;
   votes_ = 0;
   votes_requested_ = false;
   rearm_election_timer(now);
@@ -100,13 +106,17 @@ void Replica::send_vote_if_durable(Time now) {
   votes_requested_ = true;
   votes_ |= 1u << self_slot_;
   for (ReplicaId voter : voters_) {
-    if (voter != self_) send(MessageKind::kVote, voter).prev = log_.last();
+    if (voter == self_) continue;
+    Message& message = send(MessageKind::kVote, voter);
+    message.prev = log_.last();
+    message.transfer = marked_;
   }
   if (is_single()) become_leader(now);
 }
 
 void Replica::handle_pre_vote(Time now, const Message& message) {
-  bool fresh = leader_is_fresh(now);
+  // A leader that asks for votes has ceased to lead.
+  bool fresh = leader_is_fresh(now) && message.from != leader_;
   bool granted = message.term > hard_state_.term && !fresh && up_to_date(message.prev);
   if (fresh) SOMETIMES(raft_refuses_pre_vote_for_fresh_leader);
   Message& reply = send(MessageKind::kPreVoteReply, message.from);
@@ -117,7 +127,8 @@ void Replica::handle_pre_vote(Time now, const Message& message) {
 void Replica::handle_vote(Time now, const Message& message) {
   bool free = !hard_state_.vote || hard_state_.vote == message.from || MUTANT(vote_twice);
   bool leaderless = !leader_ || leader_ == message.from;
-  if (!up_to_date(message.prev) || !free || !leaderless || role_ == Role::kLeader) {
+  bool complete = up_to_date(message.prev) || (message.transfer && MUTANT(hands_over_to_the_stale));
+  if (!complete || !free || !leaderless || role_ == Role::kLeader) {
     send(MessageKind::kVoteReply, message.from).rejected = true;
     return;
   }

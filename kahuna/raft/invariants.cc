@@ -84,6 +84,7 @@ InvariantChecker::Violation InvariantChecker::check(const Replica& replica, Grou
                          text(now.durable) + " " + text(now.last.index));
   if (now.stateless && now.role == Role::kLeader) return violation("R10", now, "leads without a state");
   if (now.lost > 0 && now.role == Role::kLeader) return violation("R10", now, "leads with a faulty log");
+  if (auto bad = check_handed_over(shadow, now)) return bad;
   if (!first_look) {
     if (auto bad = check_hard_state(shadow, now, restarted)) return bad;
     if (restarted) {
@@ -138,6 +139,15 @@ InvariantChecker::Violation InvariantChecker::check_hard_state(const Shadow& sha
   if (vote != shadow.votes_told.end() && now.hard_state.vote != vote->second)
     return violation("R6", now, "after a restart it forgot its vote for " + text(vote->second));
   return std::nullopt;
+}
+
+InvariantChecker::Violation InvariantChecker::check_handed_over(const Shadow& shadow,
+                                                                const Status& now) const {
+  if (now.role != Role::kLeader || now.hard_state.term != shadow.handed_over.term ||
+      now.last.index == shadow.handed_over.index)
+    return std::nullopt;
+  return violation("R11", now,
+                   "appended " + text(now.last) + " after it had told another to take over");
 }
 
 // What was durable before the crash is there after it.
@@ -291,6 +301,8 @@ InvariantChecker::Violation InvariantChecker::sent(const Message& message) {
   bool vote = message.kind == MessageKind::kVoteReply && !message.rejected;
   bool acknowledgement = message.kind == MessageKind::kAppendReply && !message.rejected;
   bool candidacy = message.kind == MessageKind::kVote;
+  if (message.kind == MessageKind::kTimeoutNow)
+    group_of(message.group).shadows[message.from].handed_over = {message.prev.index, message.term};
   if (!vote && !acknowledgement && !candidacy) return std::nullopt;
   Group& group = group_of(message.group);
   Shadow& shadow = group.shadows[message.from];
@@ -324,6 +336,8 @@ InvariantChecker::Violation InvariantChecker::read_granted(const Replica& replic
     return violation("R9", now, "granted read " + std::to_string(grant.token) + " nobody asked");
   Index needed = read->second;
   reads.erase(read);
+  if (groups_[now.group].shadows[now.self].handed_over.term == now.hard_state.term)
+    return violation("R11", now, "granted a read after it had told another to take over");
   if (grant.index < needed)
     return violation("R9", now,
                      "granted a read at " + text(grant.index) + " though " + text(needed) +

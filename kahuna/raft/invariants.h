@@ -15,6 +15,7 @@
 //   R8 a leader commits by counting own-term entries only
 //   R9 a read is granted at or after everything committed when it was asked
 //   R10 a leader has a state, and a log that is whole
+//   R11 a leader that told another to take over appends nothing and grants no read in that term
 //
 // Cheap when nothing changed; otherwise proportional to the entries that did.
 #pragma once
@@ -69,6 +70,7 @@ class InvariantChecker {
     std::map<Index, Term> lost;
     std::map<Term, ReplicaId> votes_told;
     Term term_told;  // by a vote, a candidacy or an acknowledgement
+    LogPosition handed_over;  // the last it told another to take over: its last index, its term
     std::map<ReadToken, Index> reads;
   };
   struct Group {
@@ -86,6 +88,7 @@ class InvariantChecker {
   Violation check_log(const Replica& replica, Group& group, Shadow& shadow, const Status& now,
                       bool restarted);
   Violation check_committed(const Replica& replica, Group& group, const Status& now, Index from);
+  Violation check_handed_over(const Shadow& shadow, const Status& now) const;
   Violation check_counting(const Replica& replica, Group& group, const Status& now);
   Violation check_new_leader(const Replica& replica, Group& group, const Status& now);
   static size_t durable_copies(const Group& group, LogPosition position);

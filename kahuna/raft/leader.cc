@@ -40,6 +40,7 @@ void Replica::become_leader(Time now) {
   round_ = 0;
   asked_ = -1;
   awaited_ = Index();
+  transfer_ = {};
   progress_.assign(voters_.size(), Progress(noop_index_, now));
   streaming_.assign(voters_.size(), false);
   CHECK(reads_.empty());
@@ -56,6 +57,7 @@ void Replica::become_leader(Time now) {
 void Replica::stop_leading() {
   CHECK(role_ == Role::kLeader);
   reads_.refuse_all(refused_);
+  transfer_ = {};
   progress_.clear();
   streaming_.clear();
   snapshots_due_.clear();
@@ -64,6 +66,7 @@ void Replica::stop_leading() {
 }
 
 void Replica::on_heartbeat_timeout(Time now) {
+  if (end_late_transfer(now)) return;
   size_t heard = 1;
   for (size_t slot = 0; slot < voters_.size(); ++slot) {
     if (slot != self_slot_ && now - progress_[slot].heard() <= options_.election_timeout_max)
@@ -170,6 +173,7 @@ void Replica::handle_append_reply(Time now, const Message& message) {
     peer.accepted(message.match.index);
     advance_commit();
     advance_trim();
+    advance_transfer(now);
   } else {
     Index anchor = message.prev.index;
     if (!anchor) return;
@@ -192,6 +196,7 @@ void Replica::handle_heartbeat_reply(Time now, const Message& message) {
     peer.accepted(message.match.index);
     advance_commit();
     advance_trim();
+    advance_transfer(now);
   }
   if (message.round > round_ || message.commit > log_.last().index) return;
   peer.heartbeat_answered(message.round, message.commit);
@@ -235,6 +240,7 @@ void Replica::start_read_round() {
 
 void Replica::grant_reads() {
   if (reads_.empty()) return;
+  if (has_told() && !MUTANT(serves_after_handing_over)) return;
   if (!can_serve() && !MUTANT(read_before_own_term)) return;
   std::array<uint64_t, kVotersMax> rounds;
   for (size_t slot = 0; slot < voters_.size(); ++slot)

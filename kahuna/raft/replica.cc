@@ -165,6 +165,8 @@ void Replica::dispatch(Time now, Message& message) {
     case MessageKind::kVote: return handle_vote(now, message);
     case MessageKind::kPreVoteReply:
     case MessageKind::kVoteReply: return handle_vote_reply(now, message);
+    case MessageKind::kTimeoutNow: return handle_timeout_now(now, message);
+    case MessageKind::kTimeoutNowReply: return handle_timeout_now_reply(now, message);
     case MessageKind::kFetch:
     case MessageKind::kFetchReply: break;  // taken before the terms were compared
   }
@@ -212,6 +214,8 @@ void Replica::become_follower(Time now, Term term, ReplicaId leader) {
 
 Result<LogPosition> Replica::propose(Time, EntryKind kind, Payload payload) {
   if (role_ != Role::kLeader) return fail(ErrorCode::kNotLeader, "this replica does not lead");
+  if (transfer_.stage >= Transfer::Stage::kHold && !MUTANT(serves_after_handing_over))
+    return fail_handing_over();
   LogPosition last = log_.last();
   if (log_.bytes_between(applied_, last.index) >= options_.uncommitted_bytes_max)
     return fail(ErrorCode::kOverloaded, "too many bytes in this partition are not yet committed and applied");
@@ -229,6 +233,7 @@ Result<LogPosition> Replica::propose(Time, EntryKind kind, Payload payload) {
 
 Result<> Replica::read(Time, ReadToken token) {
   if (role_ != Role::kLeader) return fail(ErrorCode::kNotLeader, "this replica does not lead");
+  if (has_told() && !MUTANT(serves_after_handing_over)) return fail_handing_over();
   reads_.ask(token);
   return {};
 }
@@ -250,6 +255,7 @@ void Replica::persisted(Time now, WriteId up_to) {
   } else {
     advance_commit();
     advance_trim();
+    advance_transfer(now);
   }
 }
 
@@ -459,7 +465,7 @@ ReplicaId Replica::leader() const {
   return leader_;
 }
 bool Replica::can_serve() const {
-  return role_ == Role::kLeader && commit_ >= noop_index_;
+  return role_ == Role::kLeader && commit_ >= noop_index_ && (!has_told() || MUTANT(serves_after_handing_over));
 }
 const Entry* Replica::entry(Index index) const {
   return log_.at(index);

@@ -22,7 +22,8 @@
 //   R7 nothing <= commit is ever truncated;
 //   R8 only own-term entries are committed by counting;
 //   R9 a read is granted at or after everything that was committed when it was asked;
-//   R10 a leader has a state, and a log that is whole.
+//   R10 a leader has a state, and a log that is whole;
+//   R11 a leader that told another to take over serves nothing more in its term (raft/transfer.h).
 //
 // A leader steps down by itself when it has heard from no quorum, or when its own disk has held up
 // what the others committed, for election_timeout_max.
@@ -55,6 +56,7 @@
 #include "kahuna/raft/progress.h"
 #include "kahuna/raft/read_rounds.h"
 #include "kahuna/raft/repair.h"
+#include "kahuna/raft/transfer.h"
 #include "kahuna/raft/types.h"
 #include "runtime/error.h"
 #include "runtime/random.h"
@@ -185,6 +187,12 @@ class Replica {
   // The engine holds, durably, the state at `position`, which some leader had committed; above
   // applied() unless the state was discarded. The driver releases the journal up to there first.
   void restore(LogPosition position);
+  // Hands leadership over, in its time: raft/transfer.h. kNotLeader, kInvalid when `target` cannot lead,
+  // kUnavailable when another was told to take over already. Done at once when it leads itself.
+  Result<> transfer(Time now, ReplicaId target);
+  // The node is about to stop: from now on this replica never campaigns, and takes leadership from
+  // nobody. It goes on leading if it does; the only voter of a group always leads.
+  void retire() { retired_ = true; }
   // Liveness hint only: the transport lost its connection to that peer.
   void peer_disconnected(Time now, ReplicaId peer);
 
@@ -212,8 +220,12 @@ class Replica {
   const FaultyTail& tail() const { return tail_; }
   // Leader: what that follower called durable and matching; zero when that is not known.
   Index matched(ReplicaId follower) const;
-  // Leads and has committed an entry of its own term.
+  // Leads, has committed an entry of its own term, and has told nobody to take over.
   bool can_serve() const;
+  // Leads, and has begun to hand leadership over.
+  bool transferring() const { return transfer_.stage != Transfer::Stage::kNone; }
+  // To whom to hand it, if to anybody; nullopt unless it leads.
+  std::optional<ReplicaId> successor(Time now) const;
   // The entry at index, or nullptr when not in memory. For invariant checks.
   const Entry* entry(Index index) const;
   // Term at index; nullopt when outside [base, last].
@@ -253,6 +265,16 @@ class Replica {
   void handle_vote(Time now, const Message& message);
   void handle_vote_reply(Time now, const Message& message);
   void send_vote_if_durable(Time now);
+
+  // Handing over (transfer.cc).
+  bool has_told() const { return transfer_.stage == Transfer::Stage::kTold; }
+  void advance_transfer(Time now);
+  void tell_to_take_over(Time now);
+  std::unexpected<Error> fail_handing_over() const;
+  bool end_late_transfer(Time now);
+  void give_up_leading(Time now);
+  void handle_timeout_now(Time now, const Message& message);
+  void handle_timeout_now_reply(Time now, const Message& message);
 
   // Following (follower.cc).
   void handle_append(Time now, Message& message);
@@ -334,6 +356,8 @@ class Replica {
   uint32_t votes_ = 0;                 // by slot, in the present campaign
   bool votes_requested_ = false;       // kCandidate: own vote is durable and requests are out
   bool vote_owed_ = false;             // the vote in hard_state_ is to be told once durable
+  bool marked_ = false;                // kCandidate: the leader of the term before asked for it
+  bool retired_ = false;
 
   // Following.
   Index matched_;       // the log up to here equals the leader's, in this term
@@ -347,6 +371,7 @@ class Replica {
   uint64_t round_ = 0;
   int64_t asked_ = -1;  // when all were last asked to answer, in parts of an election timeout
   ReadRounds reads_;
+  Transfer transfer_;
   bool appends_due_ = false;
   Index awaited_;  // committed, and not durable here when last looked at
   Time awaited_since_;

@@ -61,6 +61,8 @@ enum class MessageKind : uint8_t {
   kVoteReply = 8,
   kFetch = 9,  // what its sender's disk has lost; answered whatever the terms (raft/repair.h)
   kFetchReply = 10,
+  kTimeoutNow = 11,  // the leader tells a follower to take over (raft/transfer.h)
+  kTimeoutNowReply = 12,  // only ever a refusal
 };
 
 // One message between two replicas of a group. Fields not named for a kind are zero.
@@ -72,6 +74,7 @@ struct Message {
   // Sender's current term; in kPreVote, and in the reply that grants it, the term to campaign in.
   Term term;
   // kAppend: the position just before entries[0]. kPreVote, kVote: the candidate's last position.
+  // kTimeoutNow: the leader's last position.
   // kAppendReply, rejected: prev.index names the anchor that was refused.
   // kFetch: the index before the first wanted, and the term of that one. kFetchReply: the index before
   // entries[0]; rejected: as in kFetch.
@@ -85,6 +88,7 @@ struct Message {
   // term.
   uint64_t round = 0;
   bool unanswered = false;  // kHeartbeat: the leader waits for no reply to it
+  bool transfer = false;    // kVote: the leader of the term before asked for this candidacy
   // kAppendReply, kHeartbeatReply, accepted: durable, matching prefix of the follower's log in this
   // term.
   // kAppendReply, rejected: the highest position worth trying next (hint), with its term.

@@ -55,7 +55,10 @@ std::string to_text(const Message& m) {
                          : " has " + number(m.commit.value()) + " durable to " + to_text(m.match));
     case MessageKind::kPreVote: return text + "would you vote for " + to_text(m.prev);
     case MessageKind::kPreVoteReply: return text + (m.rejected ? "would not" : "would") + " vote";
-    case MessageKind::kVote: return text + "vote for " + to_text(m.prev);
+    case MessageKind::kVote:
+      return text + "vote for " + to_text(m.prev) + (m.transfer ? ", as the leader asks" : "");
+    case MessageKind::kTimeoutNow: return text + "take over at " + to_text(m.prev);
+    case MessageKind::kTimeoutNowReply: return text + "cannot take over";
     case MessageKind::kVoteReply: return text + "vote" + (m.rejected ? " refused" : " granted");
     case MessageKind::kFetch:
       return text + "who has " + number(m.prev.index.value() + 1) + " to " + to_text(m.match);
@@ -154,6 +157,19 @@ Result<> Cluster::read(size_t n, ReadToken token) {
   if (result) checker_.read_asked(replica(n), token);
   step(n);
   return result;
+}
+
+Result<> Cluster::transfer(size_t n, size_t to) {
+  Role before = replica(n).role();
+  Term term = replica(n).term();
+  Result<> result = replica(n).transfer(now_, replica_id(to));
+  narrate_role(n, before, term);
+  step(n);
+  return result;
+}
+
+void Cluster::retire(size_t n) {
+  replica(n).retire();
 }
 
 void Cluster::disconnect(size_t n, size_t peer) {

@@ -83,6 +83,8 @@ class Cluster {
   void timer(size_t n);  // at its deadline: moves the clock there
   Result<LogPosition> propose(size_t n, std::string_view text);
   Result<> read(size_t n, ReadToken token);
+  Result<> transfer(size_t n, size_t to);
+  void retire(size_t n);  // until it restarts
   void disconnect(size_t n, size_t peer);
   void pump(size_t n);
   // Makes the first `count` writes durable and says so.

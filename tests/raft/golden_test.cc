@@ -8,6 +8,7 @@
 //   (an empty line)
 //
 // Commands: cluster N [LEADER] | wait MS | timer N | propose N TEXT | read N TOKEN | flush N
+//   transfer N TO | retire N
 //   sync N|all [WRITES] | crash N [WRITES_KEPT] | restart N | disconnect N PEER | settle | status |
 //   rot N INDEX (while it is down) | log N deliver A->B|all [last] | drop A->B|all | duplicate A->B
 #include <gtest/gtest.h>
@@ -93,6 +94,11 @@ class Script {
       cluster_->flush(n);
     } else if (verb == "crash") {
       cluster_->crash(n, number);
+    } else if (verb == "transfer") {
+      if (auto result = cluster_->transfer(n, number); !result)
+        output_ += result.error().text + "\n";
+    } else if (verb == "retire") {
+      cluster_->retire(n);
     } else if (verb == "disconnect") {
       cluster_->disconnect(n, number);
     } else if (verb == "log") {

@@ -49,6 +49,9 @@ const Mutant kMutants[] = {
     {"lost_entries_discarded_by_one", 20000},
     {"lost_counts_as_never_had", 20000},
     {"compacted_counts_as_never_had", 20000},
+    {"hands_over_to_the_stale", 500},
+    {"serves_after_handing_over", 500},
+    {"transfer_resumes", 5000},
 };
 
 class RaftMutants : public ::testing::TestWithParam<Mutant> {};

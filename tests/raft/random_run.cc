@@ -18,6 +18,7 @@ struct Plan {
   uint64_t propose = 20, read = 10;
   uint64_t crash = 0, restart = 0, flush = 3, cut = 0, heal = 0, disconnect = 0, depose = 0;
   uint64_t compact = 0, stream = 0, begin = 0, lose_stream = 0, strand = 0;
+  uint64_t transfer = 0, retire = 0;
   uint64_t lose_percent = 0, duplicate_percent = 0;
   uint64_t rot_percent = 0;  // of restarts, before which the disk loses entries
   bool rot_everywhere = false;  // ... of a majority too: then safety alone is judged
@@ -52,6 +53,7 @@ Plan draw_plan(RandomStream& random) {
     plan.compact = random.between(2, 40), plan.stream = random.between(2, 40),
     plan.begin = random.below(8), plan.lose_stream = random.below(6),
     plan.strand = plan.nodes > 1 ? random.below(4) : 0;
+  if (random.chance(1, 3)) plan.transfer = random.between(1, 10), plan.retire = random.below(3);
   if (random.chance(1, 2)) plan.lose_percent = random.between(1, 30);
   if (random.chance(1, 3)) plan.duplicate_percent = random.between(1, 20);
   if (plan.crash > 0 && random.chance(2, 3)) {
@@ -118,7 +120,8 @@ class Run {
                               {plan_.depose, &Run::depose},   {plan_.compact, &Run::compact},
                               {plan_.stream, &Run::stream},   {plan_.begin, &Run::begin_install},
                               {plan_.lose_stream, &Run::lose_stream},
-                              {plan_.strand, &Run::strand}};
+                              {plan_.strand, &Run::strand},   {plan_.transfer, &Run::transfer},
+                              {plan_.retire, &Run::retire}};
     uint64_t total = 0;
     for (const Choice& choice : choices) total += choice.weight;
     uint64_t pick = random_.below(total);
@@ -252,6 +255,29 @@ class Run {
     if (cluster_.alive(n)) cluster_.flush(n);
   }
 
+  void transfer() {
+    auto leader = cluster_.leader();
+    if (!leader) return;
+    (void)cluster_.transfer(*leader, any_node());
+    if (random_.chance(1, 3)) return;
+    bustle(40);
+    propose();
+    if (cluster_.alive(*leader)) (void)cluster_.read(*leader, ++reads_);
+  }
+
+  // It stops a while later.
+  void retire() {
+    size_t n = any_node();
+    if (!cluster_.alive(n) || n == retired_) return;
+    if (retired_ != 0 && cluster_.alive(retired_)) {
+      cluster_.crash(retired_, 0);
+      cluster_.restart(retired_);
+    }
+    cluster_.retire(retired_ = n);
+    if (auto to = cluster_.replica(n).successor(cluster_.now()))
+      (void)cluster_.transfer(n, to->node.value());
+  }
+
   void compact() {
     size_t n = any_node();
     if (cluster_.alive(n)) cluster_.compact(n);
@@ -368,6 +394,7 @@ class Run {
   // virtual time.
   bool recovers() {
     heal();
+    if (retired_ != 0 && cluster_.alive(retired_)) cluster_.crash(retired_, 0);
     for (size_t n = 1; n <= plan_.nodes; ++n)
       if (!cluster_.alive(n)) cluster_.restart(n);
     cluster_.pump_at_once = true;
@@ -403,6 +430,7 @@ class Run {
   std::vector<bool> cut_;
   uint64_t proposals_ = 0, reads_ = 0, granted_ = 0, rotten_ = 0;
   Term last_leader_term_;
+  size_t retired_ = 0;  // 0 = none
   RunResult result_;
 };
 
