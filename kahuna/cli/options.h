@@ -47,6 +47,10 @@ struct ScanOptions {
   uint64_t limit = 0;  // keys in all; 0 = every key
 };
 struct StatusOptions {};
+struct MoveLeaderOptions {
+  uint64_t partition = 0;
+  std::string node;
+};
 
 enum class Workload : uint8_t { kPut, kGet, kMixed };
 struct BenchOptions {
@@ -96,7 +100,7 @@ struct CompletionOptions {};
 struct Invocation {
   ConnectOptions connect;
   std::variant<PutOptions, GetOptions, DeleteOptions, ExistsOptions, ScanOptions, StatusOptions,
-               BenchOptions, LocalOptions, ServerOptions, VersionOptions, CompletionOptions>
+               MoveLeaderOptions, BenchOptions, LocalOptions, ServerOptions, VersionOptions, CompletionOptions>
       verb;
 };
 

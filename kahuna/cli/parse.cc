@@ -351,6 +351,12 @@ class Parser {
     declare_connect(*scan, connect_);
     declare_connect(*app_.add_subcommand("status", "show the nodes and their partitions"),
                     connect_);
+    CLI::App* move =
+        app_.add_subcommand("move-leader", "make another node lead a partition; no request fails");
+    move->add_option("partition", move_leader_.partition, "its number, as 'status --json' has it")
+        ->required();
+    move->add_option("node", move_leader_.node, "the name of the node that is to lead")->required();
+    declare_connect(*move, connect_);
   }
 
   void declare_bench() {
@@ -419,6 +425,8 @@ class Parser {
       invocation.verb = scan_;
     } else if (verb == "status") {
       invocation.verb = StatusOptions();
+    } else if (verb == "move-leader") {
+      invocation.verb = move_leader_;
     } else if (verb == "bench") {
       RETURN_IF_ERROR(check_bench(raw_bench_, bench_));
       invocation.verb = bench_;
@@ -449,6 +457,7 @@ class Parser {
   DeleteOptions delete_;
   ExistsOptions exists_;
   ScanOptions scan_;
+  MoveLeaderOptions move_leader_;
   RawBench raw_bench_;
   BenchOptions bench_;
   LocalOptions local_;

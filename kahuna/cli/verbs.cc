@@ -113,6 +113,20 @@ int run_verb(World& world, const ConnectOptions& connect, const ExistsOptions& o
   return reply->exists ? kSuccess : kNegative;
 }
 
+int run_verb(World& world, const ConnectOptions& connect, const MoveLeaderOptions& options) {
+  const auto moved = ask<void>(world, connect, [&](auto& client, auto done) {
+    client.move_leader(PartitionId(options.partition), options.node, done);
+  });
+  if (!moved) return failed(moved.error(), connect);
+  if (connect.json) {
+    fmt::print("{{\"partition\":{},\"leader\":{}}}\n", options.partition,
+               json_string(options.node));
+  } else {
+    fmt::print("partition {} is led by {}\n", options.partition, options.node);
+  }
+  return kSuccess;
+}
+
 int run_verb(World& world, const ConnectOptions& connect, const ScanOptions& options) {
   std::string cursor = options.cursor;
   uint64_t left = options.limit == 0 ? UINT64_MAX : options.limit;

@@ -94,6 +94,10 @@ class Client {
   // Status of the node at one endpoint (not forwarded), JSON. Tried once: kUnavailable, kTimeout.
   virtual void status(const Address& endpoint, Callback<void(Result<std::string>)> done) = 0;
 
+  // Hands leadership of a partition to the node of that name; done when it leads.
+  virtual void move_leader(PartitionId partition, std::string_view node,
+                           Callback<void(Result<>)> done) = 0;
+
   // Completes everything in flight before it returns: kUnknown for writes that may have happened,
   // kClosed otherwise. Every later operation completes with kClosed.
   virtual void close() = 0;

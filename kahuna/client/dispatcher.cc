@@ -192,6 +192,15 @@ void Dispatcher::status(const Address& endpoint, Callback<void(Result<std::strin
   dispatch(*operation);
 }
 
+void Dispatcher::move_leader(PartitionId partition, std::string_view node,
+                             Callback<void(Result<>)> done) {
+  Operation* operation =
+      admit(wire::RequestKind::MoveLeader, node, std::nullopt, std::move(done));
+  if (!operation) return;
+  operation->partition = partition;
+  dispatch(*operation);
+}
+
 void Dispatcher::close() {
   closed_ = true;
   std::vector<std::pair<Completion, Error>> finished;

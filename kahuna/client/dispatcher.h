@@ -37,6 +37,8 @@ class Dispatcher final : public Client, public Session::Owner {
   void scan(std::string_view bucket, std::string_view cursor, uint32_t limit,
             std::optional<Duration> timeout, Callback<void(Result<Page>)> done) override;
   void status(const Address& endpoint, Callback<void(Result<std::string>)> done) override;
+  void move_leader(PartitionId partition, std::string_view node,
+                   Callback<void(Result<>)> done) override;
   void close() override;
   Watermark watermark() const override { return watermark_; }
   std::vector<Address> known_nodes() const override;

@@ -22,7 +22,8 @@ namespace kahuna::client {
 using Completion =
     std::variant<std::monostate, Callback<void(Result<WriteReply>)>,
                  Callback<void(Result<std::optional<Value>>)>, Callback<void(Result<ExistsReply>)>,
-                 Callback<void(Result<Page>)>, Callback<void(Result<std::string>)>>;
+                 Callback<void(Result<Page>)>, Callback<void(Result<std::string>)>,
+                 Callback<void(Result<>)>>;
 
 // Calls whichever callback `done` holds with the error.
 void complete_with_error(Completion done, const Error& error);
@@ -37,7 +38,8 @@ struct Operation {
   uint64_t number = 0;
 
   wire::RequestKind kind = wire::RequestKind::None;
-  std::string key;                 // scan: the bucket
+  std::string key;                 // scan: the bucket; move leader: the node
+  PartitionId partition;           // move leader
   std::string value;               // set
   std::string cursor;              // scan
   uint32_t limit = 0;              // scan

@@ -81,6 +81,7 @@ ByteView encode_request(flatbuffers::FlatBufferBuilder& builder, const Operation
   }
   request.add_limit(operation.limit);
   request.add_cursor(cursor);
+  request.add_partition(operation.partition.value());
   builder.Finish(request.Finish());
   return ByteView(reinterpret_cast<const std::byte*>(builder.GetBufferPointer()),
                   builder.GetSize());
@@ -97,6 +98,7 @@ bool well_formed(wire::RequestKind kind, const wire::Response& response) {
     case wire::RequestKind::Get:
     case wire::RequestKind::Exists:
       return outcome == wire::Outcome::Found || outcome == wire::Outcome::NotFound;
+    case wire::RequestKind::MoveLeader: return outcome == wire::Outcome::Done;
     case wire::RequestKind::Scan:
     case wire::RequestKind::Status: return true;
     case wire::RequestKind::None: return false;
@@ -116,6 +118,8 @@ void complete_with_response(Completion done, const wire::Response& response) {
     (*scan)(page(response));
   } else if (auto* status = std::get_if<Callback<void(Result<std::string>)>>(&done)) {
     (*status)(response.status() ? response.status()->str() : std::string());
+  } else if (auto* plain = std::get_if<Callback<void(Result<>)>>(&done)) {
+    (*plain)({});
   }
 }
 

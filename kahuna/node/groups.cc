@@ -21,6 +21,7 @@ Groups::Groups(Host& host, Hooks& hooks, journal::Journal& journal, engine::Engi
                NodeId self, const Options& options, Observer* observer)
     : host_(host), hooks_(hooks), journal_(journal), engine_(engine), self_(self),
       options_(options), observer_(observer),
+      hand_overs_([this](Token token, Result<> moved) { hooks_.on_transfer(token, std::move(moved)); }),
       disk_(*host.clock, [this](DiskWatch::Part part) { retry_full(part); },
             [this](std::string_view why) { hooks_.on_disk_full(why); }),
       streams_(host, *this, engine, options) {}
@@ -30,6 +31,7 @@ Groups::~Groups() {
   host_.clock->cancel(round_timer_);
   host_.clock->cancel(stall_timer_);
   host_.clock->cancel(flush_timer_);
+  host_.clock->cancel(hand_over_timer_);
 }
 
 Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<ReplicaId> voters,
@@ -170,6 +172,38 @@ Result<> Groups::read(PartitionId id, Token token) {
   return {};
 }
 
+// --- leadership handed over ---
+
+Result<> Groups::transfer(PartitionId id, NodeId to, Token token) {
+  Group* group = find(id);
+  if (!group) return fail(ErrorCode::kWrongPartition, "this node does not host the partition");
+  if (stopped_) return fail(ErrorCode::kUnavailable, "this node is stopping");
+  RETURN_IF_ERROR(hand_overs_.ask(group->replica, host_.clock->now(), to, token));
+  touch(*group);
+  return {};
+}
+
+void Groups::hand_over(Callback<void()> done) {
+  handed_over_ = std::move(done);
+  const Time now = host_.clock->now();
+  for (auto& group : groups_) {
+    hand_overs_.retire(group->replica, now);
+    if (group->replica.has_ready()) touch(*group);
+  }
+  hand_over_timer_ = host_.clock->call_at(now + options_.raft.election_timeout_max * 2, guarded([this] {
+                                            SOMETIMES(node_hands_over_in_vain);
+                                            hand_over_timer_ = 0;
+                                            std::exchange(handed_over_, {})();
+                                          }));
+  consider_handed_over();
+}
+
+void Groups::consider_handed_over() {
+  if (!hand_over_timer_ || hand_overs_.leaving() > 0) return;
+  host_.clock->cancel(std::exchange(hand_over_timer_, 0));
+  host_.scheduler->post(std::exchange(handed_over_, {}));
+}
+
 void Groups::touch(Group& group) {
   if (!group.dirty) {
     group.dirty = true;
@@ -206,6 +240,7 @@ void Groups::process() {
   for (Group* group : batch) arm(*group);
   use_again(dirty_, batch);
   arm_timer();
+  consider_handed_over();
   consider_save();
   consider_flush();
 }
@@ -246,6 +281,9 @@ void Groups::process_group(Group& group) {
   }
   if (group.faulty && group.replica.is_whole()) report_repaired(group);
   if (observer_) observer_->on_step(group.replica);
+  if (!hand_overs_.active()) return;
+  hand_overs_.look(group.replica, host_.clock->now());
+  if (group.replica.has_ready()) touch(group);
 }
 
 void Groups::persist(Group& group, const raft::Persist& persist) {

@@ -28,6 +28,7 @@
 #include "kahuna/engine/engine.h"
 #include "kahuna/journal/journal.h"
 #include "kahuna/node/disk_watch.h"
+#include "kahuna/node/hand_overs.h"
 #include "kahuna/node/node.h"
 #include "kahuna/node/snapshot_streams.h"
 #include "kahuna/partition/state_machine.h"
@@ -35,9 +36,6 @@
 #include "runtime/host.h"
 
 namespace kahuna::node {
-
-// The caller's name for one waiting request.
-using Token = uint64_t;
 
 class Groups final : private SnapshotStreams::Hooks {
  public:
@@ -52,6 +50,8 @@ class Groups final : private SnapshotStreams::Hooks {
     virtual void on_write(Token token, Result<partition::Reply> reply) = 0;
     // Leadership confirmed and state recent enough: read now. Or why not (nothing was read).
     virtual void on_read(Token token, Result<> granted) = 0;
+    // `to` leads, or why not.
+    virtual void on_transfer(Token token, Result<> moved) = 0;
     // The replica has begun to lead and to serve (again, in a later term).
     virtual void on_serving(PartitionId partition) = 0;
     virtual void on_stopped(Error reason) = 0;  // engine or journal failed; the node must stop
@@ -86,6 +86,12 @@ class Groups final : private SnapshotStreams::Hooks {
   Result<> propose(PartitionId id, const partition::Command& command, Token token);
   // Ends in on_read(token), unless an error is returned at once.
   Result<> read(PartitionId id, Token token);
+  // Hands leadership to that node's replica. Ends in on_transfer(token), unless an error is returned
+  // at once.
+  Result<> transfer(PartitionId id, NodeId to, Token token);
+  // The node is about to stop: no replica here will begin to lead, and those that do hand over to
+  // others, if there are any. `done` runs when they have, or when that has taken too long.
+  void hand_over(Callback<void()> done);
   // Flushes the engine; `done` runs when the flush ended, well or not.
   void flush(Callback<void()> done);
   // The engine's flushed marks may have moved at another's wish.
@@ -141,6 +147,7 @@ class Groups final : private SnapshotStreams::Hooks {
   void on_flushed(Result<> flushed);
   void retry_full(DiskWatch::Part part);
   void release_flushed();
+  void consider_handed_over();
   Index releasable(const Group& group, uint64_t keep_bytes);
   void schedule();
 
@@ -228,6 +235,10 @@ class Groups final : private SnapshotStreams::Hooks {
   std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;
   TimerId timer_ = 0;
   Time timer_at_ = Time::max();
+
+  HandOvers hand_overs_;
+  Callback<void()> handed_over_;  // to be told
+  TimerId hand_over_timer_ = 0;
 
   DiskWatch disk_;
   TimerId stall_timer_ = 0;

@@ -27,10 +27,13 @@ constexpr size_t kSessionsSpare = 16;
 // who dialed, for they ask. Not greeted for so long, it has no business here.
 constexpr Duration kSilentMax = Duration::seconds(30);
 constexpr Duration kUngreetedMax = Duration::seconds(2);
+// A node that is about to stop waits no longer for the requests it has.
+constexpr Duration kDrainPatience = Duration::seconds(1);
 // A turn's messages to one peer are cut into frames of about this size.
 constexpr size_t kBatchBytesMax = 1024 * 1024;
 constexpr PartitionId kMetaPartition{0};
-// No token of a request: those have a slot in their lower half.
+// Tokens of no request: those have a generation above 0 in their upper half, and a slot in their lower.
+constexpr Token kNoToken = 0;
 constexpr Token kRegistryToken = UINT64_MAX;
 
 bool valid_name(std::string_view name) {
@@ -85,6 +88,7 @@ class NodeImpl final : public Node,
 
   ~NodeImpl() override {
     alive_.reset();
+    host_.clock->cancel(drain_timer_);
     fibers_.cancel_all();
     listener_.reset();
     sessions_.clear();
@@ -108,7 +112,17 @@ class NodeImpl final : public Node,
     listener_.reset();
     SOMETIMES(node_shut_down_gracefully);
     if (!groups_) return host_.scheduler->post(std::move(done));
-    groups_->flush(std::move(done));
+    if (!started_) return groups_->flush(std::move(done));
+    stopped_ = std::move(done);
+    leaving_ = shards_ ? 2 : 1;
+    auto left = [this, alive = std::weak_ptr<char>(alive_)] {
+      if (!alive.expired() && --leaving_ == 0) drain();
+    };
+    if (shards_) shards_->hand_over(left);
+    groups_->hand_over(left);
+  }
+  void move_leader(PartitionId partition, NodeId to) override {
+    if (started_) (void)transfer(partition, to, kNoToken);
   }
   void leave(size_t loop) override {
     if (shards_) shards_->leave(loop);
@@ -151,6 +165,7 @@ class NodeImpl final : public Node,
     const ReadRequest* request = service_.reading(token);
     if (request) service_.on_read(token, read_applied(*groups_->state(request->partition), *request));
   }
+  void on_transfer(Token token, Result<> moved) override { service_.on_transfer(token, std::move(moved)); }
   void on_stopped(Error reason) override { fatal_later(std::move(reason)); }
   void on_disk_full(std::string_view why) override { on_shard_disk_full(0, why); }
   void on_damage(std::string text) override {
@@ -185,6 +200,7 @@ class NodeImpl final : public Node,
     return dialer->send(codec::FrameKind::kRequest, request);
   }
   std::string address_of(NodeId node) const override;
+  NodeId node_named(std::string_view name) const override;
   void collect_status(uint64_t session, uint64_t request) override;
   NodeId leader_of(PartitionId partition) const override {
     if (is_elsewhere(partition)) return shards_->leader_of(partition);
@@ -199,6 +215,12 @@ class NodeImpl final : public Node,
   Result<> read(const ReadRequest& request, Token token) override {
     if (!is_elsewhere(request.partition)) return groups_->read(request.partition, token);
     shards_->read(request, token);
+    return {};
+  }
+
+  Result<> transfer(PartitionId partition, NodeId to, Token token) override {
+    if (!is_elsewhere(partition)) return groups_->transfer(partition, to, token);
+    shards_->transfer(partition, to, token);
     return {};
   }
 
@@ -263,6 +285,16 @@ class NodeImpl final : public Node,
     if (shards_) shards_->peer_disconnected(peer);
   }
   NodeStatus status() const;
+  // Others lead what this node led: ends the requests that it still has, then the node.
+  void drain() {
+    auto idle = [this, alive = std::weak_ptr<char>(alive_)] {
+      if (alive.expired() || !stopped_) return;
+      host_.clock->cancel(drain_timer_);
+      groups_->flush(std::exchange(stopped_, {}));
+    };
+    drain_timer_ = host_.clock->call_at(host_.clock->now() + kDrainPatience, idle);
+    service_.close(idle);
+  }
   void accept(std::unique_ptr<Stream> stream);
   // Closes the connection that is likeliest dead, if any is.
   void make_room();
@@ -326,6 +358,9 @@ class NodeImpl final : public Node,
   std::unique_ptr<Groups> groups_;
   std::unique_ptr<Shards> shards_;  // null when there is no other loop
   bool started_ = false;
+  size_t leaving_ = 0;        // loops that still lead, when stopping
+  Callback<void()> stopped_;  // to be told
+  TimerId drain_timer_ = 0;
   std::vector<std::unique_ptr<Dialer>> dialers_;  // in the founders' order
   std::unique_ptr<Listener> listener_;
   std::map<uint64_t, Session> sessions_;
@@ -695,6 +730,12 @@ void NodeImpl::on_shard_disk_full(size_t loop, std::string_view why) {
 std::string NodeImpl::address_of(NodeId node) const {
   const FoundingMember* m = member(node);
   return m ? to_string(address_for(m->name, m->address)) : std::string();
+}
+
+NodeId NodeImpl::node_named(std::string_view name) const {
+  for (const FoundingMember& m : identity_->founding()->members)
+    if (m.name == name) return m.node;
+  return NodeId();
 }
 
 NodeStatus NodeImpl::status() const {

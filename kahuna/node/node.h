@@ -89,8 +89,12 @@ class Node {
                                      Observer* observer = nullptr);
   virtual ~Node() = default;
 
-  // Stops accepting, flushes the engine, then calls `done` once; the node may then be destroyed.
+  // Stops accepting, hands what it leads to others, ends the requests it has (sending new ones
+  // elsewhere), flushes the engine, then calls `done` once; the node may then be destroyed. Each step
+  // has its patience.
   virtual void shut_down(Callback<void()> done) = 0;
+  // If this node leads the partition, asks that node's replica to lead. Nothing is reported.
+  virtual void move_leader(PartitionId partition, NodeId to) = 0;
   // Destroys what lives on another loop: called there, after that loop has run for the last time
   // and before the node is destroyed.
   virtual void leave(size_t loop) = 0;

@@ -36,6 +36,11 @@ bool is_keyed(wire::RequestKind kind) {
   return kind >= wire::RequestKind::Set && kind <= wire::RequestKind::Scan;
 }
 
+Error leaderless(PartitionId id) {
+  return {ErrorCode::kUnavailable, "partition " + std::to_string(id.value()) + " has no leader at the moment; "
+                                   "if this lasts, a majority of its nodes is down"};
+}
+
 }  // namespace
 
 struct Service::Answer {
@@ -68,6 +73,7 @@ void Service::open(std::vector<partition::Descriptor> descriptors, NodeId self, 
 void Service::on_request(uint64_t session, const wire::Request& r) {
   hear(Watermark(r.watermark()));
   if (r.kind() == wire::RequestKind::Status) return hooks_.collect_status(session, r.id());
+  if (r.kind() == wire::RequestKind::MoveLeader) return move_leader(session, r);
   if (!is_keyed(r.kind()))
     return refuse(session, r.id(), {ErrorCode::kInvalid, "unknown kind of request " +
                                        std::to_string(static_cast<int>(r.kind())) + "; this server is older than its client"});
@@ -91,12 +97,44 @@ void Service::on_request(uint64_t session, const wire::Request& r) {
                              ? partition::positions_of_space(key).start
                              : partition::position_of(key);
   PartitionId id = partition::find_descriptor(descriptors_, position).id;
+  if (closed_) return refuse(session, r.id(), stopping(), &id);
   NodeId leader = hooks_.leader_of(id);
   if (r.forwarded() || leader == self_) return serve_locally(session, r, id);
-  if (!leader)
-    return refuse(session, r.id(), {ErrorCode::kUnavailable, "partition " + std::to_string(id.value()) + " has no leader at the moment; "
-                                                             "if this lasts, a majority of its nodes is down"}, &id);
+  if (!leader) return refuse(session, r.id(), leaderless(id), &id);
   forward(session, r, id, leader);
+}
+
+void Service::move_leader(uint64_t session, const wire::Request& r) {
+  PartitionId id(r.partition());
+  if (descriptors_.empty())
+    return refuse(session, r.id(), {ErrorCode::kUnavailable, "this node is still starting, or its cluster is being founded"});
+  if (std::none_of(descriptors_.begin(), descriptors_.end(), [&](const auto& d) { return d.id == id; }))
+    return refuse(session, r.id(), {ErrorCode::kInvalid, "there is no partition " + std::to_string(id.value()) +
+                                       "; 'kahuna status --json' lists them"});
+  std::string name(text_of(r.key()));
+  NodeId to = hooks_.node_named(name);
+  if (!to) return refuse(session, r.id(), {ErrorCode::kInvalid, "no node of this cluster is named '" + name + "'; "
+                                             "'kahuna status' lists them"});
+  if (closed_) return refuse(session, r.id(), stopping(), &id);
+  NodeId leader = hooks_.leader_of(id);
+  if (!leader) return refuse(session, r.id(), leaderless(id), &id);
+  if (leader != self_ && !r.forwarded()) return forward(session, r, id, leader);
+  Token token = add(session, r, id);
+  if (to == self_ && leader == self_) return on_transfer(token, {});
+  auto begun = hooks_.transfer(id, to, token);
+  if (begun) return;
+  remove(token);
+  refuse(session, r.id(), begun.error(), &id);
+}
+
+void Service::close(Callback<void()> idle) {
+  closed_ = true;
+  idle_ = std::move(idle);
+  if (in_flight_ == 0) host_.scheduler->post(std::exchange(idle_, {}));
+}
+
+Error Service::stopping() const {
+  return {ErrorCode::kClosed, "node '" + options_.name + "' is about to stop; ask another"};
 }
 
 void Service::serve_locally(uint64_t session, const wire::Request& r, PartitionId id) {
@@ -133,7 +171,7 @@ void Service::forward(uint64_t session, const wire::Request& r, PartitionId id, 
   auto key = bytes(r.key()), value = bytes(r.value()), compare = bytes(r.compare_value()), cursor = bytes(r.cursor());
   b.Finish(wire::CreateRequest(b, token, r.kind(), key, value, r.client(), r.sequence(), r.birth(),
                                watermark_.value(), r.flags(), compare, r.compare_revision(), r.limit(),
-                               cursor, r.timeout_us(), /*forwarded=*/true));
+                               cursor, r.timeout_us(), /*forwarded=*/true, r.partition()));
   auto sent = hooks_.forward(leader, {reinterpret_cast<const std::byte*>(b.GetBufferPointer()), b.GetSize()});
   if (sent) return;
   remove(token);
@@ -239,6 +277,15 @@ void Service::on_read(Token token, Result<ReadAnswer> found) {
     hear(answer.stamp);
     if (pending->kind == wire::RequestKind::Get) answer.value = found->record->value;
   }
+  finish(token, answer);
+}
+
+void Service::on_transfer(Token token, Result<> moved) {
+  Pending* pending = find(token);
+  if (!pending) return;
+  PartitionId partition = pending->partition;
+  Answer answer{.outcome = wire::Outcome::Done, .route = &partition};
+  if (!moved) answer.error = moved.error().code, answer.text = moved.error().text;
   finish(token, answer);
 }
 
@@ -353,6 +400,7 @@ void Service::remove(Token token) {
   p->read.key.clear();
   p->read.cursor.clear();
   --in_flight_;
+  if (in_flight_ == 0 && closed_ && idle_) host_.scheduler->post(std::exchange(idle_, {}));
   free_.push_back(static_cast<uint32_t>(token));
 }
 

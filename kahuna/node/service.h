@@ -2,7 +2,8 @@
 //
 //   S1 an answer says "not done" only when that is provable; otherwise kUnknown (DESIGN §8);
 //   S2 a request that was forwarded to this node is never forwarded again;
-//   S3 every accepted request ends by its deadline.
+//   S3 every accepted request ends by its deadline;
+//   S4 a node that is about to stop takes no new requests, and ends those it has first.
 #pragma once
 
 #include <map>
@@ -26,6 +27,7 @@ class Service {
     // Sends an encoded Request to a node; kUnavailable when there is no connection.
     virtual Result<> forward(NodeId to, ByteView request) = 0;
     virtual std::string address_of(NodeId node) const = 0;
+    virtual NodeId node_named(std::string_view name) const = 0;  // none: there is no such member
     // Ends in answer_status(), perhaps at once.
     virtual void collect_status(uint64_t session, uint64_t request) = 0;
 
@@ -35,6 +37,8 @@ class Service {
     virtual Result<> propose(PartitionId partition, partition::Command command, Token token) = 0;
     // Ends in on_read(token), unless an error is returned at once.
     virtual Result<> read(const ReadRequest& request, Token token) = 0;
+    // Ends in on_transfer(token), unless an error is returned at once.
+    virtual Result<> transfer(PartitionId partition, NodeId to, Token token) = 0;
   };
 
   static constexpr Duration kDeadlineGrain = Duration::millis(64);
@@ -48,6 +52,8 @@ class Service {
   void open(std::vector<partition::Descriptor> descriptors, NodeId self, Watermark watermark);
 
   void on_request(uint64_t session, const wire::Request& request);
+  // New requests are sent elsewhere from now on; `idle` runs when none is left.
+  void close(Callback<void()> idle);
   // A peer's answer to a forwarded request.
   void on_response(const wire::Response& response);
   // Everything forwarded to that node on the connection that broke.
@@ -55,6 +61,7 @@ class Service {
 
   void on_write(Token token, Result<partition::Reply> reply);
   void on_read(Token token, Result<ReadAnswer> answer);
+  void on_transfer(Token token, Result<> moved);
   // What that read asked for, while it waits; otherwise null.
   const ReadRequest* reading(Token token);
   void answer_status(uint64_t session, uint64_t request, const std::string& status);
@@ -85,12 +92,14 @@ class Service {
   Token add(uint64_t session, const wire::Request& request, PartitionId partition);
   Pending* find(Token token);
   void remove(Token token);
+  void move_leader(uint64_t session, const wire::Request& request);
   void serve_locally(uint64_t session, const wire::Request& request, PartitionId partition);
   void forward(uint64_t session, const wire::Request& request, PartitionId partition, NodeId leader);
   void finish(Token token, Answer& answer);
   void refuse(uint64_t session, uint64_t request, Error error, const PartitionId* partition = nullptr);
   void send(uint64_t session, const Answer& answer);
   void expire();
+  Error stopping() const;
 
   Host& host_;
   Hooks& hooks_;
@@ -102,6 +111,8 @@ class Service {
   std::vector<Pending> pending_;
   std::vector<uint32_t> free_;
   size_t in_flight_ = 0;
+  bool closed_ = false;
+  Callback<void()> idle_;  // to be told when closed
   std::map<Time, std::vector<Token>> deadlines_;  // rounded up to the grain
   TimerId timer_ = 0;
   Time timer_at_ = Time::max();

@@ -105,6 +105,19 @@ LoopStatus Shard::status() const {
 
 // --- from the home loop ---
 
+void Shard::transfer(PartitionId partition, NodeId to, Token token) {
+  CHECK(groups_ != nullptr);
+  auto asked = groups_->transfer(partition, to, token);
+  if (!asked) on_transfer(token, fail(std::move(asked.error())));
+}
+
+void Shard::hand_over(Done done) {
+  CHECK(groups_ != nullptr);
+  groups_->hand_over([this, done = std::move(done)]() mutable {
+    answer([done = std::move(done)]() mutable { done({}); });
+  });
+}
+
 void Shard::take(ToShard batch) {
   watermark_ = std::max(watermark_, batch.watermark);
   for (auto& call : batch.calls) call(*this);

@@ -54,6 +54,8 @@ class Shard final : public Groups::Hooks, public ShardEngine::Hooks {
   };
   void start(Start start, Done done);
   LoopStatus status() const;
+  void transfer(PartitionId partition, NodeId to, Token token);
+  void hand_over(Done done);
   // Answers on the home loop.
   void answer(Callback<void()> call) { outlet_.batch().calls.push_back(std::move(call)); }
 
@@ -67,6 +69,7 @@ class Shard final : public Groups::Hooks, public ShardEngine::Hooks {
   void messages_sent() override;
   void on_write(Token token, Result<partition::Reply> reply) override;
   void on_read(Token token, Result<> granted) override;
+  void on_transfer(Token token, Result<> moved) override { home().moved.emplace_back(token, std::move(moved)); }
   void on_serving(PartitionId) override {}
   void on_stopped(Error reason) override;
   void on_leader(PartitionId partition, NodeId leader) override;

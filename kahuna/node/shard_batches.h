@@ -59,6 +59,7 @@ struct ToHome {
   std::vector<std::pair<PartitionId, NodeId>> leaders;  // newest last
   std::vector<std::pair<Token, Result<partition::Reply>>> replies;
   std::vector<std::pair<Token, Result<ReadAnswer>>> answers;
+  std::vector<std::pair<Token, Result<>>> moved;  // leadership
   Watermark watermark;
   // One of each at a time. The batch is not changed while it is written.
   std::shared_ptr<const engine::WriteBatch> write;

@@ -101,6 +101,27 @@ void Shards::read(const ReadRequest& request, Token token) {
   to(layout_.loop_of(request.partition)).reads.emplace_back(token, request);
 }
 
+void Shards::transfer(PartitionId partition, NodeId node, Token token) {
+  to(layout_.loop_of(partition)).calls.push_back([partition, node, token](Shard& shard) {
+    shard.transfer(partition, node, token);
+  });
+}
+
+void Shards::hand_over(Callback<void()> done) {
+  struct Waiting {
+    size_t left;
+    Callback<void()> done;
+  };
+  auto waiting = std::make_shared<Waiting>(cells_.size() - 1, std::move(done));
+  for (size_t loop = 1; loop < cells_.size(); ++loop) {
+    Shard::Done one = [waiting](Result<>) {
+      if (--waiting->left == 0) waiting->done();
+    };
+    to(loop).calls.push_back(
+        [one = std::move(one)](Shard& shard) mutable { shard.hand_over(std::move(one)); });
+  }
+}
+
 void Shards::receive(NodeId peer, const wire::PeerBatch& batch, ByteView bytes) {
   concerned_.assign(cells_.size(), false);
   auto concern = [&](const auto* list) {
@@ -165,6 +186,7 @@ void Shards::receive_batch(ToHome batch) {
   for (const PeerFrame& frame : batch.frames) hooks_.send_frame(frame.peer, as_bytes(frame.bytes));
   for (auto& [token, reply] : batch.replies) hooks_.on_write(token, std::move(reply));
   for (auto& [token, answer] : batch.answers) hooks_.on_read_answer(token, std::move(answer));
+  for (auto& [token, moved] : batch.moved) hooks_.on_transfer(token, std::move(moved));
   for (auto& call : batch.calls) call();
   if (batch.write) {
     hooks_.engine().start_write(std::move(batch.write), [this, loop = batch.loop](Result<> result) {

@@ -20,6 +20,7 @@ class Shards {
     virtual void send_frame(NodeId peer, ByteView frame) = 0;
     virtual void on_write(Token token, Result<partition::Reply> reply) = 0;
     virtual void on_read_answer(Token token, Result<ReadAnswer> answer) = 0;
+    virtual void on_transfer(Token token, Result<> moved) = 0;
     virtual void on_shard_stopped(Error reason) = 0;
     virtual void on_shard_disk_full(size_t loop, std::string_view why) = 0;
     virtual void on_shard_damage(std::string text) = 0;
@@ -44,9 +45,12 @@ class Shards {
   // --- partitions of other loops ---
   bool has(PartitionId partition) const { return layout_.loop_of(partition) != 0; }
   NodeId leader_of(PartitionId partition) const;
-  // End in Hooks::on_write and on_read_answer.
+  // End in Hooks::on_write, on_read_answer and on_transfer.
   void propose(PartitionId partition, partition::Command command, Token token);
   void read(const ReadRequest& request, Token token);
+  void transfer(PartitionId partition, NodeId to, Token token);
+  // `done` runs when all loops have (groups.h), each within its patience.
+  void hand_over(Callback<void()> done);
   // Hands a verified PeerBatch to the loops that it has messages for.
   void receive(NodeId peer, const wire::PeerBatch& batch, ByteView bytes);
   void peer_disconnected(NodeId peer);

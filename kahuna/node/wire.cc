@@ -84,7 +84,7 @@ void PeerBatchBuilder::add(const raft::Message& m) {
       builder_, static_cast<uint8_t>(m.kind), m.group.value(), m.from.incarnation,
       m.to.incarnation, m.term.value(), m.prev.index.value(), m.prev.term.value(),
       m.commit.value(), m.trim.value(), m.match.index.value(), m.match.term.value(), m.rejected,
-      list, m.needs_snapshot));
+      list, m.needs_snapshot, m.transfer));
 }
 
 static flatbuffers::Offset<flatbuffers::Vector<uint8_t>> bytes_in(flatbuffers::FlatBufferBuilder& b,
@@ -180,6 +180,7 @@ raft::Message to_message(const wire::RaftMessage& w, NodeId from, NodeId to) {
   m.match = {Index(w.match_index()), Term(w.match_term())};
   m.rejected = w.rejected();
   m.needs_snapshot = w.needs_snapshot();
+  m.transfer = w.transfer();
   if (w.entries()) {
     m.entries.reserve(w.entries()->size());
     for (const auto* e : *w.entries())

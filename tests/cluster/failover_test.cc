@@ -108,14 +108,42 @@ TEST_F(Failover, ShortFreezesEverywhereLoseNothing) {
   judge();
 }
 
-TEST_F(Failover, AGracefulStopLosesNothing) {
+// The load's own loop runs while the node stops: it must not notice more than a pause.
+TEST_F(Failover, AGracefulStopLosesNothingAndFailsNothing) {
   load_->run_for(500_ms);
-  cluster_.signal(0, SIGTERM);
-  EXPECT_EQ(cluster_.process(0).wait(20_s), 0) << cluster_.log(0);
+  const size_t leader = cluster_.busiest();
+  load_->run_for(500_ms);
+  const Time stopped = load_->now();
+  cluster_.signal(leader, SIGTERM);
   load_->run_for(1500_ms);
-  cluster_.start(0);
+  EXPECT_EQ(cluster_.process(leader).wait(20_s), 0) << cluster_.log(leader);
+  const std::optional<Duration> recovery = load_->recovery_since(stopped);
+  ASSERT_TRUE(recovery) << "some key was never written again";
+  std::printf("  every key was writable again %ld ms after the signal\n", recovery->millis());
+  EXPECT_LE(recovery->millis(), recovery_ms_max() / 2);
+  cluster_.start(leader);
   load_->run_for(1_s);
   judge();
+  EXPECT_EQ(load_->failures() + load_->unknown(), 0u);
+}
+
+TEST_F(Failover, MovingLeadersUnderLoadFailsNothing) {
+  load_->run_for(500_ms);
+  Duration longest;
+  for (size_t round = 0; round < 6; ++round) {
+    const Time asked = load_->now();
+    for (size_t partition = 0; partition <= 4; ++partition) {
+      const std::string to = "n" + std::to_string((partition + round) % 3 + 1);
+      EXPECT_EQ(cluster_.run({"move-leader", std::to_string(partition), to}).status, 0);
+    }
+    load_->run_for(200_ms);
+    const std::optional<Duration> recovery = load_->recovery_since(asked);
+    ASSERT_TRUE(recovery);
+    longest = std::max(longest, *recovery);
+  }
+  std::printf("  no key waited longer than %ld ms\n", longest.millis());
+  judge();
+  EXPECT_EQ(load_->failures() + load_->unknown(), 0u);
 }
 
 TEST_F(Failover, WithoutAMajorityNothingIsAcknowledgedWrongly) {

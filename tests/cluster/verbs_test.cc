@@ -47,6 +47,24 @@ TEST_F(Verbs, EveryNodeAcceptsEveryRequest) {
   }
 }
 
+TEST_F(Verbs, MoveLeaderMakesThatNodeLead) {
+  for (const char* node : {"n1", "n2", "n3", "n1"}) {
+    const Ran moved = run({"move-leader", "2", node});
+    EXPECT_EQ(moved.status, 0) << moved.err;
+    EXPECT_EQ(moved.out, std::string("partition 2 is led by ") + node + "\n");
+  }
+  const Result<cli::Json> json = cli::parse_json(run({"move-leader", "2", "n2", "--json"}).out);
+  ASSERT_TRUE(json);
+  EXPECT_EQ((*json)["leader"].text, "n2");
+}
+
+TEST_F(Verbs, MoveLeaderRefusesWhatIsNotThere) {
+  const Ran node = run({"move-leader", "2", "nobody"});
+  EXPECT_EQ(node.status, 2);
+  EXPECT_NE(node.err.find("no node of this cluster is named 'nobody'"), std::string::npos);
+  EXPECT_EQ(run({"move-leader", "99", "n1"}).status, 2);
+}
+
 TEST_F(Verbs, GetOfNothingExitsWithOne) {
   const Ran got = run({"get", "nothing"});
   EXPECT_EQ(got.status, 1);

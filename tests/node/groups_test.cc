@@ -127,6 +127,7 @@ class GroupsTest : public testing::Test, public Groups::Hooks {
   void messages_sent() override {}
   void on_write(Token, Result<partition::Reply> reply) override { answered_ += reply.has_value(); }
   void on_read(Token, Result<>) override {}
+  void on_transfer(Token, Result<>) override {}
   void on_serving(PartitionId) override {}
   void on_stopped(Error) override { ADD_FAILURE(); }
 

@@ -100,6 +100,7 @@ class InstallTest : public testing::Test {
       if (reply) last_ = *reply;
     }
     void on_read(Token, Result<>) override {}
+    void on_transfer(Token, Result<>) override {}
     void on_serving(PartitionId) override {}
     void on_stopped(Error reason) override { ADD_FAILURE() << reason.text; }
 
