@@ -304,6 +304,26 @@ void Cluster::stop(size_t node, Callback<void()> done) {
   });
 }
 
+bool Cluster::move_leader(RandomStream& dice, std::string& text) {
+  const partition::Descriptor& descriptor = descriptors_[dice.below(descriptors_.size())];
+  const size_t to = dice.below(slots_.size());
+  // The leader of the latest term: an earlier one may not know yet.
+  const Slot* leader = nullptr;
+  Term term;
+  for (const Slot& slot : slots_) {
+    const raft::Replica* replica = slot.node ? slot.node->replica(descriptor.id) : nullptr;
+    if (!replica || replica->role() != raft::Role::kLeader || replica->term() < term) continue;
+    leader = &slot;
+    term = replica->term();
+  }
+  const Slot& target = slots_[to];
+  if (!leader || leader == &target || !target.node || !target.node->id()) return false;
+  if (world_.paused(leader->handle)) return false;
+  text = fmt::format("partition {} from {} to {}", descriptor.id.value(), leader->name, target.name);
+  world_.in_turn(leader->handle, [&] { leader->node->move_leader(descriptor.id, target.node->id()); });
+  return true;
+}
+
 void Cluster::freeze(size_t node) {
   Slot& slot = slots_[node];
   slot.frozen = true;

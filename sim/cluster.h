@@ -106,6 +106,7 @@ class Cluster final : public FaultTarget {
   bool up(size_t node) const override { return world_.running(slots_[node].handle); }
   void crash(size_t node, CrashKind kind) override;
   void stop(size_t node, Callback<void()> done) override;
+  bool move_leader(RandomStream& dice, std::string& text) override;
   // Does nothing when it runs, or is frozen.
   void restart(size_t node) override;
   // What happens to the disk of a node that is down. Damage: some written sector of its journal (of

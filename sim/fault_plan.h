@@ -54,6 +54,7 @@ enum class FaultKind : uint8_t {
   kBlackHole,     // what a connection carries vanishes, one way or both, and nobody is told
   kStop,          // a process is asked to stop, does, and is started again
   kStallEngine,   // a node's engine takes no write for a while
+  kMoveLeader,    // the leader of some partition is asked to let another node lead
   // Always at work, at a rate.
   kDelay,         // latency tails
   kFrameLoss,     // single node-to-node frames
@@ -108,6 +109,8 @@ class FaultTarget {
   virtual void crash(size_t node, CrashKind kind) = 0;
   // Asks the process to stop in its own time; `done` runs when it has, unless it ended otherwise.
   virtual void stop(size_t node, Callback<void()> done) = 0;
+  // Asks the leader of a partition, if there is one, to let another node lead; `dice` says which.
+  virtual bool move_leader(RandomStream& dice, std::string& text) = 0;
   // Starts one; called only when none runs.
   virtual void restart(size_t node) = 0;
 };

@@ -15,6 +15,7 @@ struct Pace {
 Pace pace_of(FaultKind kind) {
   switch (kind) {
     case FaultKind::kStall:
+    case FaultKind::kMoveLeader:
     case FaultKind::kClog:
     case FaultKind::kReset:
     case FaultKind::kHalfOpen:
@@ -122,6 +123,7 @@ size_t FaultPlan::pick_up(RandomStream& random) const {
 bool FaultPlan::apply(FaultKind kind, RandomStream& random, std::string& text) {
   if (target_.nodes() == 0) return false;
   if (kind == FaultKind::kStop) return stop(random, text);
+  if (kind == FaultKind::kMoveLeader) return target_.move_leader(random, text);
   if (kind <= FaultKind::kStall) return apply_to_process(kind, random, text);
   if (kind <= FaultKind::kHalfOpen || kind == FaultKind::kBlackHole)
     return apply_to_network(kind, random, text);
