@@ -84,6 +84,8 @@ struct ServerOptions {
   size_t loops = 1;              // event loops, each with a thread
   std::string engine = "rocks";  // rocks | memory
   std::string io = "uring";      // uring | epoll
+  std::string reads = "quorum";  // quorum | lease
+  uint32_t clock_drift_ppm_max = 1000;
   Duration request_timeout = Duration::seconds(10);
   Duration election_timeout_min = Duration::millis(500);
   Duration election_timeout_max = Duration::millis(1000);

@@ -44,7 +44,8 @@ struct RawServer {
   std::string config, name = "n1", listen = "127.0.0.1:2073", data, founders;
   uint64_t partitions = 16;
   uint64_t loops = 1;
-  std::string engine = "rocks", io = "uring", log_level = "info";
+  std::string engine = "rocks", io = "uring", reads = "quorum", log_level = "info";
+  uint64_t clock_drift_ppm_max = 1000;
   uint64_t request_timeout_ms = 10'000, election_timeout_ms_min = 500,
            election_timeout_ms_max = 1'000, heartbeat_ms = 100, flush_mib = 64,
            log_keep_mib = 64, snapshot_mib_per_second = 64;
@@ -94,10 +95,16 @@ Result<ServerOptions> check_server(const RawServer& raw) {
   options.loops = raw.loops;
   RETURN_IF_ERROR(one_of("--engine", raw.engine, {"rocks", "memory"}));
   RETURN_IF_ERROR(one_of("--io", raw.io, {"uring", "epoll"}));
+  RETURN_IF_ERROR(one_of("--reads", raw.reads, {"quorum", "lease"}));
   RETURN_IF_ERROR(one_of("--log-level", raw.log_level, {"error", "warn", "info"}));
   options.engine = raw.engine;
   options.io = raw.io;
   options.log_level = raw.log_level;
+  options.reads = raw.reads;
+  if (raw.clock_drift_ppm_max < 1 || raw.clock_drift_ppm_max > 200'000) {
+    return fail(ErrorCode::kInvalid, "--clock-drift-ppm-max must be 1..200000");
+  }
+  options.clock_drift_ppm_max = static_cast<uint32_t>(raw.clock_drift_ppm_max);
   if (raw.request_timeout_ms < 1 || raw.request_timeout_ms > 300'000) {
     return fail(ErrorCode::kInvalid, "--request-timeout-ms must be 1..300000");
   }
@@ -201,6 +208,13 @@ Result<> declare_server(CLI::App& app, RawServer& raw, const std::string& path) 
   settings.add("loops", raw.loops, "event loops that share the partitions, 1..64; may change at a restart");
   settings.add("engine", raw.engine, "rocks | memory (images on disk, all state in memory)");
   settings.add("io", raw.io, "uring | epoll");
+  settings.add("reads", raw.reads,
+               "quorum | lease: how a leader makes sure that it still leads, for a read. By asking a "
+               "majority each time; or by its followers' promise to elect nobody for an election "
+               "timeout, which needs no message, but makes the failover of a killed node wait for it");
+  settings.add("clock-drift-ppm-max", raw.clock_drift_ppm_max,
+               "parts per million by which a node's monotonic clock may be too fast or too slow, at "
+               "most; the same on all nodes; leases rest on it");
   settings.add("request-timeout-ms", raw.request_timeout_ms,
                "milliseconds for a request that names no timeout");
   settings.add("election-timeout-ms-min", raw.election_timeout_ms_min,

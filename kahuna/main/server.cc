@@ -30,6 +30,8 @@ node::Options node_options(const cli::ServerOptions& options) {
   result.raft.election_timeout_min = options.election_timeout_min;
   result.raft.election_timeout_max = options.election_timeout_max;
   result.raft.heartbeat_interval = options.heartbeat_interval;
+  if (options.reads == "lease") result.raft.reads = raft::Reads::kLease;
+  result.raft.clock_drift_ppm_max = options.clock_drift_ppm_max;
   result.flush_bytes = options.flush_bytes;
   result.log_keep_bytes = options.log_keep_bytes;
   result.snapshot_bytes_per_second = options.snapshot_bytes_per_second;

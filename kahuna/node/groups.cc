@@ -167,6 +167,12 @@ Result<> Groups::read(PartitionId id, Token token) {
   if (stopped_) return fail(ErrorCode::kUnavailable, "this node is stopping");
   if (group->replica.role() != raft::Role::kLeader)
     return fail(ErrorCode::kNotLeader, "this node does not lead the partition");
+  if (auto index = group->replica.lease_read(host_.clock->now())) {
+    SOMETIMES(read_needs_no_round);
+    group->reads.push_back({*index, token});
+    touch(*group);
+    return {};
+  }
   queued_reads_.push_back({id, token});
   touch(*group);
   return {};

@@ -6,8 +6,8 @@
 // groups at a time.
 //
 //   G1 a reply to a write is given after its entry was applied, never before;
-//   G2 a read is released after leadership was confirmed by a round started after it arrived, and
-//      after everything committed at its arrival was applied (DESIGN §5);
+//   G2 a read is released after leadership was confirmed, by a round started after it arrived or by a
+//      lease that held then, and after everything committed at its arrival was applied (DESIGN §5);
 //   G3 at most one confirmation round at a time over all groups, unless one takes longer than
 //      kRoundPatience: reads that arrive meanwhile share the next one;
 //   G4 every token handed in is answered exactly once, unless the object is destroyed;

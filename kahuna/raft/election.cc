@@ -55,6 +55,12 @@ void Replica::on_election_timeout(Time now) {
     rearm_election_timer(now);
     return;
   }
+  if (is_bound_against(self_, now) && !is_single() && !MUTANT(promise_binds_no_vote)) {
+    SOMETIMES(raft_promise_delays_a_campaign);
+    if (role_ != Role::kFollower) become_follower(now, hard_state_.term, ReplicaId());
+    timer_ = promised_until_;
+    return;
+  }
   if (is_single() || MUTANT(prevote_ignored)) {
     start_election(now);
   } else {
@@ -116,7 +122,8 @@ void Replica::send_vote_if_durable(Time now) {
 
 void Replica::handle_pre_vote(Time now, const Message& message) {
   // A leader that asks for votes has ceased to lead.
-  bool fresh = leader_is_fresh(now) && message.from != leader_;
+  bool fresh = (leader_is_fresh(now) && message.from != leader_) ||
+               (is_bound_against(message.from, now) && !MUTANT(promise_binds_no_vote));
   bool granted = message.term > hard_state_.term && !fresh && up_to_date(message.prev);
   if (fresh) SOMETIMES(raft_refuses_pre_vote_for_fresh_leader);
   Message& reply = send(MessageKind::kPreVoteReply, message.from);
@@ -128,7 +135,10 @@ void Replica::handle_vote(Time now, const Message& message) {
   bool free = !hard_state_.vote || hard_state_.vote == message.from || MUTANT(vote_twice);
   bool leaderless = !leader_ || leader_ == message.from;
   bool complete = up_to_date(message.prev) || (message.transfer && MUTANT(hands_over_to_the_stale));
-  if (!complete || !free || !leaderless || role_ == Role::kLeader) {
+  bool bound = is_bound_against(message.from, now) && !message.transfer;
+  if (bound) SOMETIMES(raft_promise_refuses_a_vote);
+  if (MUTANT(promise_binds_no_vote)) bound = false;
+  if (!complete || !free || !leaderless || bound || role_ == Role::kLeader) {
     send(MessageKind::kVoteReply, message.from).rejected = true;
     return;
   }

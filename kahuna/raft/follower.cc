@@ -57,6 +57,7 @@ void Replica::handle_heartbeat(Time now, const Message& message) {
   reply.commit = matched_;
   reply.needs_snapshot = stateless_;
   if (durability_.hard_state().term == hard_state_.term) reply.match = acknowledged_position();
+  promise(now, reply);
 }
 
 // Makes the log agree with the leader's entries. False when they contradict what is committed,

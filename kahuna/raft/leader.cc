@@ -38,6 +38,7 @@ void Replica::become_leader(Time now) {
   votes_requested_ = false;
   noop_index_ = log_.last().index.next();
   round_ = 0;
+  round_times_.clear();
   asked_ = -1;
   awaited_ = Index();
   transfer_ = {};
@@ -86,7 +87,7 @@ void Replica::on_heartbeat_timeout(Time now) {
   int64_t beats = options_.election_timeout_max.nanos() / options_.heartbeat_interval.nanos();
   int64_t every = std::max<int64_t>(beats / kAnswersPerTimeout, 1);
   int64_t asks = beat_number(now, options_.heartbeat_interval) / every;
-  broadcast_heartbeat(std::exchange(asked_, asks) != asks);
+  broadcast_heartbeat(now, std::exchange(asked_, asks) != asks);
   timer_ = next_beat(now, options_.heartbeat_interval);
 }
 
@@ -101,8 +102,9 @@ bool Replica::disk_holds_up_others(Time now) {
 }
 
 // `answered`: all are to answer; otherwise those of whom something may be missing.
-void Replica::broadcast_heartbeat(bool answered) {
+void Replica::broadcast_heartbeat(Time now, bool answered) {
   ++round_;
+  if (options_.reads == Reads::kLease) round_times_.sent(round_, now);
   answered = answered || !reads_.empty();
   messages_.reserve(messages_.size() + voters_.size() - 1);
   for (size_t slot = 0; slot < voters_.size(); ++slot) {
@@ -200,6 +202,12 @@ void Replica::handle_heartbeat_reply(Time now, const Message& message) {
   }
   if (message.round > round_ || message.commit > log_.last().index) return;
   peer.heartbeat_answered(message.round, message.commit);
+  if (message.promise > Duration()) {
+    std::optional<Time> sent = round_times_.of(message.round);
+    if (MUTANT(lease_counted_from_receipt)) sent = now;
+    uint32_t drift = MUTANT(lease_ignores_drift) ? 0 : options_.clock_drift_ppm_max;
+    if (sent) peer.promised(*sent + counted(message.promise, drift));
+  }
   if (peer.may_send(log_, options_.inflight_bytes_max)) appends_due_ = true;
   grant_reads();
 }
@@ -232,10 +240,18 @@ void Replica::start_read_round() {
   if (is_single()) {
     ++round_;
   } else {
-    broadcast_heartbeat(true);
+    broadcast_heartbeat(read_at_, true);
   }
   reads_.start(round_, index);
   grant_reads();
+}
+
+Time Replica::lease_until() const {
+  std::array<uint64_t, kVotersMax> until;
+  for (size_t slot = 0; slot < voters_.size(); ++slot)
+    until[slot] = static_cast<uint64_t>(progress_[slot].promised_until().nanos());
+  until[self_slot_] = static_cast<uint64_t>(Time::max().nanos());
+  return Time::from_nanos(static_cast<int64_t>(quorum_value(until, voters_.size(), quorum())));
 }
 
 void Replica::grant_reads() {

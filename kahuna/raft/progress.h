@@ -10,6 +10,7 @@
 // heartbeats: each notes what had been sent before it, and its answer says what had arrived.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "kahuna/raft/log.h"
@@ -36,6 +37,10 @@ class Progress {
   // A heartbeat of this round was sent.
   void heartbeat_sent(uint64_t round);
 
+  // Until then the follower lets nobody else lead, as this leader's clock counts it.
+  Time promised_until() const { return promised_until_; }
+  void promised(Time until) { promised_until_ = std::max(promised_until_, until); }
+
   // Any answer of this term arrived.
   void heard_at(Time now) { heard_ = now; }
   // The follower called `match` durable.
@@ -60,6 +65,7 @@ class Progress {
   bool probe_sent_ = false;
   Index probe_anchor_;
   Time heard_;
+  Time promised_until_;
   uint64_t confirmed_round_ = 0;
   // The heartbeat whose answer will tell whether everything below check_next_ arrived; 0 = none.
   uint64_t check_round_ = 0;

@@ -84,6 +84,7 @@ Replica::Replica(Options options, PartitionId group, ReplicaId self, std::vector
   CHECK_GT(options_.election_timeout_min, options_.heartbeat_interval);
   CHECK_GE(options_.election_timeout_max, options_.election_timeout_min);
   CHECK_GT(options_.disconnect_timeout, Duration());
+  CHECK_LT(options_.clock_drift_ppm_max, 500'000u);
 
   for (Entry& entry : recovered.entries) log_.append(std::move(entry));
   if (!tail_.empty()) {
@@ -104,6 +105,7 @@ Replica::Replica(Options options, PartitionId group, ReplicaId self, std::vector
     hard_state_ = {promised().term, ReplicaId()};
   }
   tail_term_ = hard_state_.term;
+  promise_at_start(now, recovered);
   rearm_election_timer(now);
   if (is_single() || !tail_.empty()) timer_ = now;
 }
@@ -231,10 +233,11 @@ Result<LogPosition> Replica::propose(Time, EntryKind kind, Payload payload) {
   return log_.last();
 }
 
-Result<> Replica::read(Time, ReadToken token) {
+Result<> Replica::read(Time now, ReadToken token) {
   if (role_ != Role::kLeader) return fail(ErrorCode::kNotLeader, "this replica does not lead");
   if (has_told() && !MUTANT(serves_after_handing_over)) return fail_handing_over();
   reads_.ask(token);
+  read_at_ = now;
   return {};
 }
 
@@ -346,7 +349,8 @@ void Replica::peer_disconnected(Time now, ReplicaId peer) {
     SOMETIMES(raft_leader_disconnected);
     leader_contact_valid_ = false;
     auto window = static_cast<uint64_t>(options_.disconnect_timeout.nanos());
-    Time soon = now + Duration::nanos(static_cast<int64_t>(random_.below(window)));
+    // Before its promise has ended this replica could only ask in vain.
+    Time soon = std::max(now, promised_until_) + Duration::nanos(static_cast<int64_t>(random_.below(window)));
     timer_ = std::min(timer_, soon);
   }
 }

@@ -42,7 +42,7 @@
 // Damage. Recovery may know the identity of entries whose content the disk has lost: raft/repair.h says
 // what such a replica does and does not do, and how it gets them back.
 //
-// Deliberately not here (issue "Consensus and storage"): membership change, leases, quiescence. The
+// Deliberately not here (issue "Consensus and storage"): membership change, quiescence. The
 // configuration is fixed.
 #pragma once
 
@@ -52,6 +52,7 @@
 #include <vector>
 
 #include "kahuna/raft/durability.h"
+#include "kahuna/raft/lease.h"
 #include "kahuna/raft/log.h"
 #include "kahuna/raft/progress.h"
 #include "kahuna/raft/read_rounds.h"
@@ -64,6 +65,12 @@
 
 namespace kahuna::raft {
 
+// How a leader confirms that it leads, for a read.
+enum class Reads : uint8_t {
+  kQuorum,  // by a round of heartbeats that begins after the read arrived
+  kLease,   // not at all while it has a lease (raft/lease.h)
+};
+
 struct Options {
   Duration heartbeat_interval = Duration::millis(100);
   // A follower that heard nothing campaigns after a time drawn from [min, max).
@@ -71,6 +78,10 @@ struct Options {
   Duration election_timeout_max = Duration::millis(1000);
   // After the transport says the leader's connection broke: campaign after [0, this) instead.
   Duration disconnect_timeout = Duration::millis(100);
+  Reads reads = Reads::kQuorum;
+  // Parts per million by which any node's monotonic clock may be too fast or too slow, at most. Only
+  // leases depend on it.
+  uint32_t clock_drift_ppm_max = 1000;
   size_t append_bytes_max = 256 * 1024;         // payload bytes in one kAppend
   size_t inflight_bytes_max = 4 * 1024 * 1024;  // sent and unacknowledged, per follower
   // Proposed and not yet committed and applied; beyond it propose() answers kOverloaded.
@@ -169,6 +180,9 @@ class Replica {
   // Starts confirming leadership for a read that arrived now; ends in granted_ or refused_reads.
   // kNotLeader at once when it does not lead. Reads asked for before one take_ready share a round.
   Result<> read(Time now, ReadToken token);
+  // A read that arrived now needs no confirmation: it may be answered from state applied up to there.
+  // nullopt: ask read().
+  std::optional<Index> lease_read(Time now) const;
   void on_timer(Time now);
   void persisted(Time now, WriteId up_to);
   void applied(Index index);
@@ -276,6 +290,12 @@ class Replica {
   void handle_timeout_now(Time now, const Message& message);
   void handle_timeout_now_reply(Time now, const Message& message);
 
+  // Leases (lease.cc).
+  void promise_at_start(Time now, const Recovered& recovered);
+  void promise(Time now, Message& reply);
+  bool is_bound_against(ReplicaId candidate, Time now) const;
+  Time lease_until() const;
+
   // Following (follower.cc).
   void handle_append(Time now, Message& message);
   void handle_heartbeat(Time now, const Message& message);
@@ -302,7 +322,7 @@ class Replica {
   void become_leader(Time now);
   void on_heartbeat_timeout(Time now);
   bool disk_holds_up_others(Time now);
-  void broadcast_heartbeat(bool answered);
+  void broadcast_heartbeat(Time now, bool answered);
   void send_appends();
   void send_append(size_t slot);
   void handle_append_reply(Time now, const Message& message);
@@ -358,6 +378,9 @@ class Replica {
   bool vote_owed_ = false;             // the vote in hard_state_ is to be told once durable
   bool marked_ = false;                // kCandidate: the leader of the term before asked for it
   bool retired_ = false;
+  // Until then nobody but promised_to_ gets this replica's vote, itself included.
+  Time promised_until_;
+  ReplicaId promised_to_;  // none: whoever it was before the restart
 
   // Following.
   Index matched_;       // the log up to here equals the leader's, in this term
@@ -369,6 +392,8 @@ class Replica {
   std::vector<bool> streaming_;     // by slot: the driver was asked for a snapshot
   Index noop_index_;                // own term's first entry
   uint64_t round_ = 0;
+  RoundTimes round_times_;  // when they were sent; not later
+  Time read_at_;            // when the last read arrived
   int64_t asked_ = -1;  // when all were last asked to answer, in parts of an election timeout
   ReadRounds reads_;
   Transfer transfer_;

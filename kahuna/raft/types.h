@@ -6,6 +6,7 @@
 
 #include "runtime/bytes.h"
 #include "runtime/ids.h"
+#include "runtime/time.h"
 
 namespace kahuna::raft {
 
@@ -88,6 +89,9 @@ struct Message {
   // term.
   uint64_t round = 0;
   bool unanswered = false;  // kHeartbeat: the leader waits for no reply to it
+  // kHeartbeatReply, accepted: for so long after that heartbeat the sender lets nobody else lead
+  // (raft/lease.h). Zero: no promise.
+  Duration promise;
   bool transfer = false;    // kVote: the leader of the term before asked for this candidacy
   // kAppendReply, kHeartbeatReply, accepted: durable, matching prefix of the follower's log in this
   // term.

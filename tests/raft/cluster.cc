@@ -52,7 +52,8 @@ std::string to_text(const Message& m) {
     case MessageKind::kHeartbeatReply:
       return text + "heartbeat " + number(m.round) +
              (m.rejected ? refused
-                         : " has " + number(m.commit.value()) + " durable to " + to_text(m.match));
+                         : " has " + number(m.commit.value()) + " durable to " + to_text(m.match)) +
+             (m.promise > Duration() ? ", promises " + number(m.promise.millis()) + " ms" : "");
     case MessageKind::kPreVote: return text + "would you vote for " + to_text(m.prev);
     case MessageKind::kPreVoteReply: return text + (m.rejected ? "would not" : "would") + " vote";
     case MessageKind::kVote:
@@ -68,10 +69,28 @@ std::string to_text(const Message& m) {
   return text + "?";
 }
 
-Cluster::Cluster(size_t nodes, Options options, uint64_t seed, Narrator narrator)
-    : options_(options), seed_(seed), narrator_(std::move(narrator)), nodes_(nodes + 1) {
+Cluster::Cluster(size_t nodes, Options options, uint64_t seed, Narrator narrator,
+                 std::vector<int64_t> rates)
+    : options_(options),
+      seed_(seed),
+      narrator_(std::move(narrator)),
+      nodes_(nodes + 1),
+      rates_(std::move(rates)) {
+  rates_.resize(nodes + 1, 0);
   for (size_t n = 1; n <= nodes; ++n) voters_.push_back(replica_id(n));
   for (size_t n = 1; n <= nodes; ++n) start(n);
+}
+
+Time Cluster::local(size_t n) const {
+  return Time::from_nanos(now_.nanos() + now_.nanos() / 1000 * rates_[n] / 1000);
+}
+
+Time Cluster::due(size_t n) const {
+  Time deadline = nodes_[n].replica->deadline();
+  if (rates_[n] == 0 || deadline == Time::max()) return deadline;
+  int64_t at = static_cast<int64_t>(static_cast<__int128>(deadline.nanos()) * 1'000'000 /
+                                    (1'000'000 + rates_[n]));
+  return Time::from_nanos(at + 2000);  // local() rounds
 }
 
 std::optional<size_t> Cluster::leader() {
@@ -110,7 +129,7 @@ void Cluster::start(size_t n) {
   if (recovered->cut_journal) cut_journal(n, recovered->base, {}, false);
   RandomStream random(seed_, "raft", n * 1000 + node.lives++);
   node.replica.emplace(options_, kGroup, replica_id(n), voters_, std::move(*recovered), random,
-                       now_);
+                       local(n));
   report(checker_.restarted(*node.replica));
   node.dirty = node.replica->has_ready();
   if (pump_at_once) pump(n);
@@ -138,22 +157,30 @@ void Cluster::narrate_role(size_t n, Role before, Term term_before) {
 }
 
 void Cluster::timer(size_t n) {
-  advance_to(replica(n).deadline());
+  advance_to(due(n));
   Role before = replica(n).role();
   Term term = replica(n).term();
-  replica(n).on_timer(now_);
+  replica(n).on_timer(local(n));
   narrate_role(n, before, term);
   step(n);
 }
 
 Result<LogPosition> Cluster::propose(size_t n, std::string_view text) {
-  Result<LogPosition> result = replica(n).propose(now_, EntryKind::kCommand, Payload(text));
+  Result<LogPosition> result = replica(n).propose(local(n), EntryKind::kCommand, Payload(text));
   step(n);
   return result;
 }
 
 Result<> Cluster::read(size_t n, ReadToken token) {
-  Result<> result = replica(n).read(now_, token);
+  if (auto index = replica(n).lease_read(local(n))) {
+    checker_.read_asked(replica(n), token);
+    report(checker_.read_granted(replica(n), {token, *index}));
+    narrate(number(n) + " grants read " + number(token) + " at " + number(index->value()) +
+            " by its lease");
+    nodes_[n].granted.push_back({token, *index});
+    return {};
+  }
+  Result<> result = replica(n).read(local(n), token);
   if (result) checker_.read_asked(replica(n), token);
   step(n);
   return result;
@@ -162,7 +189,7 @@ Result<> Cluster::read(size_t n, ReadToken token) {
 Result<> Cluster::transfer(size_t n, size_t to) {
   Role before = replica(n).role();
   Term term = replica(n).term();
-  Result<> result = replica(n).transfer(now_, replica_id(to));
+  Result<> result = replica(n).transfer(local(n), replica_id(to));
   narrate_role(n, before, term);
   step(n);
   return result;
@@ -173,7 +200,7 @@ void Cluster::retire(size_t n) {
 }
 
 void Cluster::disconnect(size_t n, size_t peer) {
-  replica(n).peer_disconnected(now_, replica_id(peer));
+  replica(n).peer_disconnected(local(n), replica_id(peer));
   step(n);
 }
 
@@ -241,11 +268,11 @@ void Cluster::begin_install(size_t at) {
   const Stream& stream = streams[at];
   size_t to = stream.to.node.value();
   if (!alive(to) ||
-      replica(to).snapshot_offered(now_, stream.from, stream.term, stream.position) != Offer::kTake)
+      replica(to).snapshot_offered(local(to), stream.from, stream.term, stream.position) != Offer::kTake)
     return;
   nodes_[to].stateless = true;
   nodes_[to].state = 0;
-  replica(to).discard_state(now_);
+  replica(to).discard_state(local(to));
   step(to);
 }
 
@@ -255,10 +282,10 @@ void Cluster::install(size_t at) {
   size_t to = stream.to.node.value();
   if (alive(to)) {
     Node& node = nodes_[to];
-    Offer offer = replica(to).snapshot_offered(now_, stream.from, stream.term, stream.position);
+    Offer offer = replica(to).snapshot_offered(local(to), stream.from, stream.term, stream.position);
     if (offer == Offer::kTake) {
       narrate(number(to) + " installs a state at " + to_text(stream.position));
-      replica(to).discard_state(now_);
+      replica(to).discard_state(local(to));
       report(checker_.observe(replica(to)));
       node.applied = node.flushed = stream.position;
       node.state = node.flushed_state = stream.state;
@@ -374,7 +401,7 @@ void Cluster::sync(size_t n, size_t count) {
   }
   if (last == 0) return;
   narrate(number(n) + " synced #" + number(last));
-  replica(n).persisted(now_, last);
+  replica(n).persisted(local(n), last);
   step(n);
 }
 
@@ -424,7 +451,7 @@ void Cluster::receive(Message message) {
   if (!alive(to)) return;
   Role before = replica(to).role();
   Term term = replica(to).term();
-  replica(to).receive(now_, std::move(message));
+  replica(to).receive(local(to), std::move(message));
   narrate_role(to, before, term);
   step(to);
 }

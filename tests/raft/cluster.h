@@ -64,7 +64,8 @@ class Cluster {
   // Called with one line for each effect, when set.
   using Narrator = std::function<void(const std::string&)>;
 
-  Cluster(size_t nodes, Options options, uint64_t seed, Narrator narrator = {});
+  Cluster(size_t nodes, Options options, uint64_t seed, Narrator narrator = {},
+          std::vector<int64_t> rates = {});
 
   size_t size() const { return nodes_.size() - 1; }
   Node& node(size_t n) { return nodes_[n]; }
@@ -74,8 +75,11 @@ class Cluster {
   const std::string& violation() const { return violation_; }
   Index committed() const { return checker_.committed(kGroup); }
 
+  // True time. Node n's clock runs at 1 + rates[n] / 10^6 of it.
   Time now() const { return now_; }
   void advance_to(Time time) { now_ = std::max(now_, time); }
+  Time local(size_t n) const;
+  Time due(size_t n) const;  // the replica's deadline, in true time
 
   // Inputs. Each is observed by the checker; effects are carried out by pump(), at once when
   // pump_at_once.
@@ -136,6 +140,7 @@ class Cluster {
   InvariantChecker checker_;
   std::string violation_;
   Time now_ = Time::from_nanos(0);
+  std::vector<int64_t> rates_;
 };
 
 }  // namespace kahuna::raft::testing

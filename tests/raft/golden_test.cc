@@ -7,7 +7,7 @@
 //   expected output
 //   (an empty line)
 //
-// Commands: cluster N [LEADER] | wait MS | timer N | propose N TEXT | read N TOKEN | flush N
+// Commands: cluster N [LEADER] [lease] | wait MS | timer N | propose N TEXT | read N TOKEN | flush N
 //   transfer N TO | retire N
 //   sync N|all [WRITES] | crash N [WRITES_KEPT] | restart N | disconnect N PEER | settle | status |
 //   rot N INDEX (while it is down) | log N deliver A->B|all [last] | drop A->B|all | duplicate A->B
@@ -36,9 +36,12 @@ class Script {
     words >> verb;
     if (verb == "cluster") {
       size_t nodes = 0, leader = 0;
-      words >> nodes >> leader;
+      std::string reads;
+      words >> nodes >> leader >> reads;
+      Options options;
+      if (reads == "lease") options.reads = Reads::kLease;
       auto say = [this](const std::string& text) { output_ += text + "\n"; };
-      cluster_ = std::make_unique<Cluster>(nodes, Options(), 1, say);
+      cluster_ = std::make_unique<Cluster>(nodes, options, 1, say);
       cluster_->settle();
       if (leader != 0) cluster_->timer(leader);
       cluster_->settle();

@@ -18,13 +18,14 @@ struct Plan {
   uint64_t propose = 20, read = 10;
   uint64_t crash = 0, restart = 0, flush = 3, cut = 0, heal = 0, disconnect = 0, depose = 0;
   uint64_t compact = 0, stream = 0, begin = 0, lose_stream = 0, strand = 0;
-  uint64_t transfer = 0, retire = 0;
+  uint64_t transfer = 0, retire = 0, usurp = 0;
   uint64_t lose_percent = 0, duplicate_percent = 0;
   uint64_t rot_percent = 0;  // of restarts, before which the disk loses entries
   bool rot_everywhere = false;  // ... of a majority too: then safety alone is judged
   bool reorder = false, pump_at_once = false;
   size_t sleepy = 0;  // a node whose timers hardly ever fire; 0 = none
   size_t steps = 2500;
+  std::vector<int64_t> rates;  // of the clocks, by node
   bool warm = true;  // begin with a leader
 };
 
@@ -54,6 +55,15 @@ Plan draw_plan(RandomStream& random) {
     plan.begin = random.below(8), plan.lose_stream = random.below(6),
     plan.strand = plan.nodes > 1 ? random.below(4) : 0;
   if (random.chance(1, 3)) plan.transfer = random.between(1, 10), plan.retire = random.below(3);
+  if (random.chance(1, 2)) {
+    static constexpr uint32_t kDrift[] = {1'000, 50'000, 200'000};
+    plan.options.reads = Reads::kLease;
+    uint32_t drift = plan.options.clock_drift_ppm_max = kDrift[random.below(std::size(kDrift))];
+    plan.read = random.between(10, 60);
+    plan.usurp = plan.nodes > 1 ? random.below(4) : 0;
+    for (size_t n = 0; n <= plan.nodes; ++n)
+      plan.rates.push_back(static_cast<int64_t>(random.below(2 * drift + 1)) - drift);
+  }
   if (random.chance(1, 2)) plan.lose_percent = random.between(1, 30);
   if (random.chance(1, 3)) plan.duplicate_percent = random.between(1, 20);
   if (plan.crash > 0 && random.chance(2, 3)) {
@@ -75,7 +85,7 @@ class Run {
   explicit Run(uint64_t seed)
       : random_(seed, "run"),
         plan_(draw_plan(random_)),
-        cluster_(plan_.nodes, plan_.options, seed, narrator()),
+        cluster_(plan_.nodes, plan_.options, seed, narrator(), plan_.rates),
         cut_((plan_.nodes + 1) * (plan_.nodes + 1), false) {
     cluster_.pump_at_once = plan_.pump_at_once;
   }
@@ -121,7 +131,7 @@ class Run {
                               {plan_.stream, &Run::stream},   {plan_.begin, &Run::begin_install},
                               {plan_.lose_stream, &Run::lose_stream},
                               {plan_.strand, &Run::strand},   {plan_.transfer, &Run::transfer},
-                              {plan_.retire, &Run::retire}};
+                              {plan_.retire, &Run::retire},   {plan_.usurp, &Run::usurp}};
     uint64_t total = 0;
     for (const Choice& choice : choices) total += choice.weight;
     uint64_t pick = random_.below(total);
@@ -169,8 +179,8 @@ class Run {
   bool fire_earliest_timer() {
     size_t first = 1;
     for (size_t n = 2; n <= plan_.nodes; ++n)
-      if (cluster_.replica(n).deadline() < cluster_.replica(first).deadline()) first = n;
-    if (cluster_.replica(first).deadline() == Time::max()) return false;
+      if (cluster_.due(n) < cluster_.due(first)) first = n;
+    if (cluster_.due(first) == Time::max()) return false;
     cluster_.timer(first);
     return true;
   }
@@ -196,15 +206,14 @@ class Run {
     // Mostly the earliest deadline; sometimes a node that is late with its own.
     if (random_.chance(4, 5)) {
       for (size_t other = 1; other <= plan_.nodes; ++other)
-        if (cluster_.alive(other) &&
-            cluster_.replica(other).deadline() < cluster_.replica(n).deadline())
+        if (cluster_.alive(other) && cluster_.due(other) < cluster_.due(n))
           n = other;
     }
     if (n == plan_.sleepy && !random_.chance(1, 30)) {
       // Its time passes all the same: for the others.
       cluster_.advance_to(cluster_.now() + Duration::millis(20));
       n = 1 + n % plan_.nodes;
-      if (!cluster_.alive(n) || cluster_.replica(n).deadline() > cluster_.now()) return;
+      if (!cluster_.alive(n) || cluster_.due(n) > cluster_.now()) return;
     }
     if (cluster_.replica(n).deadline() < Time::max()) cluster_.timer(n);
   }
@@ -274,7 +283,7 @@ class Run {
       cluster_.restart(retired_);
     }
     cluster_.retire(retired_ = n);
-    if (auto to = cluster_.replica(n).successor(cluster_.now()))
+    if (auto to = cluster_.replica(n).successor(cluster_.local(n)))
       (void)cluster_.transfer(n, to->node.value());
   }
 
@@ -377,6 +386,59 @@ class Run {
         (void)cluster_.read(*victim, ++reads_), cluster_.pump(*victim);
       if (!cluster_.violation().empty()) return;
     }
+  }
+
+  // Time passes in small steps, timers fire when they are due, and everything that can arrive does, soon
+  // or some steps later.
+  void pass(Duration span, size_t reader) {
+    const bool slow = random_.chance(1, 3);
+    for (Time end = cluster_.now() + span; cluster_.now() < end && cluster_.violation().empty();) {
+      cluster_.advance_to(cluster_.now() + Duration::millis(1 + static_cast<int64_t>(random_.below(15))));
+      for (size_t n = 1; n <= plan_.nodes; ++n) {
+        if (!cluster_.alive(n)) continue;
+        if (cluster_.due(n) <= cluster_.now()) cluster_.timer(n);
+        cluster_.pump(n);
+        cluster_.sync(n);
+      }
+      bool held_up = slow && !random_.chance(1, 8);
+      for (size_t left = cluster_.network.size() * 3; left > 0 && !held_up && !cluster_.network.empty(); --left) {
+        if (is_cut(cluster_.network.front())) {
+          cluster_.network.pop_front();
+          continue;
+        }
+        cluster_.deliver(0);
+        for (size_t n = 1; n <= plan_.nodes; ++n)
+          if (cluster_.alive(n)) cluster_.pump(n), cluster_.sync(n);
+      }
+      propose();
+      if (reader != 0 && cluster_.alive(reader)) (void)cluster_.read(reader, ++reads_);
+    }
+  }
+
+  // The leader is cut off, from one follower sooner than from the rest. They lose their connections, or
+  // restart; it is asked for reads all the while.
+  void usurp() {
+    auto victim = cluster_.leader();
+    if (!victim) return;
+    heal();
+    pass(Duration::millis(150), 0);
+    if (!cluster_.alive(*victim) || cluster_.leader() != victim) return;
+    const size_t width = plan_.nodes + 1, first = any_node();
+    auto cut_off = [&](size_t n) {
+      cut_[*victim * width + n] = cut_[n * width + *victim] = true;
+      if (n != *victim && cluster_.alive(n) && random_.chance(1, 2)) cluster_.disconnect(n, *victim);
+    };
+    if (random_.chance(1, 2)) {
+      cut_off(first);
+      pass(Duration::millis(static_cast<int64_t>(random_.between(100, 600))), 0);
+    }
+    for (size_t n = 1; n < width; ++n) {
+      if (n == *victim || n == first || !cluster_.alive(n)) continue;
+      if (random_.chance(1, 3)) cluster_.crash(n, 0), cluster_.restart(n);
+    }
+    for (size_t n = 1; n < width; ++n) cut_off(n);
+    pass(Duration::millis(700), *victim);
+    heal();
   }
 
   void heal() { std::fill(cut_.begin(), cut_.end(), false); }

@@ -42,6 +42,7 @@ class Solo {
   explicit Solo(Recovered recovered = fresh(), Options options = {}, size_t voters = 3)
       : replica_(options, kGroup, id(1), members(voters), std::move(recovered),
                  RandomStream(1, "solo"), now_) {
+    wait(options.election_timeout_min);  // whatever it promised before it started
     drain();
   }
 
