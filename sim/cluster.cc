@@ -32,6 +32,11 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.raft.election_timeout_min = paced(o.raft.election_timeout_min);
   o.raft.election_timeout_max = paced(o.raft.election_timeout_max);
   o.raft.disconnect_timeout = paced(o.raft.disconnect_timeout);
+  o.raft.reads = spec.choice("reads", {{"quorum", 60}, {"lease", 40}}) == "lease"
+                     ? raft::Reads::kLease
+                     : raft::Reads::kQuorum;
+  o.raft.clock_drift_ppm_max = static_cast<uint32_t>(
+      spec.pick("clock-drift-ppm-max", {{1'000, 2}, {50'000, 1}, {200'000, 1}}));
   o.raft.append_bytes_max = spec.pick("append-bytes-max", {{256 * 1024, 60}, {4096, 20}, {1, 20}});
   o.raft.inflight_bytes_max = std::max<size_t>(
       o.raft.append_bytes_max, spec.pick("inflight-bytes-max", {{4 << 20, 70}, {16'384, 30}}));
@@ -99,6 +104,7 @@ class Cluster::Watcher final : public node::Observer {
   void on_send(const raft::Replica& replica, const raft::Message& message) override {
     for (ClusterListener* listener : cluster_.listeners_) listener->message(node_, message);
     bool promises = message.kind == raft::MessageKind::kVote ||
+                    message.kind == raft::MessageKind::kTimeoutNow ||
                     (!message.rejected && (message.kind == raft::MessageKind::kVoteReply ||
                                            message.kind == raft::MessageKind::kAppendReply));
     if (!promises) return;

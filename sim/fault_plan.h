@@ -89,7 +89,7 @@ class FaultSet {
 // Asks the spec for "faults.level" and "fault.NAME" (on, off). kInvalid names an unknown kind.
 Result<FaultSet> draw_faults(Spec& spec, std::string_view faults);
 
-// The bound on the monotonic clocks' rates that the product was told of, and so on.
+// How far the monotonic clocks' rates may be from the truth, and so on.
 struct FaultLimits {
   uint32_t drift_ppb_max = 500'000;
   Duration wall_skew_max = Duration::seconds(10);

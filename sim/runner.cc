@@ -107,7 +107,12 @@ class Run {
     whole_core_ = spec_.flag("heal-all", 50, 100);
     early_ = spec_.flag("faults-while-founding", 2, 100);
     ASSIGN_OR_RETURN(faults_, draw_faults(spec_, faults));
-    world_options_ = draw_world(spec_, faults_, FaultLimits{});
+    // Leases rest on the bound; without them clocks may do what they like.
+    FaultLimits limits;
+    limits.drift_ppb_max = cluster_options_.raft.reads == raft::Reads::kLease
+                               ? cluster_options_.raft.clock_drift_ppm_max * 1000
+                               : 200'000'000;
+    world_options_ = draw_world(spec_, faults_, limits);
     fit_to_world(cluster_options_, state_.workload, world_options_);
     return {};
   }

@@ -26,7 +26,7 @@ class Liveness {
 
   std::optional<Violation> run() {
     cluster_.stop_clients();
-    TrueTime end = world_.now() + workload_.workload.timeout + Duration::seconds(10);
+    TrueTime end = world_.now() + workload_.workload.timeout * 3 / 2 + Duration::seconds(10);
     bool quiet =
         world_.run_until([&] { return cluster_.stuck() || cluster_.open_operations() == 0; }, end);
     if (world_.stopped()) return std::nullopt;
