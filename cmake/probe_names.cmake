@@ -7,7 +7,7 @@ foreach(directory ${DIRECTORIES})
     file(STRINGS ${file} lines REGEX "SOMETIMES\\([a-z]")
     foreach(line ${lines})
       string(REGEX REPLACE ".*SOMETIMES\\(([a-z0-9_]+)\\).*" "\\1" name "${line}")
-      if(name MATCHES "^[a-z0-9_]+$")
+      if(name MATCHES "^[a-z0-9_]+$" AND NOT name STREQUAL probe_name)  # the macro's own parameter
         list(APPEND names ${name})
       endif()
     endforeach()
