@@ -74,10 +74,10 @@ class Driver {
     }
     LogPosition applied = kFoundingBase;
     if (count > 0 && input_.byte() % 2) applied = {stored[0].index, stored[0].term};
-    auto recovered = recover({Term(term), ReplicaId()}, stored, Index(input_.byte() % 8), applied);
-    CHECK(recovered.has_value());
-    applied_ = recovered->applied;
-    return *recovered;
+    Recovered recovered =
+        recover({Term(term), ReplicaId()}, stored, Index(input_.byte() % 8), applied);
+    applied_ = recovered.applied;
+    return recovered;
   }
 
   void step() {

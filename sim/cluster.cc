@@ -62,7 +62,8 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.rots = spec.number("rot-journal-node", 1, o.nodes);
   o.rots_at = spec.pick("rot-journal-crash", {{0, 3}, {1, 2}, {4, 1}});
   o.rots_crashes = spec.pick("rot-journal-crashes", {{1, 50}, {3, 25}, {1000, 25}});
-  o.rots_sectors = spec.pick("rot-journal-sectors", {{1, 60}, {2, 20}, {6, 20}});
+  o.rots_sectors = spec.pick("rot-journal-sectors", {{1, 55}, {2, 15}, {6, 15}, {0, 15}});
+  o.rots_engine = spec.pick("rot-engine-bits", {{0, 60}, {1, 20}, {3, 10}, {20, 10}});
   if (!rots || o.nodes < 3) o.rots = 0;
   bool crashes = spec.flag("crash-installing", 40, 100);
   o.crashes_installing = spec.number("crash-installing-times", 1, 5);
@@ -135,6 +136,14 @@ class Cluster::Watcher final : public node::Observer {
 
   void on_install(NodeId, PartitionId group, raft::LogPosition position) override {
     cluster_.applies_.installed(node_, group, position.index);
+  }
+
+  void on_state_lost(NodeId, PartitionId group) override {
+    SOMETIMES(sim_engine_has_lost_a_state);
+    if (cluster_.slots_[node_].engine_damaged) return;
+    cluster_.report("state-lost", fmt::format("{} starts without the state of partition {}, though its engine "
+                                              "was never damaged",
+                                              cluster_.slots_[node_].name, group.value()));
   }
 
  private:
@@ -269,6 +278,11 @@ void Cluster::crash(size_t node, CrashKind kind) {
   if (node + 1 != options_.rots || slot.frozen) return;
   uint64_t crash = slot.crashes++;
   if (crash < options_.rots_at || crash - options_.rots_at >= options_.rots_crashes) return;
+  for (size_t i = 0; i < options_.rots_engine; ++i) {
+    if (!damage_engine(world_.disk(slot.handle), random_)) break;
+    slot.engine_damaged = true;
+    ++rotten_;
+  }
   for (size_t i = 0; i < options_.rots_sectors; ++i)
     if (!damage(node)) break;
 }
@@ -376,6 +390,10 @@ void Cluster::judge_fatal(size_t node, const Error& error) {
       if (!slots_[node].node->booted()) return;  // one that runs waits for room
       break;
     case ErrorCode::kDamaged:
+      // An engine found damaged is set up anew at the next start.
+      if (slots_[node].engine_damaged && !error.text.starts_with("journal") &&
+          world_.disk(slots_[node].handle).open("engine.damaged", OpenOptions{}))
+        return;
       if (!slots_[node].damaged) break;
       SOMETIMES(sim_damaged_node_refuses_to_boot);
       slots_[node].frozen = slots_[node].lost = true;
@@ -580,6 +598,8 @@ std::optional<std::string> Cluster::differences(const std::vector<size_t>& nodes
           slots_[node].node ? slots_[node].node->replica(descriptor.id) : nullptr;
       if (!replica) continue;
       auto digest = state_digest(node, descriptor.id);
+      // Nobody has read it before: the node would stop, and start with a new engine.
+      if (!digest && digest.error().code == ErrorCode::kDamaged && slots_[node].engine_damaged) continue;
       if (!digest)
         return fmt::format("{}: its rows cannot be read: {}", slots_[node].name,
                            digest.error().text);

@@ -53,6 +53,7 @@ struct ClusterOptions {
   size_t rots_at = 0;       // ... from its crash of this number on, from 0
   size_t rots_crashes = 1;  // ... so many crashes
   size_t rots_sectors = 1;  // ... in so many places each time
+  size_t rots_engine = 0;   // ... and so many bits of its engine's files flip
   // So many times a node crashes soon after it began to replace a replica's state by a snapshot.
   size_t crashes_installing = 0;
   // The judge has connections from the first phase, and waits for an operation no longer than this,
@@ -166,6 +167,7 @@ class Cluster final : public FaultTarget {
     bool damaged = false;  // by the plan
     bool lost = false;     // ... so that it refuses to boot
     bool forgot = false;   // ... so that it has forgotten what it promised: whatever it says, it may not serve
+    bool engine_damaged = false;
     EventId restart = 0;
     uint64_t starts = 0;
     uint64_t crashes = 0;

@@ -7,6 +7,7 @@
 
 #include "kahuna/journal/format.h"
 #include "runtime/probe.h"
+#include "sim/sim_disk_inode.h"
 
 namespace kahuna::sim {
 namespace {
@@ -86,6 +87,15 @@ bool damage_journal(SimDisk& disk, RandomStream& random, bool newest) {
     return disk.lose_sector(place.path, place.offset).has_value();
   }
   return disk.rot(place.path, place.offset + random.below(journal::kSectorPayload)).has_value();
+}
+
+bool damage_engine(SimDisk& disk, RandomStream& random) {
+  auto names = disk.list("engine");
+  if (!names || names->empty()) return false;
+  const std::string path = "engine/" + (*names)[random.below(names->size())];
+  auto file = disk.open(path, OpenOptions{});
+  if (!file || (*file)->size == 0) return false;
+  return disk.rot(path, random.below((*file)->size)).has_value();
 }
 
 }  // namespace kahuna::sim

@@ -71,6 +71,9 @@ Result<> RocksDatabase::open() {
   settings.listeners.push_back(std::make_shared<Listener>(*this));
   rocksdb::DB* db = nullptr;
   rocksdb::Status status = rocksdb::DB::Open(settings, path_, &db);
+  // A file that others name is missing, or the name is damaged.
+  if (status.IsPathNotFound())
+    return fail(ErrorCode::kDamaged, "engine: " + status.ToString());
   if (!status.ok()) return fail(error_of(status));
   db_.reset(db);
   return {};

@@ -38,29 +38,32 @@ Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<Replic
                      journal::RecoveredGroup found) {
   auto mark = engine_.applied().find(descriptor.id);
   raft::LogPosition applied = mark == engine_.applied().end() ? raft::kFoundingBase : mark->second;
-  auto recovered = raft::recover(found.hard_state, std::move(found.entries), found.commit, applied,
-                                 std::move(found.faulty));
-  if (!recovered)
-    return fail(recovered.error().code, "partition " + std::to_string(descriptor.id.value()) + ": " +
-                                            recovered.error().text);
+  raft::Recovered recovered = raft::recover(found.hard_state, std::move(found.entries), found.commit,
+                                            applied, std::move(found.faulty));
+  const bool state_lost = recovered.stateless;
+  if (state_lost && voters.size() < 2)
+    return fail(ErrorCode::kDamaged, "partition " + std::to_string(descriptor.id.value()) +
+                                         ": its state up to entry " + std::to_string(recovered.applied.value()) +
+                                         " is lost, and no other replica has it; restore a backup");
   std::optional<Install> install;
   RETURN_IF_ERROR(recover_install(descriptor, install));
-  recovered->stateless = install.has_value();
+  recovered.stateless = state_lost || install.has_value();
   ASSIGN_OR_RETURN(partition::StateMachine state,
-                   install ? partition::StateMachine::make_empty(engine_, descriptor) : open_state(descriptor));
+                   recovered.stateless ? partition::StateMachine::make_empty(engine_, descriptor) : open_state(descriptor));
   auto self = std::find_if(voters.begin(), voters.end(), [&](ReplicaId r) { return r.node == self_; });
   CHECK(self != voters.end());
   ReplicaId self_id = *self;
   size_t position = groups_.size();
-  const raft::LogPosition base = recovered->base;
-  const Index journaled = recovered->entries.empty() ? base.index : recovered->entries.back().index;
-  const bool cut = recovered->cut_journal;
+  const raft::LogPosition base = recovered.base;
+  const Index applied_to = recovered.applied;
+  const Index journaled = recovered.entries.empty() ? base.index : recovered.entries.back().index;
+  const bool cut = recovered.cut_journal;
   CHECK(groups_.empty() || groups_.back()->id < descriptor.id);
   groups_.push_back(std::make_unique<Group>(
       position, descriptor.id,
-      raft::Replica(options_.raft, descriptor.id, self_id, std::move(voters), std::move(*recovered),
+      raft::Replica(options_.raft, descriptor.id, self_id, std::move(voters), std::move(recovered),
                     host_.random("raft", descriptor.id.value()), host_.clock->now()),
-      std::move(state), applied.index));
+      std::move(state), applied_to));
   Group& group = *groups_.back();
   group.journaled = journaled;
   group.journaled_hard_state = found.hard_state;
@@ -68,6 +71,7 @@ Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<Replic
   if (cut) cut_journal(group, base, false, false);
   group.faulty = !group.replica.is_whole();
   group.damage = std::move(found.damage);
+  if (state_lost) begin_without_state(group);
   return {};
 }
 
@@ -374,11 +378,7 @@ void Groups::apply(Group& group, std::vector<raft::Entry>& entries) {
 void Groups::apply_one(Group& group, const raft::Entry& entry) {
   if (!MUTANT(apply_out_of_order)) CHECK_EQ(entry.index, group.applied.next());
   auto reply = group.state.apply(entry);
-  if (!reply) {
-    stopped_ = true;
-    hooks_.on_stopped(reply.error());
-    return;
-  }
+  if (!reply) return engine_failed(reply.error());
   group.applied = std::max(group.applied, entry.index);
   ++unsaved_entries_;
   unsaved_bytes_ += entry.payload.size();

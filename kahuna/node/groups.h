@@ -55,6 +55,8 @@ class Groups final : private SnapshotStreams::Hooks {
     // The replica has begun to lead and to serve (again, in a later term).
     virtual void on_serving(PartitionId partition) = 0;
     virtual void on_stopped(Error reason) = 0;  // engine or journal failed; the node must stop
+    // ... because what the engine has on disk is damaged.
+    virtual void on_engine_damaged(Error reason) { on_stopped(std::move(reason)); }
     // What a disk was found to have lost, or that it has been made good again: a sentence for people.
     virtual void on_damage(std::string text) { (void)text; }
     // The disk is full, and no writes are taken; "": they are again.
@@ -135,6 +137,8 @@ class Groups final : private SnapshotStreams::Hooks {
   void fail_writes(Group& group);
   void report_damage(Group& group);
   void report_repaired(Group& group);
+  void begin_without_state(Group& group);
+  void engine_failed(const Error& error);
   void start_round();
   void round_part_done();
   void arm(Group& group);

@@ -225,11 +225,7 @@ void Groups::finish_installs() {
 void Groups::finish_install(Group& group) {
   const Install install = std::move(*group.install);
   auto state = open_state(group.state.descriptor());
-  if (!state) {
-    stopped_ = true;
-    hooks_.on_stopped(state.error());
-    return;
-  }
+  if (!state) return engine_failed(state.error());
   SOMETIMES(snapshot_installed);
   process_group(group);  // what the log has to tell the journal goes first
   if (stopped_) return;

@@ -1,9 +1,29 @@
-// What is said about logs of which the disk has lost a part. The repair itself is the replica's
-// (kahuna/raft/repair.h).
+// Logs of which the disk has lost a part, and what is said about them (the repair itself is the
+// replica's, kahuna/raft/repair.h); states that the engine has lost.
 #include "kahuna/node/groups_group.h"
 #include "runtime/probe.h"
 
 namespace kahuna::node {
+
+// The engine has lost what it held of a group: the others have it.
+void Groups::begin_without_state(Group& group) {
+  SOMETIMES(replica_starts_without_its_state);
+  hooks_.on_damage("partition " + std::to_string(group.id.value()) + ": the state on node '" + options_.name +
+                   "' is lost; it is fetched from the leader");
+  if (observer_) observer_->on_state_lost(self_, group.id);
+  if (group.install) return;  // and was being replaced
+  group.install.emplace();
+  group.install_due = true;
+  installs_due_.push_back(&group);
+}
+
+void Groups::engine_failed(const Error& error) {
+  stopped_ = true;
+  if (error.code == ErrorCode::kDamaged)
+    hooks_.on_engine_damaged(error);
+  else
+    hooks_.on_stopped(error);
+}
 
 void Groups::report_damage(Group& group) {
   SOMETIMES(replica_starts_with_a_faulty_log);

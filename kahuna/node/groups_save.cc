@@ -41,11 +41,8 @@ void Groups::write_batch() {
 void Groups::on_saved(Result<> result) {
   if (stopped_) return;
   if (!result) {
-    if (result.error().code != ErrorCode::kOverloaded && result.error().code != ErrorCode::kNoSpace) {
-      stopped_ = true;
-      hooks_.on_stopped(result.error());
-      return;
-    }
+    if (result.error().code != ErrorCode::kOverloaded && result.error().code != ErrorCode::kNoSpace)
+      return engine_failed(result.error());
     SOMETIMES(engine_refused_a_write);
     save_refused_ = true;
     // Without what is refused: it makes room.
@@ -122,9 +119,7 @@ void Groups::on_flushed(Result<> flushed) {
   } else if (flushed.error().code == ErrorCode::kNoSpace) {
     disk_.found_full(DiskWatch::Part::kEngine, flushed.error().text);
   } else if (flushed.error().code != ErrorCode::kOverloaded) {
-    stopped_ = true;
-    hooks_.on_stopped(flushed.error());
-    return;
+    return engine_failed(flushed.error());
   }
   release_flushed();
   finish_installs();

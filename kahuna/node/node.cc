@@ -5,6 +5,7 @@
 #include <set>
 
 #include "kahuna/node/dialer.h"
+#include "kahuna/node/engine_damage.h"
 #include "kahuna/node/engine_queue.h"
 #include "kahuna/node/groups.h"
 #include "kahuna/node/identity.h"
@@ -163,10 +164,14 @@ class NodeImpl final : public Node,
   void on_read(Token token, Result<> granted) override {
     if (!granted) return service_.on_read(token, fail(std::move(granted.error())));
     const ReadRequest* request = service_.reading(token);
-    if (request) service_.on_read(token, read_applied(*groups_->state(request->partition), *request));
+    if (!request) return;
+    auto answer = read_applied(*groups_->state(request->partition), *request);
+    if (!answer && answer.error().code == ErrorCode::kDamaged) on_engine_damaged(answer.error());
+    service_.on_read(token, std::move(answer));
   }
   void on_transfer(Token token, Result<> moved) override { service_.on_transfer(token, std::move(moved)); }
   void on_stopped(Error reason) override { fatal_later(std::move(reason)); }
+  void on_engine_damaged(Error reason) override;
   void on_disk_full(std::string_view why) override { on_shard_disk_full(0, why); }
   void on_damage(std::string text) override {
     if (options_.on_damage) options_.on_damage(text);
@@ -181,6 +186,7 @@ class NodeImpl final : public Node,
     service_.on_read(token, std::move(answer));
   }
   void on_shard_stopped(Error reason) override { fatal_later(std::move(reason)); }
+  void on_shard_engine_damaged(Error reason) override { on_engine_damaged(std::move(reason)); }
   void on_shard_disk_full(size_t loop, std::string_view why) override;
   void on_shard_damage(std::string text) override { on_damage(std::move(text)); }
   void hear(Watermark watermark) override { service_.hear(watermark); }
@@ -273,6 +279,11 @@ class NodeImpl final : public Node,
   Result<> lay_out_journals(Suspend s);
   Result<> copy_journals(Suspend s, const Layout& before, const Layout& after);
   Result<> start_groups(Suspend s);
+  Result<> open_engine(Suspend s);
+  // No other node has what this one's engine holds.
+  bool is_alone() const {
+    return identity_ && identity_->founding() && identity_->founding()->members.size() < 2;
+  }
   size_t loops() const { return shards_ ? shards_->count() : 1; }
   // On another loop than this one.
   bool is_elsewhere(PartitionId partition) const { return shards_ && shards_->has(partition); }
@@ -348,6 +359,7 @@ class NodeImpl final : public Node,
   Observer* observer_;
   std::shared_ptr<char> alive_ = std::make_shared<char>();
   bool failing_ = false;
+  bool engine_damaged_ = false;
 
   std::unique_ptr<Identity> identity_;
   std::unique_ptr<engine::Engine> engine_;
@@ -376,7 +388,7 @@ class NodeImpl final : public Node,
 
 Result<> NodeImpl::boot(Suspend s) {
   ASSIGN_OR_RETURN(identity_, Identity::load(s, host_, options_.name, loops()));
-  ASSIGN_OR_RETURN(engine_, options_.open_engine(s, host_, fibers_));
+  RETURN_IF_ERROR(open_engine(s));
   RETURN_IF_ERROR(open_journals(s));
   ASSIGN_OR_RETURN(listener_, host_.network->listen(options_.listen, [this](std::unique_ptr<Stream> stream) {
                      accept(std::move(stream));
@@ -450,9 +462,15 @@ Result<> NodeImpl::start_groups(Suspend s) {
     });
   }
   engine::Engine& engine = shards_ ? *engine_queue_ : *engine_;
+  RETURN_IF_ERROR(forget_damaged_engine(s, *host_.disk));
   auto groups = std::make_unique<Groups>(host_, *this, *journal_, engine, identity_->node(), options_, observer_);
   Shard::Start start{identity_->node(), founding, identity_->layout(), engine_.get(), engine_->applied()};
-  RETURN_IF_ERROR(add_groups(*groups, founding, identity_->layout(), 0, recovered_));
+  if (auto added = add_groups(*groups, founding, identity_->layout(), 0, recovered_); !added) {
+    // The engine is all that is read there.
+    if (added.error().code == ErrorCode::kDamaged && !is_alone())
+      RETURN_IF_ERROR(note_damaged_engine(s, *host_.disk));
+    return added;
+  }
   groups_ = std::move(groups);
   if (shards_) RETURN_IF_ERROR(shards_->start(s, start));
   Watermark stamp;
@@ -463,6 +481,41 @@ Result<> NodeImpl::start_groups(Suspend s) {
   groups_->start();
   started_ = true;
   return {};
+}
+
+// --- a damaged engine ---
+
+// With other replicas to ask, an engine that is damaged is set up anew.
+Result<> NodeImpl::open_engine(Suspend s) {
+  const bool alone = is_alone();
+  ASSIGN_OR_RETURN(bool known, is_engine_damaged(s, *host_.disk));
+  std::string why = "as it found when it last ran";
+  if (!known || alone) {
+    auto opened = options_.open_engine(s, host_, fibers_);
+    if (opened) engine_ = std::move(*opened);
+    if (opened || alone || opened.error().code != ErrorCode::kDamaged) {
+      if (opened) return {};
+      return fail(std::move(opened.error()));
+    }
+    why = opened.error().text;
+    RETURN_IF_ERROR(note_damaged_engine(s, *host_.disk));
+  }
+  SOMETIMES(engine_set_up_anew);
+  on_damage("the store of node '" + options_.name + "' is damaged (" + why +
+            "): it is set up anew from the log and the other nodes");
+  RETURN_IF_ERROR(remove_engine(s, *host_.disk, options_.engine_dir));
+  ASSIGN_OR_RETURN(engine_, options_.open_engine(s, host_, fibers_));
+  return {};
+}
+
+void NodeImpl::on_engine_damaged(Error reason) {
+  if (is_alone()) return fatal_later(std::move(reason));
+  if (std::exchange(engine_damaged_, true)) return;
+  fibers_.spawn("engine damage", [this, reason = std::move(reason)](Suspend s) mutable {
+    if (auto noted = note_damaged_engine(s, *host_.disk); !noted) return fatal_later(noted.error());
+    reason.text += "; the store is set up anew from the other nodes when this node is started again";
+    fatal_later(std::move(reason));
+  });
 }
 
 std::vector<PartitionId> NodeImpl::partitions() const {

@@ -59,7 +59,8 @@ struct Options {
   std::function<void(std::string_view why)> on_disk_full;
   // The disk has lost something, or it has been made good again. May be empty.
   std::function<void(std::string_view text)> on_damage;
-  // Opens the engine in the node's directory.
+  // Opens the engine in the node's directory, in `engine_dir` there.
+  std::string engine_dir = "engine";
   std::function<Result<std::unique_ptr<engine::Engine>>(Suspend, Host&, Fibers&)> open_engine;
 };
 
@@ -76,6 +77,8 @@ class Observer {
   virtual void on_apply(NodeId node, PartitionId group, const raft::Entry& entry,
                         const partition::Reply& reply) = 0;
   // The replica's state was replaced by that of `position`; it applies what follows.
+  // A replica starts without the state that its engine once had.
+  virtual void on_state_lost(NodeId node, PartitionId group) { (void)node, (void)group; }
   virtual void on_install(NodeId node, PartitionId group, raft::LogPosition position) {
     (void)node, (void)group, (void)position;
   }

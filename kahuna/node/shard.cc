@@ -220,7 +220,9 @@ void Shard::on_read(Token token, Result<> granted) {
     return;
   }
   partition::StateMachine& state = *groups_->state(request.mapped().partition);
-  home().answers.emplace_back(token, read_applied(state, request.mapped()));
+  auto answer = read_applied(state, request.mapped());
+  if (!answer && answer.error().code == ErrorCode::kDamaged) on_engine_damaged(answer.error());
+  home().answers.emplace_back(token, std::move(answer));
 }
 
 void Shard::on_stopped(Error reason) {

@@ -72,6 +72,10 @@ class Shard final : public Groups::Hooks, public ShardEngine::Hooks {
   void on_transfer(Token token, Result<> moved) override { home().moved.emplace_back(token, std::move(moved)); }
   void on_serving(PartitionId) override {}
   void on_stopped(Error reason) override;
+  void on_engine_damaged(Error reason) override {
+    home().engine_damaged = true;
+    on_stopped(std::move(reason));
+  }
   void on_leader(PartitionId partition, NodeId leader) override;
   void on_disk_full(std::string_view why) override { home().disk_full.emplace(why); }
   void on_damage(std::string text) override { home().damage.push_back(std::move(text)); }

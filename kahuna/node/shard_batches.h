@@ -66,6 +66,7 @@ struct ToHome {
   bool wants_flush = false;
   std::vector<Callback<void()>> calls;
   std::optional<Error> stopped;
+  bool engine_damaged = false;  // ... for that reason
   std::vector<std::string> damage;       // found, or made good
   std::optional<std::string> disk_full;  // changed: why, or "" when there is room again
 };

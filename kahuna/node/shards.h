@@ -22,6 +22,7 @@ class Shards {
     virtual void on_read_answer(Token token, Result<ReadAnswer> answer) = 0;
     virtual void on_transfer(Token token, Result<> moved) = 0;
     virtual void on_shard_stopped(Error reason) = 0;
+    virtual void on_shard_engine_damaged(Error reason) = 0;
     virtual void on_shard_disk_full(size_t loop, std::string_view why) = 0;
     virtual void on_shard_damage(std::string text) = 0;
     virtual void hear(Watermark watermark) = 0;

@@ -129,6 +129,7 @@ void Replica::handle_pre_vote(Time now, const Message& message) {
   Message& reply = send(MessageKind::kPreVoteReply, message.from);
   reply.rejected = !granted;
   if (granted) reply.term = message.term;
+  if (!granted && !fresh) offer_log(message);
 }
 
 void Replica::handle_vote(Time now, const Message& message) {

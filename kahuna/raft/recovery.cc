@@ -51,27 +51,44 @@ static void skip_applied(std::vector<Entry>& stored, std::vector<TailEntry>& fau
   faulty.erase(faulty.begin(), faulty.begin() + static_cast<ptrdiff_t>(next));
 }
 
-Result<Recovered> recover(HardState hard_state, std::vector<Entry> stored, Index commit,
-                          LogPosition applied, std::vector<TailEntry> faulty) {
+// The journal begins behind what the engine has.
+static Recovered without_state(HardState hard_state, std::vector<Entry> stored, Index commit,
+                               std::vector<TailEntry> faulty) {
+  SOMETIMES(raft_state_is_lost);
+  Recovered result;
+  result.hard_state = hard_state;
+  result.stateless = !MUTANT(lost_state_counts_as_held);
+  if (!stored.empty()) {
+    result.base = {stored.front().index, stored.front().term};
+    stored.erase(stored.begin());
+  } else {
+    result.base = faulty.front().position();
+    faulty.erase(faulty.begin());
+    while (!faulty.empty() && !faulty.front().lost) {
+      stored.push_back(std::move(faulty.front().entry));
+      faulty.erase(faulty.begin());
+    }
+  }
+  result.entries = std::move(stored);
+  result.faulty = std::move(faulty);
+  result.applied = result.base.index;
+  Index last = result.entries.empty() ? result.base.index : result.entries.back().index;
+  result.commit = std::clamp(commit, result.base.index, last);
+  return result;
+}
+
+Recovered recover(HardState hard_state, std::vector<Entry> stored, Index commit,
+                  LogPosition applied, std::vector<TailEntry> faulty) {
   begin_at_base(stored, faulty);
   skip_applied(stored, faulty, applied);
   const bool based = !stored.empty() && stored.front().kind == EntryKind::kBase;
-  if (based && stored.front().index > applied.index)
-    return fail(ErrorCode::kDamaged, "the journal follows a state at index " +
-                                         std::to_string(stored.front().index.value()) +
-                                         " but the engine ends at " + std::to_string(applied.index.value()) +
-                                         "; restore this replica from its peers");
-  std::optional<Index> first;
+  std::optional<LogPosition> first;
   if (!stored.empty())
-    first = stored.front().index;
+    first = LogPosition{stored.front().index, stored.front().term};
   else if (!faulty.empty())
-    first = faulty.front().entry.index;
-  if (first && *first > applied.index.next()) {
-    return fail(ErrorCode::kDamaged,
-                "the journal starts at index " + std::to_string(first->value()) +
-                    " but the engine ends at " + std::to_string(applied.index.value()) +
-                    "; restore this replica from its peers");
-  }
+    first = faulty.front().position();
+  if (first && first->index > (based ? applied.index : applied.index.next()))
+    return without_state(hard_state, std::move(stored), commit, std::move(faulty));
   Recovered result;
   result.hard_state = hard_state;
   result.applied = applied.index;

@@ -17,12 +17,13 @@ namespace kahuna::raft {
 // is the engine's position and nothing follows (trap 26); then the journal must be cut there before
 // it is used.
 //
-// kDamaged when entries between the engine's position and the journal's first entry are missing:
-// what was acknowledged is not all there, and this replica must not start as if it were.
+// Stateless when the journal begins behind the engine's position: the engine has lost its state, for
+// the journal is released only behind what was flushed. Log and vote are whole; the base is the first
+// position that the journal holds, which was applied once. The state must come from another replica.
 //
 // Lost entries up to `applied` need no repair: what they did is in the engine. They are as if
 // compacted, with all before them.
-Result<Recovered> recover(HardState hard_state, std::vector<Entry> stored, Index commit,
-                          LogPosition applied, std::vector<TailEntry> faulty = {});
+Recovered recover(HardState hard_state, std::vector<Entry> stored, Index commit,
+                  LogPosition applied, std::vector<TailEntry> faulty = {});
 
 }  // namespace kahuna::raft

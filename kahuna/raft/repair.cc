@@ -153,18 +153,46 @@ void Replica::handle_fetch(Time now, const Message& message) {
   last = std::min(last, promised().index);
   while (first <= last && !intact_at(first)) first = first.next();
   reply.prev.index = first.prev();
+  copy_intact(first, last, reply.entries);
+}
+
+// As many as one message takes, up to the first that is not whole.
+void Replica::copy_intact(Index first, Index last, std::vector<Entry>& out) const {
   size_t bytes = 0;
   for (; first <= last; first = first.next()) {
     const Entry* entry = intact_at(first);
     if (!entry) break;
     bytes += cost_of(*entry);
-    if (!reply.entries.empty() && bytes > options_.append_bytes_max) break;
-    reply.entries.push_back(*entry);
+    if (!out.empty() && bytes > options_.append_bytes_max) break;
+    out.push_back(*entry);
   }
 }
 
-void Replica::handle_fetch_reply(const Message& message) {
-  if (tail_.empty()) return;
+// To one whose log ends too early for a vote, by one who cannot campaign with what it has more.
+void Replica::offer_log(const Message& candidacy) {
+  if ((tail_.empty() && !stateless_) || up_to_date(candidacy.prev)) return;
+  if (promised_term_at(candidacy.prev.index) != candidacy.prev.term) return;
+  std::vector<Entry> entries;
+  copy_intact(candidacy.prev.index.next(), promised().index, entries);
+  if (entries.empty()) return;
+  Message& offer = send(MessageKind::kFetchReply, candidacy.from);
+  offer.prev = candidacy.prev;
+  offer.entries = std::move(entries);
+}
+
+bool Replica::take_offer(Time now, const Message& message) {
+  if (!message.prev.term || message.rejected || message.entries.empty()) return false;
+  const bool campaigns = role_ == Role::kFollower || role_ == Role::kPreCandidate;
+  if (!campaigns || leader_is_fresh(now) || !tail_.empty() || message.prev != log_.last()) return true;
+  SOMETIMES(raft_takes_the_log_of_one_who_cannot_campaign);
+  Term newest = message.entries.back().term;
+  if (newest > hard_state_.term) become_follower(now, newest, ReplicaId());
+  for (const Entry& entry : message.entries) log_.append(entry);
+  return true;
+}
+
+void Replica::handle_fetch_reply(Time now, Message& message) {
+  if (take_offer(now, message) || tail_.empty()) return;
   start_over_if_moved();
   bool filled = false;
   for (const Entry& entry : message.entries) filled |= tail_.fill(entry);

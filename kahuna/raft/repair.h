@@ -34,6 +34,12 @@
 // For (c) the replica moves to a term after H itself, once a quorum lacks the entry; who hears that
 // follows only if it knows no live leader, for a leader settles it all by (a).
 //
+// Offers. A replica that cannot campaign, for its tail or for want of a state, may have the longest log of
+// those that are left, and nobody could be elected. So when it refuses a candidate whose last position
+// it has, it sends what follows. The candidate appends that to its log if it ends just there: by log
+// matching it then has a prefix of the log of the leader that wrote it, as if it had received it then.
+// It acknowledges none of it, and any leader's entries overrule it as usual.
+//
 // Why repair is safe. What a replica has promised is the set of positions that it acknowledged. Votes are
 // judged by a position at or above all of these, as before the damage; so whoever is elected holds
 // every entry that was committed with this replica's acknowledgement. Terms and votes are not part of

@@ -134,7 +134,7 @@ bool Replica::receive(Time now, Message message) {
 void Replica::take(Time now, Message message) {
   if (!acceptable(message)) return;
   if (message.kind == MessageKind::kFetch) return handle_fetch(now, message);
-  if (message.kind == MessageKind::kFetchReply) return handle_fetch_reply(message);
+  if (message.kind == MessageKind::kFetchReply) return handle_fetch_reply(now, message);
   bool prospective = message.kind == MessageKind::kPreVote ||
                      (message.kind == MessageKind::kPreVoteReply && !message.rejected);
   if (message.term > hard_state_.term && !prospective) {

@@ -315,8 +315,11 @@ class Replica {
   void send_fetch(ReplicaId to);
   void handle_fetch(Time now, const Message& message);
   bool never_had(LogPosition position) const;
+  void copy_intact(Index first, Index last, std::vector<Entry>& out) const;
+  void offer_log(const Message& candidacy);
+  bool take_offer(Time now, const Message& message);
   void consider_discarding();
-  void handle_fetch_reply(const Message& message);
+  void handle_fetch_reply(Time now, Message& message);
 
   // Leading (leader.cc).
   void become_leader(Time now);

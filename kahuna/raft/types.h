@@ -78,7 +78,7 @@ struct Message {
   // kTimeoutNow: the leader's last position.
   // kAppendReply, rejected: prev.index names the anchor that was refused.
   // kFetch: the index before the first wanted, and the term of that one. kFetchReply: the index before
-  // entries[0]; rejected: as in kFetch.
+  // entries[0]; rejected: as in kFetch; unasked: the candidate's last position.
   LogPosition prev;
   // kAppend, kHeartbeat: the leader's commit index (in kHeartbeat at most what the receiver has).
   // kHeartbeatReply, accepted: the sender's log up to here, durable or not, matches the leader's.

@@ -119,16 +119,16 @@ void Cluster::start(size_t n) {
       if (lost) faulty.back().entry.payload = Payload();
     }
   }
-  Result<Recovered> recovered =
+  Recovered recovered =
       recover(node.hard_state, stored, node.commit, node.flushed, std::move(faulty));
-  CHECK(recovered.has_value());
-  recovered->stateless = node.stateless = node.flushed_stateless;
+  if (recovered.stateless) node.flushed_stateless = true, node.flushed = recovered.base;
+  recovered.stateless = node.stateless = node.flushed_stateless;
   node.writes.clear();
   node.applied = node.flushed;
   node.state = node.flushed_state;
-  if (recovered->cut_journal) cut_journal(n, recovered->base, {}, false);
+  if (recovered.cut_journal) cut_journal(n, recovered.base, {}, false);
   RandomStream random(seed_, "raft", n * 1000 + node.lives++);
-  node.replica.emplace(options_, kGroup, replica_id(n), voters_, std::move(*recovered), random,
+  node.replica.emplace(options_, kGroup, replica_id(n), voters_, std::move(recovered), random,
                        local(n));
   report(checker_.restarted(*node.replica));
   node.dirty = node.replica->has_ready();
@@ -370,6 +370,15 @@ void Cluster::store_restored(Node& node, const Entry& entry) {
   CHECK_EQ(node.stored[at].term, entry.term);
   node.stored[at] = entry;
   node.repairs += node.rotten.erase(entry.index);
+}
+
+void Cluster::lose_state(size_t n) {
+  Node& node = nodes_[n];
+  CHECK(!node.replica.has_value());
+  node.flushed = kFoundingBase;
+  node.flushed_state = 0;
+  node.flushed_stateless = false;
+  narrate("the engine of " + number(n) + " loses everything");
 }
 
 bool Cluster::rot(size_t n, Index index) {

@@ -105,6 +105,8 @@ class Cluster {
   void restart(size_t n);
   // While it is down: the content of one entry is lost on its disk. False when it is not there.
   bool rot(size_t n, Index index);
+  // The same of all that its engine held.
+  void lose_state(size_t n);
   // Nodes on whose disk this entry is lost.
   size_t rotten_copies(LogPosition position) const;
 

@@ -132,60 +132,57 @@ std::vector<Entry> stored(uint64_t from, uint64_t to, uint64_t term) {
 }
 
 TEST(RaftRecovery, OfNothingStartsAtTheFounding) {
-  auto recovered = recover({}, {}, Index(0), kFoundingBase);
-  ASSERT_TRUE(recovered);
-  EXPECT_EQ(recovered->base, kFoundingBase);
-  EXPECT_EQ(recovered->commit, Index(1));
-  Solo solo(*recovered);
+  Recovered recovered = recover({}, {}, Index(0), kFoundingBase);
+  EXPECT_EQ(recovered.base, kFoundingBase);
+  EXPECT_EQ(recovered.commit, Index(1));
+  Solo solo(recovered);
 }
 
 TEST(RaftRecovery, KeepsTheWholeLogWhenNothingWasReleased) {
-  auto recovered = recover(kHard, stored(2, 9, 3), Index(6), Solo::at(4, 3));
-  ASSERT_TRUE(recovered);
-  EXPECT_EQ(recovered->base, kFoundingBase);
-  EXPECT_EQ(recovered->entries.size(), 8u);
-  EXPECT_EQ(recovered->commit, Index(6));
-  EXPECT_EQ(recovered->applied, Index(4));
-  Solo solo(*recovered);
+  Recovered recovered = recover(kHard, stored(2, 9, 3), Index(6), Solo::at(4, 3));
+  EXPECT_EQ(recovered.base, kFoundingBase);
+  EXPECT_EQ(recovered.entries.size(), 8u);
+  EXPECT_EQ(recovered.commit, Index(6));
+  EXPECT_EQ(recovered.applied, Index(4));
+  Solo solo(recovered);
   EXPECT_EQ(solo.applied().size(), 2u);
 }
 
 TEST(RaftRecovery, TakesTheOldestRecordAsBase) {
-  auto recovered = recover(kHard, stored(5, 9, 3), Index(7), Solo::at(6, 3));
-  ASSERT_TRUE(recovered);
-  EXPECT_EQ(recovered->base, Solo::at(5, 3));
-  EXPECT_EQ(recovered->entries.front().index, Index(6));
-  Solo solo(*recovered);
+  Recovered recovered = recover(kHard, stored(5, 9, 3), Index(7), Solo::at(6, 3));
+  EXPECT_EQ(recovered.base, Solo::at(5, 3));
+  EXPECT_EQ(recovered.entries.front().index, Index(6));
+  Solo solo(recovered);
 }
 
 TEST(RaftRecovery, ExtendsAJournalThatIsShorterThanTheEngine) {
-  auto recovered = recover(kHard, stored(2, 5, 3), Index(5), Solo::at(8, 4));
-  ASSERT_TRUE(recovered);
-  EXPECT_EQ(recovered->base, Solo::at(8, 4));
-  EXPECT_TRUE(recovered->entries.empty());
-  Solo solo(*recovered);
+  Recovered recovered = recover(kHard, stored(2, 5, 3), Index(5), Solo::at(8, 4));
+  EXPECT_EQ(recovered.base, Solo::at(8, 4));
+  EXPECT_TRUE(recovered.entries.empty());
+  Solo solo(recovered);
   EXPECT_EQ(solo->term(), Term(4)) << "the log's term is the least it can be in";
 }
 
 TEST(RaftRecovery, DropsATailThatTheEngineContradicts) {
-  auto recovered = recover(kHard, stored(2, 12, 2), Index(5), Solo::at(8, 3));
-  ASSERT_TRUE(recovered);
-  EXPECT_EQ(recovered->base, Solo::at(8, 3));
-  EXPECT_TRUE(recovered->entries.empty());
+  Recovered recovered = recover(kHard, stored(2, 12, 2), Index(5), Solo::at(8, 3));
+  EXPECT_EQ(recovered.base, Solo::at(8, 3));
+  EXPECT_TRUE(recovered.entries.empty());
 }
 
-TEST(RaftRecovery, RefusesAGap) {
-  auto recovered = recover(kHard, stored(9, 12, 3), Index(9), Solo::at(5, 3));
-  ASSERT_FALSE(recovered);
-  EXPECT_EQ(recovered.error().code, ErrorCode::kDamaged);
+TEST(RaftRecovery, KnowsByAGapThatTheStateIsLost) {
+  Recovered recovered = recover(kHard, stored(9, 12, 3), Index(10), Solo::at(5, 3));
+  EXPECT_TRUE(recovered.stateless);
+  EXPECT_EQ(recovered.base, Solo::at(9, 3));
+  EXPECT_EQ(recovered.applied, Index(9));
+  EXPECT_EQ(recovered.commit, Index(10));
+  EXPECT_EQ(recovered.entries.size(), 3u);
 }
 
 TEST(RaftRecovery, TakesATailRightAfterTheEngine) {
-  auto recovered = recover(kHard, stored(6, 9, 3), Index(7), Solo::at(5, 3));
-  ASSERT_TRUE(recovered);
-  EXPECT_EQ(recovered->base, Solo::at(5, 3));
-  EXPECT_EQ(recovered->commit, Index(7));
-  Solo solo(*recovered);
+  Recovered recovered = recover(kHard, stored(6, 9, 3), Index(7), Solo::at(5, 3));
+  EXPECT_EQ(recovered.base, Solo::at(5, 3));
+  EXPECT_EQ(recovered.commit, Index(7));
+  Solo solo(recovered);
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ struct Plan {
   uint64_t transfer = 0, retire = 0, usurp = 0;
   uint64_t lose_percent = 0, duplicate_percent = 0;
   uint64_t rot_percent = 0;  // of restarts, before which the disk loses entries
+  size_t loses_state = 0;  // a node whose engine is lost at restarts, and no other's log is damaged
   bool rot_everywhere = false;  // ... of a majority too: then safety alone is judged
   bool reorder = false, pump_at_once = false;
   size_t sleepy = 0;  // a node whose timers hardly ever fire; 0 = none
@@ -69,6 +70,7 @@ Plan draw_plan(RandomStream& random) {
   if (plan.crash > 0 && random.chance(2, 3)) {
     plan.rot_percent = random.between(10, 100);
     plan.rot_everywhere = random.chance(1, 4);
+    if (plan.nodes > 2 && random.chance(1, 4)) plan.loses_state = random.between(1, plan.nodes);
     plan.crash = random.between(3, 12);
   }
   return plan;
@@ -246,6 +248,8 @@ class Run {
 
   // Loses entries of a node that is down: mostly the newest, and of each a minority of its copies.
   void rot(size_t n) {
+    if (plan_.loses_state != 0 && !plan_.rot_everywhere && n != plan_.loses_state) return;
+    if (n == plan_.loses_state) cluster_.lose_state(n);
     for (uint64_t left = 1 + random_.below(3); left > 0; --left) {
       const std::vector<Entry>& stored = cluster_.node(n).stored;
       if (stored.empty()) return;
