@@ -93,6 +93,10 @@ bool Cluster::await_ready(Duration patience) {
   return false;
 }
 
+cli::Json Cluster::status(size_t node) const {
+  return status_of(nodes_[node].address);
+}
+
 size_t Cluster::leads(size_t node) const {
   const cli::Json status = status_of(nodes_[node].address);
   size_t count = 0;

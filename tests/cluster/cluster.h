@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kahuna/cli/json.h"
 #include "runtime/host.h"
 #include "tests/cluster/process.h"
 #include "tests/cluster/test_network.h"
@@ -29,6 +30,8 @@ class Cluster {
 
   // All running nodes serve and know a leader of every partition; false after `patience`.
   bool await_ready(Duration patience = Duration::seconds(30));
+  // What the node says of itself; null when it does not answer.
+  cli::Json status(size_t node) const;
   // Partitions led, by the node's own word; 0 when it does not answer.
   size_t leads(size_t node) const;
   // The node that leads most partitions.

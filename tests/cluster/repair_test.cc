@@ -1,0 +1,147 @@
+// The data directory of one real node is damaged in many places, again and again, while the others serve
+// recorded load: no answer is wrong, and the node becomes a replica in reserve again.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "kahuna/cli/json.h"
+#include "runtime/random.h"
+#include "tests/cluster/cluster.h"
+#include "tests/cluster/judge.h"
+#include "tests/cluster/recorded_load.h"
+
+namespace kahuna::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace literals;
+
+constexpr size_t kVictim = 2;
+constexpr int kRounds = 4;
+constexpr int kPlacesPerRound = 25;  // a third of them where something was written
+
+struct File {
+  fs::path path;
+  uint64_t bytes = 0;
+};
+
+std::vector<File> files_in(const std::string& directory) {
+  std::vector<File> files;
+  for (const auto& entry : fs::recursive_directory_iterator(directory))
+    if (entry.is_regular_file() && entry.file_size() > 0)
+      files.push_back({entry.path(), entry.file_size()});
+  std::sort(files.begin(), files.end(),
+            [](const File& a, const File& b) { return a.path < b.path; });
+  return files;
+}
+
+// Flips a bit of a byte drawn over all files; of one that is not zero when `written`.
+void damage(const std::string& directory, RandomStream& random, bool written) {
+  const std::vector<File> files = files_in(directory);
+  uint64_t total = 0;
+  for (const File& file : files) total += file.bytes;
+  for (int tries = 0; tries < 100'000; ++tries) {
+    uint64_t at = random.below(total);
+    size_t which = 0;
+    while (at >= files[which].bytes) at -= files[which++].bytes;
+    std::fstream file(files[which].path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(at));
+    const int byte = file.get();
+    if (byte < 0 || (written && byte == 0)) continue;
+    file.seekp(static_cast<std::streamoff>(at));
+    file.put(static_cast<char>(byte ^ (1 << random.below(8))));
+    return;
+  }
+}
+
+class Repair : public ::testing::Test {
+ protected:
+  // Starts the victim, again as long as it stops to set up its store anew. False: it refuses.
+  bool start_victim() {
+    for (int starts = 0; starts < 4; ++starts) {
+      cluster_.start(kVictim);
+      if (!cluster_.process(kVictim).wait(2_s)) return true;
+      ++restarts_;
+    }
+    return false;
+  }
+
+  // Its logs are whole, its states there, and it has applied what the others have.
+  bool repaired() {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(40);
+    while (std::chrono::steady_clock::now() < end) {
+      if (!cluster_.process(kVictim).running() && !start_victim()) return false;
+      const cli::Json own = cluster_.status(kVictim), other = cluster_.status(0);
+      bool same = own["serving"].is_true() && own["damaged"].items.empty() &&
+                  own["partitions"].items.size() == other["partitions"].items.size();
+      for (size_t i = 0; same && i < own["partitions"].items.size(); ++i) {
+        const cli::Json &a = own["partitions"].items[i], &b = other["partitions"].items[i];
+        same = !a["installing"].is_true() && a["applied"].text == b["applied"].text;
+      }
+      if (same) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    return false;
+  }
+
+  Cluster cluster_{3};
+  std::unique_ptr<RecordedLoad> load_;
+  int restarts_ = 0;
+};
+
+TEST_F(Repair, OfANodeDamagedInAHundredPlaces) {
+  cluster_.start_all();
+  ASSERT_TRUE(cluster_.await_ready()) << cluster_.log(0);
+  load_ = std::make_unique<RecordedLoad>(RecordedLoad::Options{.endpoints = cluster_.addresses()});
+  const char* seed = std::getenv("KAHUNA_DAMAGE_SEED");
+  RandomStream random(seed ? std::strtoull(seed, nullptr, 10) : 1, "damage");
+  bool refuses = false;
+  for (int round = 0; round < kRounds && !refuses; ++round) {
+    load_->run_for(1_s);
+    // Asked to stop it saves its states; killed it has its log only.
+    if (round % 2 == 0) {
+      cluster_.signal(kVictim, SIGTERM);
+      ASSERT_TRUE(cluster_.process(kVictim).wait(20_s).has_value());
+    } else {
+      cluster_.kill(kVictim);
+    }
+    for (int i = 0; i < kPlacesPerRound; ++i)
+      damage(cluster_.directory(kVictim), random, i % 3 == 0);
+    load_->run_for(300_ms);
+    refuses = !start_victim();
+    load_->run_for(2_s);
+  }
+  load_->drain();
+  if (refuses) {
+    // Both copies of something: it must say so, and the others go on without it.
+    EXPECT_NE(cluster_.log(kVictim).find("damaged"), std::string::npos) << cluster_.log(kVictim);
+    const std::string all = cluster_.log(kVictim);
+    std::printf("  refused to start: %s\n", all.substr(all.size() - std::min<size_t>(all.size(), 400)).c_str());
+  } else {
+    ASSERT_TRUE(repaired()) << cluster_.log(kVictim);
+    // Now the majority needs it.
+    cluster_.kill(0);
+    load_->run_for(4_s);
+    cluster_.start(0);
+  }
+  load_->drain();
+  ASSERT_TRUE(cluster_.await_ready());
+  EXPECT_TRUE(load_->read_all());
+  const std::string path = ::testing::TempDir() + "kahuna-history.jsonl";
+  EXPECT_EQ(judge_history(load_->history(), path).wrong, "") << "the history is in " << path;
+  EXPECT_GT(load_->successes(), 200u);
+  const std::string log = cluster_.log(kVictim);
+  size_t reports = 0;
+  for (size_t at = log.find("disk-damage"); at != std::string::npos; at = log.find("disk-damage", at + 1))
+    ++reports;
+  std::printf("  %lu ok, %lu failed, %lu unknown; %zu reports of damage or repair, %d restarts\n",
+              load_->successes(), load_->failures(), load_->unknown(), reports, restarts_);
+}
+
+}  // namespace
+}  // namespace kahuna::testing
