@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kahuna/journal/format.h"
+#include "runtime/probe.h"
 
 namespace kahuna::journal {
 
@@ -62,10 +63,17 @@ class SegmentImage {
   uint64_t batch_min() const { return batch_min_; }
   uint64_t batch_max() const { return batch_max_; }
   // Where a segment's first batch begins, and where its header ends, something was written that is
-  // neither whole nor of another place: the batch was lost with all its traces.
+  // neither whole nor of another place: the batch was lost with all its traces. Of a segment that
+  // begins with a seal: and with it, as far as can be told, a batch that followed.
   bool lost_first() const {
-    return batch_min_ == 0 && sector_at(kBodyZone).state == SectorState::kCorrupt &&
-           sector_at(header_.bytes - kSectorBytes).state == SectorState::kCorrupt;
+    if (batch_min_ != 0) return false;
+    const uint64_t batches = header_.for_seal ? 2 : 1;
+    for (uint64_t at = 0; at < batches * header_.unit; at += header_.unit) {
+      if (sector_at(kBodyZone + at).state != SectorState::kCorrupt ||
+          sector_at(header_.bytes - at - kSectorBytes).state != SectorState::kCorrupt)
+        return false;
+    }
+    return !header_.for_seal || !MUTANT(lost_seal_passed_over);
   }
   bool only_seals() const { return batch_min_ != 0 && !other_than_seals_; }
   // Links of the highest batch here that still tells them.

@@ -136,7 +136,7 @@ Result<> Recoverer::survey() {
     ASSIGN_OR_RETURN(ImagePtr image, image_of(segment));
     foreign_.insert(image->foreign().begin(), image->foreign().end());
     if (image->batch_min() == 0) {
-      if (image->lost_first() && !segment->header.for_seal) traceless = segment;
+      if (image->lost_first()) traceless = segment;
       out_.free.push_back(segment);
       continue;
     }
@@ -153,13 +153,24 @@ Result<> Recoverer::survey() {
 }
 
 // What a seal replaces is kept until a batch follows it, so a seal that is last and not whole can
-// be passed over, whatever happened to it.
+// be passed over. It is last when a sector of it, or of what would follow it, was never written:
+// damage may have taken all traces of what did.
 Result<> Recoverer::drop_torn_seals() {
   while (!chain_.empty()) {
     const Survey& last = chain_.back();
     if (!last.only_seals || last.batch_min != last.batch_max) return {};
     ASSIGN_OR_RETURN(ImagePtr image, image_of(last.segment));
-    if (image->judge(last.batch_min, kBodyZone, last.segment->header.bytes).body_good) return {};
+    const uint64_t end = last.segment->header.bytes;
+    const Judgement seal = image->judge(last.batch_min, kBodyZone, end);
+    if (seal.body_good) return {};
+    const bool nothing_behind =
+        seal.unwritten ||
+        (seal.body_bytes > 0 &&
+         image->judge(last.batch_min + 1, kBodyZone + seal.body_bytes, end - seal.header_bytes).unwritten);
+    if (!nothing_behind && !MUTANT(lost_seal_passed_over)) {
+      SOMETIMES(journal_seal_without_end);
+      return lost_without_trace(*last.segment, kBodyZone, last.batch_min);
+    }
     SOMETIMES(journal_torn_seal);
     out_.free.push_back(last.segment);
     chain_.pop_back();
