@@ -80,6 +80,9 @@ class Recoverer {
   uint64_t next_ = 1;               // the batch that comes next
   std::optional<Held> held_;
   std::optional<HeaderItems> faulty_;  // of the last batch, when its body is lost
+  // The newest batch that some seal held which was passed over although it had been synced; 0: none.
+  uint64_t lost_seal_ = 0;
+  HeaderItems lost_seal_items_;
   Recovery out_;
 };
 
@@ -154,14 +157,15 @@ Result<> Recoverer::survey() {
 
 // What a seal replaces is kept until a batch follows it, so a seal that is last and not whole can
 // be passed over. It is last when a sector of it, or of what would follow it, was never written:
-// damage may have taken all traces of what did.
+// damage may have taken all traces of what did. One that was synced still says what was in it, should
+// what it replaced be lost too.
 Result<> Recoverer::drop_torn_seals() {
   while (!chain_.empty()) {
     const Survey& last = chain_.back();
     if (!last.only_seals || last.batch_min != last.batch_max) return {};
     ASSIGN_OR_RETURN(ImagePtr image, image_of(last.segment));
     const uint64_t end = last.segment->header.bytes;
-    const Judgement seal = image->judge(last.batch_min, kBodyZone, end);
+    Judgement seal = image->judge(last.batch_min, kBodyZone, end);
     if (seal.body_good) return {};
     const bool nothing_behind =
         seal.unwritten ||
@@ -172,6 +176,10 @@ Result<> Recoverer::drop_torn_seals() {
       return lost_without_trace(*last.segment, kBodyZone, last.batch_min);
     }
     SOMETIMES(journal_torn_seal);
+    if (seal.header_good && !seal.unwritten && lost_seal_ < last.batch_min) {
+      lost_seal_ = last.batch_min;
+      lost_seal_items_ = std::move(seal.items);
+    }
     out_.free.push_back(last.segment);
     chain_.pop_back();
   }
@@ -179,7 +187,11 @@ Result<> Recoverer::drop_torn_seals() {
 }
 
 Result<> Recoverer::choose_start() {
-  if (chain_.empty()) return {};
+  if (chain_.empty() && lost_seal_ == 0) return {};
+  if (chain_.empty())
+    return fail(ErrorCode::kDamaged, "journal: batch " + std::to_string(lost_seal_) +
+                                         " and all before it are lost; nothing was changed; remove "
+                                         "this replica's data and let it rejoin");
   std::optional<BatchLinks> links;
   // The start only moves forward, so the farthest is the newest.
   for (const Survey& survey : chain_)
@@ -215,6 +227,10 @@ Result<> Recoverer::walk() {
                                            segment_name(chain_[at].segment->header.id.file));
     RETURN_IF_ERROR(walk_segment(chain_[at], cut));
   }
+  if (lost_seal_ == next_ && !faulty_ && !MUTANT(lost_seal_passed_over)) {
+    SOMETIMES(journal_seal_lost_with_what_it_replaced);
+    faulty_ = std::move(lost_seal_items_);
+  }
   return {};
 }
 
@@ -231,7 +247,7 @@ Result<> Recoverer::walk_segment(const Survey& survey, uint64_t cut) {
   segment.reset_positions();
   while (next_ != cut) {
     Judgement batch = image->judge(next_, segment.body_next, segment.header_low);
-    const bool later = cut != UINT64_MAX || survey.batch_max > next_;
+    const bool later = cut != UINT64_MAX || survey.batch_max > next_ || lost_seal_ > next_;
     std::string where = place_text(segment, segment.body_next) + " batch " + std::to_string(next_);
     if (batch.body_good) {
       if (!batch.header_good) SOMETIMES(journal_header_lost);
@@ -301,7 +317,7 @@ void Recoverer::plan_seal() {
   if (!chain_.empty()) {
     out_.needs_seal = true;
     out_.last = chain_.back().segment;
-    const bool attempted = chain_.back().batch_max >= next_;
+    const bool attempted = chain_.back().batch_max >= next_ || faulty_;
     if (attempted || !held_) {
       // A batch was begun after the newest good one, which was therefore synced.
       apply_held();
