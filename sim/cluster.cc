@@ -81,6 +81,12 @@ void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOption
                   world.disk.per_kib * kib * 2;
   // A segment must hold the largest command, which may carry a value to set and one to compare.
   options.value_bytes_max = std::max(workload.value_bytes_max, kValueBytesMin);
+  // However slowly a partition's state is sent, it arrives well before the judge gives up.
+  constexpr uint64_t kRecordsExpected = 15'000, kRecordBytes = 64, kSendingSeconds = 20;
+  const uint64_t state = workload.keys * workload.value_bytes_max +
+                         std::min<uint64_t>(options.operation_records_max, kRecordsExpected) * kRecordBytes;
+  options.snapshot_bytes_per_second =
+      std::max<size_t>(options.snapshot_bytes_per_second, state / kSendingSeconds);
   const uint64_t needed = 4 * (workload.value_bytes_max + 16 * 1024);
   if (options.segment_bytes < needed)
     options.segment_bytes = (needed + 0xfffff) & ~uint64_t{0xfffff};
