@@ -11,6 +11,8 @@
 //      may do it; nothing else is ever removed without a remove();
 //   E6 first(), get(), scan() and view() may be called on every loop of the node at once, whatever is under
 //      way; all else belongs to the loop that opened the engine.
+//   E7 what is put into a range that was removed is not older than what was there: of a record row that
+//      sorts behind a removed one of the same position nothing may be left.
 #pragma once
 
 #include <cstdint>

@@ -87,6 +87,12 @@ void Groups::receive(SnapshotPart part) {
   if (!install || install->stream != part.stream || install->position != part.position) {
     // One that is all here is finished first.
     if (install && install->last) return answer(*group, part, SnapshotAnswer::kBusy, 0, {});
+    // Nor does one give way to an older state: the engine would not miss what that holds of the same
+    // keys (E7). A new leader's applied state may be older for a moment.
+    if (install && part.position.index < install->position.index && !MUTANT(older_state_installed)) {
+      SOMETIMES(snapshot_refused_as_older);
+      return answer(*group, part, SnapshotAnswer::kBusy, install->position.index.value(), {});
+    }
     if (part.number != 0) return answer(*group, part, SnapshotAnswer::kResend, 0, {});
     if (!begin_install(*group, part)) {
       SOMETIMES(snapshot_refused_for_others);

@@ -36,7 +36,7 @@ enum class SnapshotAnswer : uint8_t {
   kResend = 2,  // go on with this number
   kHave = 3,    // nothing is needed any more
   kStale = 4,   // the sender does not lead, or is behind
-  kBusy = 5,    // later
+  kBusy = 5,    // later, with a state of the position with the index `parts` or above
 };
 
 struct SnapshotReply {
@@ -44,7 +44,7 @@ struct SnapshotReply {
   ReplicaId from, to;
   uint64_t stream = 0;
   SnapshotAnswer answer = SnapshotAnswer::kParts;
-  uint64_t parts = 0;
+  uint64_t parts = 0;    // kBusy: an index, 0 for any
   std::string last_row;  // of the part before `parts`; empty when that is 0
 };
 

@@ -243,6 +243,7 @@ void SnapshotStreams::on_reply(const SnapshotReply& reply) {
       go_on(stream, reply.parts, reply.last_row);
       break;
     case SnapshotAnswer::kBusy:
+      stream.wanted.applied = std::max(stream.wanted.applied, Index(reply.parts));
       put_off(stream);
       break;
     case SnapshotAnswer::kHave:
