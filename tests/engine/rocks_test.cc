@@ -169,6 +169,13 @@ TEST(RocksReal, GoesOnWhenAFullDiskHasRoomAgain) {
       ASSERT_TRUE(value == expected) << row;
     }
   };
+  // An attempt in the background that began while the disk was full may still be failing.
+  const auto flush_with_room = [&] {
+    Result<> flushed = machine.flush();
+    for (int more = 0; !flushed && flushed.error().code == ErrorCode::kNoSpace && more < 3; ++more)
+      flushed = machine.flush();
+    return flushed;
+  };
   const auto reopen_and_expect_all = [&] {
     machine.close();
     machine.open();
@@ -188,7 +195,7 @@ TEST(RocksReal, GoesOnWhenAFullDiskHasRoomAgain) {
       expect_all();
     }
     disk.make_room();
-    const Result<> flushed = machine.flush();
+    const Result<> flushed = flush_with_room();
     ASSERT_TRUE(flushed.has_value()) << flushed.error().text;
     reopen_and_expect_all();
   }
@@ -200,7 +207,7 @@ TEST(RocksReal, GoesOnWhenAFullDiskHasRoomAgain) {
   EXPECT_EQ(last, ErrorCode::kOverloaded);
   expect_all();
   disk.make_room();
-  ASSERT_TRUE(machine.flush().has_value());
+  ASSERT_TRUE(flush_with_room().has_value());
   ASSERT_EQ(put(), ErrorCode::kOk);
   ASSERT_TRUE(machine.flush().has_value());
   reopen_and_expect_all();
