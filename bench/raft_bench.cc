@@ -18,12 +18,12 @@ constexpr PartitionId kGroup{1};
 class Trio {
  public:
   Trio() {
-    std::vector<ReplicaId> voters = {id(0), id(1), id(2)};
     for (size_t n = 0; n < 3; ++n) {
       Recovered recovered;
       recovered.hard_state.term = Term(1);
       recovered.commit = recovered.applied = Index(1);
-      replicas.push_back(std::make_unique<Replica>(Options(), kGroup, id(n), voters, recovered,
+      recovered.configuration.voters = {id(0), id(1), id(2)};
+      replicas.push_back(std::make_unique<Replica>(Options(), kGroup, id(n), recovered,
                                                    RandomStream(n, "bench"), now));
     }
     now = replicas[0]->deadline();

@@ -45,7 +45,7 @@ class Driver {
  public:
   explicit Driver(Input& input)
       : input_(input),
-        replica_(options(), PartitionId(1), id(1), {id(1), id(2), id(3)}, start(),
+        replica_(options(), PartitionId(1), id(1), start(),
                  RandomStream(1, "fuzz"), now_) {}
 
   void run() {
@@ -77,6 +77,8 @@ class Driver {
     Recovered recovered =
         recover({Term(term), ReplicaId()}, stored, Index(input_.byte() % 8), applied);
     applied_ = recovered.applied;
+    recovered.configuration.voters = {id(1), id(2), id(3)};
+    if (input_.byte() % 2) recovered.configuration.learners = {id(4)};
     return recovered;
   }
 
@@ -98,6 +100,11 @@ class Driver {
         if (taken_ > 0) replica_.persisted(now_, 1 + input_.byte() % taken_);
         break;
       case 10: elect(); break;
+      case 11: {
+        Configuration next = any_configuration();
+        (void)replica_.change(now_, next.voters, next.learners);
+        break;
+      }
       default: replica_.receive(now_, message()); break;
     }
   }
@@ -125,7 +132,7 @@ class Driver {
     Message m;
     m.kind = static_cast<MessageKind>(input_.byte() % 10);
     m.group = PartitionId(input_.byte() < 250 ? 1 : 2);
-    m.from = id(2 + input_.byte() % 3);
+    m.from = id(2 + input_.byte() % 4);
     m.to = id(1);
     m.term = Term(input_.about(now.hard_state.term.value()));
     m.prev = position(now);
@@ -140,11 +147,35 @@ class Driver {
       uint8_t shape = input_.byte();
       at.index = shape < 250 ? at.index.next() : Index(input_.about(at.index.value()));
       if (shape % 4 == 0) at.term = Term(input_.about(m.term.value()));
+      if (shape >= 220 && shape < 240) {
+        m.entries.push_back({at.index, at.term, EntryKind::kConfiguration, kCurrentSemanticLevel,
+                             encode(any_configuration())});
+        continue;
+      }
       m.entries.push_back({at.index, at.term,
-                           static_cast<EntryKind>(shape == 9 ? 7 : 1 + shape % 2),
+                           static_cast<EntryKind>(shape == 9 ? 7 : 1 + shape % 3),
                            kCurrentSemanticLevel, Payload(std::string_view("m"))});
     }
     return m;
+  }
+
+  // Of nodes 1 to 5: each a voter, about to leave, a learner, or none of these.
+  Configuration any_configuration() {
+    Configuration configuration;
+    for (uint64_t n = 1; n <= 5; ++n) {
+      switch (input_.byte() % 5) {
+        case 0: configuration.voters.push_back(id(n)); break;
+        case 1: configuration.outgoing.push_back(id(n)); break;
+        case 2: configuration.learners.push_back(id(n)); break;
+        case 3:
+          configuration.voters.push_back(id(n));
+          configuration.outgoing.push_back(id(n));
+          break;
+        default: break;
+      }
+    }
+    if (!configuration.known()) configuration = {{id(1)}, {}, {}};
+    return configuration;
   }
 
   LogPosition position(const Status& now) {

@@ -38,6 +38,7 @@ enum class RowKind : uint8_t {
   kRecord = 0x10,
   kOperations = 0x20,  // exactly-once records, many to a row; 0x20 · partition id · highest stamp
   kState = 0x30,      // a partition's own state (floor, last stamp, log time); 0x30 · partition id
+  kMembers = 0x31,    // who belongs to its group; 0x31 · partition id
   kInstall = 0x38,    // while a snapshot replaces a partition's rows; 0x38 · partition id
 };
 // stamp, log index, ordinal: each inverted, big endian, so that newest sorts first (trap 10).

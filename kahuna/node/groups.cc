@@ -53,6 +53,8 @@ Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<Replic
   auto self = std::find_if(voters.begin(), voters.end(), [&](ReplicaId r) { return r.node == self_; });
   CHECK(self != voters.end());
   ReplicaId self_id = *self;
+  founders_ = std::move(voters);
+  recovered.configuration = configuration_of(state);
   size_t position = groups_.size();
   const raft::LogPosition base = recovered.base;
   const Index applied_to = recovered.applied;
@@ -61,7 +63,7 @@ Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<Replic
   CHECK(groups_.empty() || groups_.back()->id < descriptor.id);
   groups_.push_back(std::make_unique<Group>(
       position, descriptor.id,
-      raft::Replica(options_.raft, descriptor.id, self_id, std::move(voters), std::move(recovered),
+      raft::Replica(options_.raft, descriptor.id, self_id, std::move(recovered),
                     host_.random("raft", descriptor.id.value()), host_.clock->now()),
       std::move(state), applied_to));
   Group& group = *groups_.back();
@@ -75,9 +77,17 @@ Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<Replic
   return {};
 }
 
+raft::Configuration Groups::configuration_of(const partition::StateMachine& state) const {
+  auto members = raft::decode_configuration(as_bytes(state.members()));
+  return members ? *members : raft::Configuration{founders_, {}, {}};
+}
+
 Result<partition::StateMachine> Groups::open_state(const partition::Descriptor& descriptor) {
-  return partition::StateMachine::open(engine_, descriptor, options_.limits,
-                                       host_.random("hash tables", descriptor.id.value()).next());
+  auto state = partition::StateMachine::open(engine_, descriptor, options_.limits,
+                                             host_.random("hash tables", descriptor.id.value()).next());
+  if (state && !state->members().empty() && !raft::decode_configuration(as_bytes(state->members())))
+    return fail(ErrorCode::kDamaged, "partition " + std::to_string(descriptor.id.value()) + ": malformed members row");
+  return state;
 }
 
 void Groups::start() {

@@ -116,6 +116,9 @@ class Groups final : private SnapshotStreams::Hooks {
   struct Group;
   struct Install;
 
+  // In force where the state ends.
+  raft::Configuration configuration_of(const partition::StateMachine& state) const;
+
   void touch(Group& group);
   void process();
   void process_group(Group& group);
@@ -223,6 +226,8 @@ class Groups final : private SnapshotStreams::Hooks {
     bool whole;
   };
   std::vector<InstallSaving> installs_saving_;  // in batch_
+
+  std::vector<ReplicaId> founders_;  // of every partition
 
   // Read rounds (G3).
   struct QueuedRead {

@@ -159,7 +159,7 @@ void Groups::accept_part(Group& group, SnapshotPart part) {
 Result<> Groups::reseed(PartitionId id) {
   Group* group = find(id);
   if (!group) return fail(ErrorCode::kWrongPartition, "this node does not host the partition");
-  if (group->replica.voters().size() < 2)
+  if (group->replica.configuration().voters.size() < 2)
     return fail(ErrorCode::kUnavailable, "no other replica of the partition has its state");
   if (group->install) return {};
   SOMETIMES(replica_reseeded);
@@ -240,7 +240,7 @@ void Groups::finish_install(Group& group) {
   const raft::FaultyTail& tail = group.replica.tail();
   // What is lost behind the position was promised; the journal must go on saying so.
   const bool in_place = tail.term_at(position.index) == position.term || (held && !tail.empty());
-  group.replica.restore(position);
+  group.replica.restore(position, configuration_of(*state));
   if (!MUTANT(restore_without_journal_cut)) cut_journal(group, position, held, in_place);
   if (stopped_) return;
   group.install.reset();

@@ -7,7 +7,7 @@
 namespace kahuna::node {
 
 Result<> HandOvers::ask(raft::Replica& replica, Time now, NodeId to, Token token) {
-  const auto& voters = replica.voters();
+  const auto& voters = replica.configuration().voters;
   auto target =
       std::find_if(voters.begin(), voters.end(), [&](ReplicaId id) { return id.node == to; });
   if (target == voters.end())

@@ -73,6 +73,8 @@ std::vector<engine::RowRange> rows_of(const Descriptor& descriptor) {
   ranges.emplace_back(rows_from(RowKind::kRecord, descriptor.start), std::move(records_end));
   if (!MUTANT(snapshot_without_operations)) ranges.push_back(operations_rows_of(descriptor.id));
   ranges.emplace_back(state, state + '\0');
+  std::string members = make_members_row(descriptor.id);
+  ranges.emplace_back(members, members + '\0');
   return ranges;
 }
 
@@ -122,6 +124,12 @@ void make_state_value(const StateRow& state, std::string& value) {
   value.assign(1, kFormat);
   append_little(value, state.last.value());
   append_little(value, state.floor.value());
+}
+
+std::string make_members_row(PartitionId id) {
+  std::string row(1, kind_byte(RowKind::kMembers));
+  append_big(row, id.value());
+  return row;
 }
 
 std::string make_install_row(PartitionId id) {

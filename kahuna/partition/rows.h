@@ -8,6 +8,8 @@
 //                 client u64 · sequence u64 · stamp u64 · reply's stamp u64 · revision i64 · outcome u8
 //   state      30 · partition id 8
 //              -> format u8 (1) · last stamp u64 · floor u64
+//   members    31 · partition id 8; absent until they change for the first time
+//              -> the payload of the last entry that changed them (raft/configuration.h)
 //   install    38 · partition id 8
 //              -> format u8 (1) · stream u64 · log index u64 · term u64 · parts u64 · last row
 //
@@ -76,6 +78,7 @@ void begin_operations_value(std::string& value);
 void append_operation(const OperationRow& operation, std::string& value);
 std::string make_state_row(PartitionId id);
 void make_state_value(const StateRow& state, std::string& value);
+std::string make_members_row(PartitionId id);
 std::string make_install_row(PartitionId id);
 void make_install_value(const InstallRow& install, std::string& value);
 

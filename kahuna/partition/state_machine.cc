@@ -24,13 +24,14 @@ struct StateMachine::State {
         descriptor(std::move(d)),
         limits(l),
         state_row(make_state_row(descriptor.id)),
+        members_row(make_members_row(descriptor.id)),
         heads(HeadCache::Limits(), seed),
         operations(seed) {}
 
   engine::Engine& engine;
   Descriptor descriptor;
   Limits limits;
-  std::string state_row;
+  std::string state_row, members_row;
   HeadCache heads;
   OperationTable operations;
   Watermark last,
@@ -39,6 +40,8 @@ struct StateMachine::State {
   raft::LogPosition applied;  // index 0 = the engine has no mark of this group
   std::deque<Watermark> operations_rows;    // stamps of the rows collected, ascending
   size_t unsaved_operations = 0;            // newest of `operations` that no row holds
+  std::string members;  // as in the header
+  bool members_unsaved = false;
   size_t unsaved_entries = 0, unsaved_bytes = 0;
   std::string row, value;  // scratch, to spare allocations
 
@@ -87,6 +90,8 @@ Result<> StateMachine::State::load() {
     last = state->last;
     floor = state->floor;
   }
+  ASSIGN_OR_RETURN(found, engine.get(members_row, members));
+  if (!found) members.clear();
   auto mark = engine.applied().find(descriptor.id);
   if (mark != engine.applied().end()) applied = mark->second;
   return load_operations();
@@ -263,6 +268,9 @@ Result<Reply> StateMachine::apply(const raft::Entry& entry) {
       SOMETIMES(partition_refuses_undecodable_entry);
       reply.outcome = Outcome::kRefused;
     }
+  } else if (entry.kind == raft::EntryKind::kConfiguration) {
+    if (!MUTANT(members_not_saved)) state.members = entry.payload.text();
+    state.members_unsaved = true;
   } else if (entry.kind != raft::EntryKind::kNoop) {
     return fail(ErrorCode::kVersion, "an entry is of a kind this version does not know");
   }
@@ -285,6 +293,8 @@ void StateMachine::collect(WriteBatch& batch) {
     batch.put(state.state_row, state.value);
     state.saved_state = now;
   }
+  if (std::exchange(state.members_unsaved, false) && !state.members.empty())
+    batch.put(state.members_row, state.members);
   if (state.applied.index) batch.set_applied({state.descriptor.id, state.applied});
   state.unsaved_entries = state.unsaved_bytes = 0;
 }
@@ -320,6 +330,7 @@ Result<Hash128> StateMachine::digest() {
     hash.add(uint64_t(operation.reply.revision.value()));
     hash.add(operation.reply.stamp.value());
   }
+  hash.add(as_bytes(state.members));
   hash.add(state.last.value());
   hash.add(state.floor.value());
   return hash;
@@ -342,6 +353,9 @@ Result<ScanPage> StateMachine::scan(std::string_view bucket, std::string_view cu
 
 const Descriptor& StateMachine::descriptor() const {
   return state_->descriptor;
+}
+const std::string& StateMachine::members() const {
+  return state_->members;
 }
 Watermark StateMachine::last_stamp() const {
   return state_->last;

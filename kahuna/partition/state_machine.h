@@ -165,6 +165,9 @@ class StateMachine {
 
   const Descriptor& descriptor() const;
   raft::LogPosition applied() const;  // index 0: nothing yet
+  // Payload of the last entry that changed who belongs to the group (an encoded raft::Configuration);
+  // empty: there was none.
+  const std::string& members() const;
   Watermark last_stamp() const;
   Watermark floor() const;
   size_t operation_records() const;

@@ -3,8 +3,6 @@
 // A candidate asks for votes only after its own vote is durable. The same write carries the tail of
 // its log, so the position it campaigns with cannot be lost any more; a late reply can then never
 // elect it with a shorter log.
-#include <bit>
-
 #include "kahuna/raft/replica.h"
 #include "runtime/check.h"
 #include "runtime/probe.h"
@@ -39,8 +37,9 @@ void Replica::on_election_timeout(Time now) {
   }
   leader_ = ReplicaId();
   leader_contact_valid_ = false;
-  if (retired_ && !is_single()) {
+  if ((retired_ && !is_single()) || (!configurations_.may_lead(self_) && !MUTANT(removed_campaigns))) {
     if (role_ != Role::kFollower) become_follower(now, hard_state_.term, ReplicaId());
+    SOMETIMES(raft_does_not_campaign);
     rearm_election_timer(now);
     return;
   }
@@ -71,12 +70,12 @@ void Replica::on_election_timeout(Time now) {
 void Replica::start_pre_vote(Time now) {
   CHECK(role_ != Role::kLeader);
   role_ = Role::kPreCandidate;
-  votes_ = 1u << self_slot_;
+  votes_ = self_bit();
   votes_requested_ = false;
   rearm_election_timer(now);
-  for (ReplicaId voter : voters_) {
-    if (voter == self_) continue;
-    Message& message = send(MessageKind::kPreVote, voter);
+  for (size_t slot = 0; slot < members_.size(); ++slot) {
+    if (slot == self_slot_ || !members_.votes(slot)) continue;
+    Message& message = send(MessageKind::kPreVote, members_[slot]);
     message.term = hard_state_.term.next();
     message.prev = log_.last();
   }
@@ -110,10 +109,10 @@ void Replica::send_vote_if_durable(Time now) {
   if (!durable && !MUTANT(candidate_counts_unsynced_vote)) return;
   CHECK_EQ(hard_state_.vote.node, self_.node);
   votes_requested_ = true;
-  votes_ |= 1u << self_slot_;
-  for (ReplicaId voter : voters_) {
-    if (voter == self_) continue;
-    Message& message = send(MessageKind::kVote, voter);
+  votes_ |= self_bit();
+  for (size_t slot = 0; slot < members_.size(); ++slot) {
+    if (slot == self_slot_ || !members_.votes(slot)) continue;
+    Message& message = send(MessageKind::kVote, members_[slot]);
     message.prev = log_.last();
     message.transfer = marked_;
   }
@@ -156,8 +155,8 @@ void Replica::handle_vote_reply(Time now, const Message& message) {
   bool pre_vote = message.kind == MessageKind::kPreVoteReply;
   if (pre_vote && (role_ != Role::kPreCandidate || message.term != hard_state_.term.next())) return;
   if (!pre_vote && (role_ != Role::kCandidate || !votes_requested_)) return;
-  votes_ |= 1u << slot_of(message.from);
-  if (static_cast<size_t>(std::popcount(votes_)) < quorum()) return;
+  votes_ |= MemberSet{1} << slot_of(message.from);
+  if (!members_.is_quorum(votes_)) return;
   if (pre_vote) {
     start_election(now);
   } else {

@@ -40,10 +40,11 @@ void Replica::handle_append(Time now, Message& message) {
     refuse_append(message);
     return;
   }
-  if (!store_entries(message.entries)) return;
+  if (!store_entries(now, message.entries)) return;
   matched_ = std::max(matched_, end);
   set_commit(std::min(message.commit, MUTANT(commit_beyond_match) ? log_.last().index : matched_));
   set_trim(message.trim);
+  if (MUTANT(configuration_from_commit) && configurations_.index() <= commit_) adopt_configuration(now);
   if (durability_.index() >= end) reply_owed_ = true;  // otherwise persisted() owes it
 }
 
@@ -62,7 +63,7 @@ void Replica::handle_heartbeat(Time now, const Message& message) {
 
 // Makes the log agree with the leader's entries. False when they contradict what is committed,
 // which no correct leader sends: nothing is changed then.
-bool Replica::store_entries(std::vector<Entry>& entries) {
+bool Replica::store_entries(Time now, std::vector<Entry>& entries) {
   size_t known = 0;
   while (
       known < entries.size() && entries[known].index <= log_.last().index &&
@@ -70,6 +71,7 @@ bool Replica::store_entries(std::vector<Entry>& entries) {
     ++known;
   if (known == entries.size()) return true;
   Index first = entries[known].index;
+  bool changed = false;
   if (entries[known].term < log_.term_at(first.prev())) return false;
   if (first <= log_.last().index) {
     if (first <= commit_) return false;
@@ -80,12 +82,19 @@ bool Replica::store_entries(std::vector<Entry>& entries) {
     matched_ = std::min(matched_, first.prev());
     restored_ = std::min(restored_, first.prev());
     tail_.clear();
+    changed = configurations_.truncate_after(first.prev());
+    if (changed) SOMETIMES(raft_rolls_a_configuration_back);
   }
   for (size_t i = known; i < entries.size(); ++i) {
     LogPosition position{entries[i].index, entries[i].term};
     if (!tail_.empty() && tail_.take_place(position)) restored_ = position.index;
+    if (entries[i].kind == EntryKind::kConfiguration) {
+      configurations_.append(entries[i].index, *decode_configuration(entries[i].payload.view()));
+      changed = true;
+    }
     log_.append(std::move(entries[i]));
   }
+  if (changed && !MUTANT(configuration_from_commit)) adopt_configuration(now);
   join_tail();
   return true;
 }

@@ -1,6 +1,7 @@
 #include "kahuna/raft/invariants.h"
 
 #include <algorithm>
+#include <set>
 
 #include "runtime/hash.h"
 
@@ -31,10 +32,20 @@ uint64_t content_of(const Entry& entry) {
   return hash64(entry.payload.view(), seed);
 }
 
+// Counted by itself: what replicas count with may be wrong.
+bool is_quorum(const std::set<ReplicaId>& of, const Configuration& configuration) {
+  auto majority = [&](const std::vector<ReplicaId>& voters) {
+    auto in = std::count_if(voters.begin(), voters.end(), [&](ReplicaId voter) { return of.contains(voter); });
+    return 2 * size_t(in) > voters.size();
+  };
+  return majority(configuration.voters) && (!configuration.joint() || majority(configuration.outgoing));
+}
+
 bool same(const Status& a, const Status& b) {
   return a.role == b.role && a.hard_state == b.hard_state && a.base == b.base && a.last == b.last &&
          a.commit == b.commit && a.applied == b.applied && a.durable == b.durable &&
-         a.stateless == b.stateless && a.promised == b.promised && a.lost == b.lost;
+         a.stateless == b.stateless && a.promised == b.promised && a.lost == b.lost &&
+         a.configuration == b.configuration;
 }
 
 }  // namespace
@@ -69,7 +80,6 @@ InvariantChecker::Violation InvariantChecker::restarted(const Replica& replica) 
 InvariantChecker::Violation InvariantChecker::check(const Replica& replica, Group& group,
                                                     Shadow& shadow, bool restarted) {
   Status now = replica.status();
-  group.voters = replica.voters().size();
   bool first_look = !shadow.known;
   if (first_look && now.base.index.value() >= group.first.value() + group.committed.size()) {
     // A group whose beginning was never seen.
@@ -97,6 +107,7 @@ InvariantChecker::Violation InvariantChecker::check(const Replica& replica, Grou
   Index commit_before = first_look || restarted ? now.base.index : shadow.status.commit;
   bool was_leader = !first_look && !restarted && shadow.status.role == Role::kLeader &&
                     shadow.status.hard_state.term == now.hard_state.term;
+  const Status before = shadow.status;
   if (auto bad = check_log(replica, group, shadow, now, first_look || restarted)) return bad;
   shadow.known = true;
   shadow.status = now;
@@ -110,12 +121,14 @@ InvariantChecker::Violation InvariantChecker::check(const Replica& replica, Grou
   });
   if (now.role == Role::kLeader && !was_leader) {
     if (auto bad = check_new_leader(replica, group, now)) return bad;
+    if (!first_look)
+      if (auto bad = check_elected(group, now)) return bad;
   }
   if (now.commit <= commit_before) return std::nullopt;
   Index known_to(group.first.value() + group.committed.size() - 1);
   if (auto bad = check_committed(replica, group, now, commit_before)) return bad;
   // What was committed before anybody looked was counted by somebody unseen.
-  if (now.commit > known_to && !first_look) return check_counting(replica, group, now);
+  if (now.commit > known_to && !first_look) return check_counting(replica, group, before, now);
   return std::nullopt;
 }
 
@@ -200,6 +213,8 @@ InvariantChecker::Violation InvariantChecker::check_log(const Replica& replica, 
     const Entry* entry = replica.entry(i);
     Seen seen{entry->term, *replica.term_at(i.prev()), content_of(*entry)};
     terms.push_back(seen.term);
+    if (entry->kind == EntryKind::kConfiguration && i > now.configuration_index)
+      return violation("R12", now, "does not go by its configuration " + text(LogPosition{i, seen.term}));
     if (i < group.first) continue;
     size_t at = i.value() - group.first.value();
     if (group.seen.size() <= at) group.seen.resize(at + 1);
@@ -214,6 +229,47 @@ InvariantChecker::Violation InvariantChecker::check_log(const Replica& replica, 
                            " differs from another replica's, or follows another entry");
     }
   }
+  if (from_scratch || now.role != Role::kLeader) return std::nullopt;
+  return check_changes(replica, before, now, changed);
+}
+
+// What a leader appended from `from` on.
+InvariantChecker::Violation InvariantChecker::check_changes(const Replica& replica, const Status& before,
+                                                            const Status& now, Index from) {
+  Index last = before.configuration_index;
+  std::shared_ptr<const Configuration> known;
+  if (last < from) known = before.configuration;
+  for (Index i = std::max(from, now.base.index.next()); i <= now.last.index; i = i.next()) {
+    const Entry* entry = replica.entry(i);
+    if (entry->kind != EntryKind::kConfiguration) continue;
+    auto next = decode_configuration(entry->payload.view());
+    if (!next) return violation("R12", now, "appended a configuration that cannot be read, at " + text(i));
+    if (entry->term == now.hard_state.term) {
+      if (known && last > now.commit)
+        return violation("R12", now, "changed members at " + text(i) + " before the change at " + text(last) +
+                                         " was committed");
+      if (replica.term_at(now.commit) != now.hard_state.term)
+        return violation("R12", now, "changed members at " + text(i) + " before it had committed anything");
+      if (known && !next->may_follow(*known))
+        return violation("R12", now, "changed members at " + text(i) + " by more than a step");
+    }
+    last = i;
+    known = std::make_shared<const Configuration>(std::move(*next));
+  }
+  return std::nullopt;
+}
+
+// R13, by the votes that were told.
+InvariantChecker::Violation InvariantChecker::check_elected(const Group& group, const Status& now) {
+  const Configuration& configuration = *now.configuration;
+  if (!configuration.votes(now.self) && now.configuration_index <= now.commit)
+    return violation("R13", now, "leads a group in which it has no vote");
+  std::set<ReplicaId> votes{now.self};
+  for (const auto& [id, shadow] : group.shadows) {
+    auto told = shadow.votes_told.find(now.hard_state.term);
+    if (told != shadow.votes_told.end() && told->second == now.self) votes.insert(id);
+  }
+  if (!is_quorum(votes, configuration)) return violation("R13", now, "leads without the votes of a quorum");
   return std::nullopt;
 }
 
@@ -233,19 +289,21 @@ InvariantChecker::Violation InvariantChecker::check_new_leader(const Replica& re
   return std::nullopt;
 }
 
-size_t InvariantChecker::durable_copies(const Group& group, LogPosition position) {
-  size_t copies = 0;
+bool InvariantChecker::durable_on_quorum(const Group& group, LogPosition position,
+                                         const Configuration& configuration) {
+  std::set<ReplicaId> copies;
   for (const auto& [id, shadow] : group.shadows) {
     const Status& status = shadow.status;
     if (!shadow.known) continue;
     // What it acknowledged before the damage was durable when it did.
     auto lost = shadow.lost.find(position.index);
-    if (lost != shadow.lost.end()) copies += lost->second == position.term;
+    if (lost != shadow.lost.end() && lost->second == position.term) copies.insert(id);
     if (status.durable < position.index) continue;
-    copies += position.index <= status.base.index ||
-              shadow.terms[position.index.value() - status.base.index.value() - 1] == position.term;
+    if (position.index <= status.base.index ||
+        shadow.terms[position.index.value() - status.base.index.value() - 1] == position.term)
+      copies.insert(id);
   }
-  return copies;
+  return is_quorum(copies, configuration);
 }
 
 // What this replica commits is what the others commit there.
@@ -271,25 +329,37 @@ InvariantChecker::Violation InvariantChecker::check_committed(const Replica& rep
 
 // The first to commit had the right to.
 InvariantChecker::Violation InvariantChecker::check_counting(const Replica& replica, Group& group,
-                                                             const Status& now) {
+                                                             const Status& before, const Status& now) {
   LogPosition position{now.commit, *replica.term_at(now.commit)};
-  size_t copies = durable_copies(group, position);
-  if (copies < group.voters / 2 + 1)
-    return violation("R5", now,
-                     "committed " + text(position) + ", durable on " + std::to_string(copies) +
-                         " of " + std::to_string(group.voters) + " replicas");
+  // A turn may have brought another configuration before it counted, or after. But a change is counted
+  // under itself.
+  const Configuration& one = *before.configuration;
+  bool counted = durable_on_quorum(group, position, one) ||
+                 (now.configuration != before.configuration &&
+                  durable_on_quorum(group, position, *now.configuration));
+  const Index change = before.configuration_index;
+  if (now.role == Role::kLeader && before.commit < change && change < now.commit && replica.term_at(change))
+    counted = counted && durable_on_quorum(group, {change, *replica.term_at(change)}, one);
+  if (!counted)
+    return violation("R5", now, "committed " + text(position) + ", which is durable on no quorum");
   if (now.role == Role::kLeader && position.term != now.hard_state.term)
     return violation("R8", now, "committed " + text(position) + " of an earlier term by counting");
-  prune(group);
+  prune(group, *now.configuration);
   return std::nullopt;
 }
 
 // Forgets what no replica holds any more.
-void InvariantChecker::prune(Group& group) {
+void InvariantChecker::prune(Group& group, const Configuration& configuration) {
   constexpr size_t kPruneAbove = 4096;
-  if (group.committed.size() < kPruneAbove || group.shadows.size() < group.voters) return;
-  Index base = group.shadows.begin()->second.status.base.index;
-  for (const auto& [id, shadow] : group.shadows) base = std::min(base, shadow.status.base.index);
+  if (group.committed.size() < kPruneAbove) return;
+  Index base(group.first.value() + group.committed.size() - 1);
+  for (const auto* list : {&configuration.voters, &configuration.outgoing, &configuration.learners}) {
+    for (ReplicaId id : *list) {
+      auto shadow = group.shadows.find(id);
+      if (shadow == group.shadows.end()) return;
+      base = std::min(base, shadow->second.status.base.index);
+    }
+  }
   while (group.first <= base && group.committed.size() > kPruneAbove / 2) {
     group.first = group.first.next();
     group.committed.pop_front();

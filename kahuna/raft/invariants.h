@@ -16,6 +16,12 @@
 //   R9 a read is granted at or after everything committed when it was asked
 //   R10 a leader has a state, and a log that is whole
 //   R11 a leader that told another to take over appends nothing and grants no read in that term
+//   R12 the last configuration in a log is in force; leaders append one at a time, each a step from the
+//       committed one before, after an entry of their own term is committed
+//   R13 a quorum of its configuration voted for a leader, which votes in it itself unless it was not
+//       committed there
+//
+// A quorum is one of every configuration that is in force where it is counted.
 //
 // Cheap when nothing changed; otherwise proportional to the entries that did.
 #pragma once
@@ -74,7 +80,6 @@ class InvariantChecker {
     std::map<ReadToken, Index> reads;
   };
   struct Group {
-    size_t voters = 0;
     std::map<Term, ReplicaId> leaders;
     std::map<ReplicaId, Shadow> shadows;
     Index first{2};  // index of seen[0] and committed[0]
@@ -89,10 +94,12 @@ class InvariantChecker {
                       bool restarted);
   Violation check_committed(const Replica& replica, Group& group, const Status& now, Index from);
   Violation check_handed_over(const Shadow& shadow, const Status& now) const;
-  Violation check_counting(const Replica& replica, Group& group, const Status& now);
+  Violation check_counting(const Replica& replica, Group& group, const Status& before, const Status& now);
   Violation check_new_leader(const Replica& replica, Group& group, const Status& now);
-  static size_t durable_copies(const Group& group, LogPosition position);
-  static void prune(Group& group);
+  static Violation check_changes(const Replica& replica, const Status& before, const Status& now, Index from);
+  static Violation check_elected(const Group& group, const Status& now);
+  static bool durable_on_quorum(const Group& group, LogPosition position, const Configuration& configuration);
+  static void prune(Group& group, const Configuration& configuration);
 
   // Looking a replica up is most of the work when nothing changed.
   Group& group_of(PartitionId id);

@@ -10,14 +10,6 @@
 namespace kahuna::raft {
 namespace {
 
-constexpr size_t kVotersMax = 9;
-
-// The largest value that at least `quorum` of the first `count` reach.
-uint64_t quorum_value(std::array<uint64_t, kVotersMax>& values, size_t count, size_t quorum) {
-  std::sort(values.begin(), values.begin() + static_cast<ptrdiff_t>(count), std::greater<>());
-  return values[quorum - 1];
-}
-
 // Beats fall on multiples of the interval, so that all leaders of a loop beat in one turn.
 int64_t beat_number(Time now, Duration interval) {
   return now.nanos() / interval.nanos();
@@ -42,10 +34,11 @@ void Replica::become_leader(Time now) {
   asked_ = -1;
   awaited_ = Index();
   transfer_ = {};
-  progress_.assign(voters_.size(), Progress(noop_index_, now));
-  streaming_.assign(voters_.size(), false);
+  progress_.assign(members_.size(), Progress(noop_index_, now));
+  streaming_.assign(members_.size(), false);
   CHECK(reads_.empty());
-  timer_ = is_single() ? Time::max() : next_beat(now, options_.heartbeat_interval);
+  timer_ = Time::max();
+  if (members_.size() > 1) rearm_heartbeat_timer(now);
 
   // Nothing inherited may be counted until an entry of this term is (paper §5.4.2).
   Entry noop;
@@ -53,6 +46,10 @@ void Replica::become_leader(Time now) {
   noop.term = hard_state_.term;
   log_.append(std::move(noop));
   appends_due_ = true;
+}
+
+void Replica::rearm_heartbeat_timer(Time now) {
+  timer_ = next_beat(now, options_.heartbeat_interval);
 }
 
 void Replica::stop_leading() {
@@ -68,12 +65,12 @@ void Replica::stop_leading() {
 
 void Replica::on_heartbeat_timeout(Time now) {
   if (end_late_transfer(now)) return;
-  size_t heard = 1;
-  for (size_t slot = 0; slot < voters_.size(); ++slot) {
+  MemberSet heard = self_bit();
+  for (size_t slot = 0; slot < members_.size(); ++slot) {
     if (slot != self_slot_ && now - progress_[slot].heard() <= options_.election_timeout_max)
-      ++heard;
+      heard |= MemberSet{1} << slot;
   }
-  if (heard < quorum() && !MUTANT(no_check_quorum)) {
+  if (!members_.is_quorum(heard) && !MUTANT(no_check_quorum)) {
     SOMETIMES(raft_steps_down_without_quorum);
     become_follower(now, hard_state_.term, ReplicaId());
     return;
@@ -88,7 +85,7 @@ void Replica::on_heartbeat_timeout(Time now) {
   int64_t every = std::max<int64_t>(beats / kAnswersPerTimeout, 1);
   int64_t asks = beat_number(now, options_.heartbeat_interval) / every;
   broadcast_heartbeat(now, std::exchange(asked_, asks) != asks);
-  timer_ = next_beat(now, options_.heartbeat_interval);
+  rearm_heartbeat_timer(now);
 }
 
 // Whether what the others committed has waited for this replica's own disk for an election timeout:
@@ -106,11 +103,11 @@ void Replica::broadcast_heartbeat(Time now, bool answered) {
   ++round_;
   if (options_.reads == Reads::kLease) round_times_.sent(round_, now);
   answered = answered || !reads_.empty();
-  messages_.reserve(messages_.size() + voters_.size() - 1);
-  for (size_t slot = 0; slot < voters_.size(); ++slot) {
+  messages_.reserve(messages_.size() + members_.size());
+  for (size_t slot = 0; slot < members_.size(); ++slot) {
     if (slot == self_slot_) continue;
     Progress& peer = progress_[slot];
-    Message& message = send(MessageKind::kHeartbeat, voters_[slot]);
+    Message& message = send(MessageKind::kHeartbeat, members_[slot]);
     message.commit = MUTANT(commit_beyond_match) ? commit_ : std::min(peer.match(), commit_);
     message.trim = trim_;
     message.round = round_;
@@ -121,7 +118,7 @@ void Replica::broadcast_heartbeat(Time now, bool answered) {
 }
 
 void Replica::send_appends() {
-  for (size_t slot = 0; slot < voters_.size(); ++slot) {
+  for (size_t slot = 0; slot < members_.size(); ++slot) {
     if (slot == self_slot_) continue;
     while (progress_[slot].may_send(log_, options_.inflight_bytes_max)) send_append(slot);
   }
@@ -132,7 +129,7 @@ void Replica::send_append(size_t slot) {
   if (peer.next() <= log_.base().index) peer.skip_to(log_.base().index);
   Index anchor = peer.next().prev();
   Index end = log_.fit(anchor, options_.append_bytes_max);
-  Message& message = send(MessageKind::kAppend, voters_[slot]);
+  Message& message = send(MessageKind::kAppend, members_[slot]);
   message.prev = log_.position(anchor);
   message.commit = commit_;
   message.trim = trim_;
@@ -151,17 +148,17 @@ void Replica::want_snapshot(size_t slot) {
   if (streaming_[slot]) return;
   SOMETIMES(raft_wants_snapshot);
   streaming_[slot] = true;
-  snapshots_due_.push_back(voters_[slot]);
+  snapshots_due_.push_back(members_[slot]);
 }
 
 void Replica::snapshot_ended(ReplicaId to, Term term) {
   size_t slot = slot_of(to);
-  if (role_ == Role::kLeader && term == hard_state_.term && slot < voters_.size()) streaming_[slot] = false;
+  if (role_ == Role::kLeader && term == hard_state_.term && slot < members_.size()) streaming_[slot] = false;
 }
 
 Index Replica::matched(ReplicaId follower) const {
   size_t slot = slot_of(follower);
-  return role_ == Role::kLeader && slot < voters_.size() ? progress_[slot].match() : Index();
+  return role_ == Role::kLeader && slot < members_.size() ? progress_[slot].match() : Index();
 }
 
 void Replica::handle_append_reply(Time now, const Message& message) {
@@ -171,6 +168,7 @@ void Replica::handle_append_reply(Time now, const Message& message) {
   peer.heard_at(now);
   if (message.needs_snapshot) want_snapshot(slot);
   if (!message.rejected) {
+    peer.state_told(!message.needs_snapshot);
     if (!plausible(message.match)) return;
     peer.accepted(message.match.index);
     advance_commit();
@@ -194,6 +192,7 @@ void Replica::handle_heartbeat_reply(Time now, const Message& message) {
   Progress& peer = progress_[slot];
   peer.heard_at(now);
   if (message.needs_snapshot) want_snapshot(slot);
+  peer.state_told(!message.needs_snapshot);
   if (message.match.index > peer.match() && plausible(message.match)) {
     peer.accepted(message.match.index);
     advance_commit();
@@ -213,13 +212,14 @@ void Replica::handle_heartbeat_reply(Time now, const Message& message) {
 }
 
 void Replica::advance_commit() {
-  std::array<uint64_t, kVotersMax> matches;
-  for (size_t slot = 0; slot < voters_.size(); ++slot)
+  std::array<uint64_t, kMembersMax> matches;
+  for (size_t slot = 0; slot < members_.size(); ++slot)
     matches[slot] = progress_[slot].match().value();
-  matches[self_slot_] =
-      (MUTANT(leader_counts_itself_unsynced) ? log_.last().index : durability_.index()).value();
-  size_t needed = MUTANT(commit_minority) && quorum() > 1 ? quorum() - 1 : quorum();
-  Index index(quorum_value(matches, voters_.size(), needed));
+  if (MUTANT(commit_minority)) matches[self_slot_ == 0 ? 1 : 0] = log_.last().index.value();
+  if (self_slot_ < members_.size())
+    matches[self_slot_] =
+        (MUTANT(leader_counts_itself_unsynced) ? log_.last().index : durability_.index()).value();
+  Index index(members_.quorum_value(matches));
   if (index <= commit_) return;
   if (log_.term_at(index) != hard_state_.term && !MUTANT(commit_old_term_by_count)) return;
   bool first = commit_ < noop_index_;
@@ -229,7 +229,7 @@ void Replica::advance_commit() {
 
 void Replica::advance_trim() {
   Index everywhere = durability_.index();
-  for (size_t slot = 0; slot < voters_.size(); ++slot)
+  for (size_t slot = 0; slot < members_.size(); ++slot)
     if (slot != self_slot_) everywhere = std::min(everywhere, progress_[slot].match());
   set_trim(everywhere);
 }
@@ -247,22 +247,22 @@ void Replica::start_read_round() {
 }
 
 Time Replica::lease_until() const {
-  std::array<uint64_t, kVotersMax> until;
-  for (size_t slot = 0; slot < voters_.size(); ++slot)
+  std::array<uint64_t, kMembersMax> until;
+  for (size_t slot = 0; slot < members_.size(); ++slot)
     until[slot] = static_cast<uint64_t>(progress_[slot].promised_until().nanos());
-  until[self_slot_] = static_cast<uint64_t>(Time::max().nanos());
-  return Time::from_nanos(static_cast<int64_t>(quorum_value(until, voters_.size(), quorum())));
+  if (self_slot_ < members_.size()) until[self_slot_] = static_cast<uint64_t>(Time::max().nanos());
+  return Time::from_nanos(static_cast<int64_t>(members_.quorum_value(until)));
 }
 
 void Replica::grant_reads() {
   if (reads_.empty()) return;
   if (has_told() && !MUTANT(serves_after_handing_over)) return;
   if (!can_serve() && !MUTANT(read_before_own_term)) return;
-  std::array<uint64_t, kVotersMax> rounds;
-  for (size_t slot = 0; slot < voters_.size(); ++slot)
+  std::array<uint64_t, kMembersMax> rounds;
+  for (size_t slot = 0; slot < members_.size(); ++slot)
     rounds[slot] = progress_[slot].confirmed_round();
-  rounds[self_slot_] = round_;
-  uint64_t confirmed = quorum_value(rounds, voters_.size(), quorum());
+  if (self_slot_ < members_.size()) rounds[self_slot_] = round_;
+  uint64_t confirmed = members_.quorum_value(rounds);
   reads_.confirm(MUTANT(stale_leader_read) ? round_ : confirmed, granted_);
 }
 

@@ -29,6 +29,8 @@ class Progress {
   bool probing() const { return probing_; }
   Time heard() const { return heard_; }
   uint64_t confirmed_round() const { return confirmed_round_; }
+  // By its last word in this term.
+  bool has_state() const { return has_state_; }
 
   // Whether an append may be sent now; `last` is the leader's last index.
   bool may_send(const Log& log, size_t inflight_bytes_max) const;
@@ -43,6 +45,7 @@ class Progress {
 
   // Any answer of this term arrived.
   void heard_at(Time now) { heard_ = now; }
+  void state_told(bool has_state) { has_state_ = has_state; }
   // The follower called `match` durable.
   void accepted(Index match);
   // The follower refused the anchor; `candidate` is the highest index that may still match. The log
@@ -61,6 +64,7 @@ class Progress {
   Index match_;
   Index next_{1};
   Index flight_start_;  // bytes in flight are counted from max(match, this)
+  bool has_state_ = false;
   bool probing_ = false;
   bool probe_sent_ = false;
   Index probe_anchor_;

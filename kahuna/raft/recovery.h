@@ -11,6 +11,8 @@ namespace kahuna::raft {
 // behind it, when the journal has lost entries (raft/repair.h). `commit` is the highest commit index
 // it noted. `applied` is the engine's position (kFoundingBase for an engine that has nothing).
 //
+// The caller adds the configuration that is in force at `applied`.
+//
 // The result is well formed (Replica's constructor CHECKs it). The base is the oldest position
 // whose term is known, so that as much as possible can still be sent to a replica that lags; when
 // the engine is ahead of the journal, or the journal contradicts it at the applied index, the base

@@ -1,7 +1,6 @@
 #include "kahuna/raft/repair.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "kahuna/raft/replica.h"
 #include "runtime/check.h"
@@ -104,17 +103,18 @@ void Replica::join_tail() {
   Index before = log_.last().index;
   tail_.join(log_);
   if (log_.last().index > before) restored_ = log_.last().index;
+  follow_configurations(before);
 }
 
-// Asks every voter: who has it is not known, and most answer with little.
+// Asks every member: who has it is not known, and most answer with little.
 void Replica::ask_for_lost(Time now) {
   start_over_if_moved();
   // By what was said so far it was never committed; to be sure, they must say so in a later term.
-  bool lacked = static_cast<size_t>(std::popcount(answers_.never_had)) >= quorum();
+  bool lacked = members_.is_quorum(answers_.never_had);
   if (lacked && hard_state_.term == tail_term_)
     become_follower(now, hard_state_.term.next(), ReplicaId());
-  for (ReplicaId voter : voters_)
-    if (voter != self_) send_fetch(voter);
+  for (size_t slot = 0; slot < members_.size(); ++slot)
+    if (slot != self_slot_) send_fetch(members_[slot]);
 }
 
 // Answers are about the first entry of the tail.
@@ -187,7 +187,9 @@ bool Replica::take_offer(Time now, const Message& message) {
   SOMETIMES(raft_takes_the_log_of_one_who_cannot_campaign);
   Term newest = message.entries.back().term;
   if (newest > hard_state_.term) become_follower(now, newest, ReplicaId());
+  const Index before = log_.last().index;
   for (const Entry& entry : message.entries) log_.append(entry);
+  follow_configurations(before);
   return true;
 }
 
@@ -203,7 +205,7 @@ void Replica::handle_fetch_reply(Time now, Message& message) {
     return;
   }
   if (message.match != tail_.first_run_end()) return;  // about something else
-  uint32_t who = 1u << slot_of(message.from);
+  MemberSet who = MemberSet{1} << slot_of(message.from);
   answers_.of_no_help |= who;
   LogPosition about{answers_.about.index.prev(), answers_.about.term};
   if (!message.rejected || message.prev != about) return;
@@ -214,8 +216,8 @@ void Replica::handle_fetch_reply(Time now, Message& message) {
 }
 
 void Replica::consider_discarding() {
-  size_t needed = MUTANT(lost_entries_discarded_by_one) ? 1 : quorum();
-  if (static_cast<size_t>(std::popcount(answers_.never_had_later)) < needed) return;
+  const bool one = MUTANT(lost_entries_discarded_by_one) && answers_.never_had_later != 0;
+  if (!members_.is_quorum(answers_.never_had_later) && !one) return;
   SOMETIMES(raft_discards_what_a_quorum_never_had);
   tail_.clear();
 }

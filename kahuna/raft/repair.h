@@ -31,6 +31,10 @@
 // one that never had the entry and two whose disks have lost it are exactly what is left of an entry
 // that was acknowledged to a client. To go on without it would be a lie. The group waits, and says why.
 //
+// Configurations. The tail may hold changes of members whose content is lost; the quorum of (c) is one
+// of the configuration before it. That is enough: (i, t) is committed at the latest with the first change
+// behind it, so under a configuration one step away at most, whose quorums meet those of (c).
+//
 // For (c) the replica moves to a term after H itself, once a quorum lacks the entry; who hears that
 // follows only if it knows no live leader, for a leader settles it all by (a).
 //

@@ -11,7 +11,6 @@
 namespace kahuna::raft {
 namespace {
 
-constexpr size_t kVotersMax = 9;
 // No group gets here by honest means; a message beyond is damage, and could stop all elections.
 constexpr uint64_t kCounterMax = uint64_t{1} << 62;
 
@@ -19,10 +18,23 @@ bool well_formed_entries(const Message& message) {
   LogPosition previous = message.prev;
   for (const Entry& entry : message.entries) {
     if (entry.index != previous.index.next() || entry.term < previous.term) return false;
-    if (entry.kind != EntryKind::kNoop && entry.kind != EntryKind::kCommand) return false;
+    switch (entry.kind) {
+      case EntryKind::kNoop:
+      case EntryKind::kCommand: break;
+      case EntryKind::kConfiguration:
+        if (!decode_configuration(entry.payload.view())) return false;
+        break;
+      default: return false;
+    }
     previous = {entry.index, entry.term};
   }
   return previous.term <= message.term;
+}
+
+bool is_reply(MessageKind kind) {
+  return kind == MessageKind::kAppendReply || kind == MessageKind::kHeartbeatReply ||
+         kind == MessageKind::kPreVoteReply || kind == MessageKind::kVoteReply ||
+         kind == MessageKind::kFetchReply || kind == MessageKind::kTimeoutNowReply;
 }
 
 }  // namespace
@@ -52,12 +64,14 @@ void Ready::clear() {
   trim = Index();
 }
 
-Replica::Replica(Options options, PartitionId group, ReplicaId self, std::vector<ReplicaId> voters,
-                 Recovered recovered, RandomStream random, Time now)
+Replica::Replica(Options options, PartitionId group, ReplicaId self, Recovered recovered,
+                  RandomStream random, Time now)
     : options_(options),
       group_(group),
       self_(self),
-      voters_(std::move(voters)),
+      configurations_(recovered.applied, std::move(recovered.configuration)),
+      members_(configurations_.current()),
+      self_slot_(members_.slot_of(self)),
       random_(random),
       hard_state_(recovered.hard_state),
       log_(recovered.base),
@@ -71,12 +85,6 @@ Replica::Replica(Options options, PartitionId group, ReplicaId self, std::vector
       durability_(recovered.hard_state, recovered.base.index),
       handed_hard_state_(recovered.hard_state),
       matched_(recovered.commit) {
-  CHECK_GE(voters_.size(), 1u);
-  CHECK_LE(voters_.size(), kVotersMax);
-  CHECK(std::is_sorted(voters_.begin(), voters_.end()));
-  CHECK(std::adjacent_find(voters_.begin(), voters_.end()) == voters_.end());
-  self_slot_ = slot_of(self_);
-  CHECK_LT(self_slot_, voters_.size());
   CHECK(bool(self_));
   CHECK_GE(recovered.base.index, Index(1));
   CHECK_GE(recovered.base.term, Term(1));
@@ -86,11 +94,20 @@ Replica::Replica(Options options, PartitionId group, ReplicaId self, std::vector
   CHECK_GT(options_.disconnect_timeout, Duration());
   CHECK_LT(options_.clock_drift_ppm_max, 500'000u);
 
-  for (Entry& entry : recovered.entries) log_.append(std::move(entry));
+  for (Entry& entry : recovered.entries) {
+    if (entry.kind == EntryKind::kConfiguration && entry.index > applied_) {
+      auto configuration = decode_configuration(entry.payload.view());
+      CHECK(configuration.has_value());
+      configurations_.append(entry.index, std::move(*configuration));
+    }
+    log_.append(std::move(entry));
+  }
   if (!tail_.empty()) {
     CHECK_EQ(tail_.first().index, log_.last().index.next());
     CHECK_GE(tail_.first().term, log_.last().term);
   }
+  configurations_.committed(commit_);
+  adopt_configuration(now);
   CHECK_LE(log_.base().index, applied_);
   CHECK_LE(applied_, commit_);
   CHECK_LE(commit_, log_.last().index);
@@ -128,11 +145,21 @@ bool Replica::receive(Time now, Message message) {
   };
   const Visible before = visible();
   take(now, std::move(message));
+  if (role_ == Role::kLeader) settle_configuration(now);
   return has_ready() || !(visible() == before);
 }
 
 void Replica::take(Time now, Message message) {
   if (!acceptable(message)) return;
+  if (slot_of(message.from) == members_.size()) {
+    // Of somebody who was removed, or is to be added by a change that is not known here yet. A later
+    // term in an answer of the former ends nothing, and neither does a candidacy while a leader lives.
+    if (is_reply(message.kind)) return;
+    if (message.kind == MessageKind::kVote && leader_is_fresh(now)) {
+      SOMETIMES(raft_ignores_candidate_from_outside);
+      return;
+    }
+  }
   if (message.kind == MessageKind::kFetch) return handle_fetch(now, message);
   if (message.kind == MessageKind::kFetchReply) return handle_fetch_reply(now, message);
   bool prospective = message.kind == MessageKind::kPreVote ||
@@ -148,7 +175,7 @@ void Replica::take(Time now, Message message) {
 
 bool Replica::acceptable(const Message& message) const {
   if (message.group != group_ || message.to != self_ || message.from == self_) return false;
-  if (slot_of(message.from) == voters_.size()) return false;
+  if (!message.from) return false;
   uint64_t largest = std::max({message.term.value(), message.prev.index.value(),
                                message.match.index.value(), message.commit.value(), message.round});
   if (largest >= kCounterMax) return false;
@@ -259,6 +286,7 @@ void Replica::persisted(Time now, WriteId up_to) {
     advance_commit();
     advance_trim();
     advance_transfer(now);
+    settle_configuration(now);
   }
 }
 
@@ -284,8 +312,7 @@ void Replica::compact(Index index) {
 }
 
 Offer Replica::snapshot_offered(Time now, ReplicaId from, Term term, LogPosition position) {
-  if (slot_of(from) == voters_.size() || from == self_ || term < hard_state_.term)
-    return Offer::kStale;
+  if (!from || from == self_ || term < hard_state_.term) return Offer::kStale;
   if (position.index.value() >= kCounterMax || position.term > term) return Offer::kStale;
   if (term > hard_state_.term) become_follower(now, term, ReplicaId());
   if (!follow(now, from)) return Offer::kStale;
@@ -308,10 +335,11 @@ void Replica::discard_state(Time now) {
   stateless_ = true;
 }
 
-void Replica::restore(LogPosition position) {
+void Replica::restore(LogPosition position, Configuration configuration) {
   CHECK(role_ != Role::kLeader);
   CHECK_GE(position.index, applied_);
   bool held = log_.holds(position) && !MUTANT(restore_drops_the_log);
+  configurations_.restored(position.index, std::move(configuration), held);
   // Behind a position that holds no less than what was lost the tail goes on.
   bool in_tail = tail_.term_at(position.index) == position.term;
   if (held) {
@@ -331,6 +359,7 @@ void Replica::restore(LogPosition position) {
       tail_.clear();
     }
   }
+  adopt_configuration(Time());
   stateless_ = false;
   durability_.restored(position.index, held);
   handed_ = applied_ = position.index;
@@ -342,9 +371,9 @@ void Replica::restore(LogPosition position) {
 
 void Replica::peer_disconnected(Time now, ReplicaId peer) {
   size_t slot = slot_of(peer);
-  if (slot == voters_.size() || slot == self_slot_) return;
+  if (peer == self_) return;
   if (role_ == Role::kLeader) {
-    progress_[slot].disconnected(round_);
+    if (slot < members_.size()) progress_[slot].disconnected(round_);
   } else if (role_ == Role::kFollower && peer == leader_) {
     SOMETIMES(raft_leader_disconnected);
     leader_contact_valid_ = false;
@@ -361,6 +390,7 @@ void Replica::set_commit(Index index) {
   CHECK_LE(index, log_.last().index);
   commit_ = std::max(commit_, index);
   matched_ = std::max(matched_, commit_);
+  configurations_.committed(commit_);
 }
 
 void Replica::set_trim(Index index) {
@@ -456,6 +486,8 @@ Status Replica::status() const {
   status.promised = tail_.empty() ? log_.last() : tail_.last();
   status.lost = tail_.lost();
   status.lost_asked = static_cast<size_t>(std::popcount(answers_.of_no_help));
+  status.configuration = configurations_.shared();
+  status.configuration_index = configurations_.index();
   return status;
 }
 
@@ -479,13 +511,7 @@ std::optional<Term> Replica::term_at(Index index) const {
 }
 
 size_t Replica::slot_of(ReplicaId replica) const {
-  size_t slot = 0;
-  while (slot < voters_.size() && voters_[slot] != replica) ++slot;
-  return slot;
-}
-
-size_t Replica::quorum() const {
-  return voters_.size() / 2 + 1;
+  return members_.slot_of(replica);
 }
 
 }  // namespace kahuna::raft

@@ -24,6 +24,11 @@
 //   R9 a read is granted at or after everything that was committed when it was asked;
 //   R10 a leader has a state, and a log that is whole;
 //   R11 a leader that told another to take over serves nothing more in its term (raft/transfer.h).
+//   R12 the last configuration in the log is in force; one follows the other as may_follow() says, each
+//       committed before the next is appended, and none is before its leader has committed an entry
+//       of its own term;
+//   R13 a leader was elected by a quorum of its configuration, and it voted in that or, as long as that
+//       was not committed, in the one before.
 //
 // A leader steps down by itself when it has heard from no quorum, or when its own disk has held up
 // what the others committed, for election_timeout_max.
@@ -42,15 +47,24 @@
 // Damage. Recovery may know the identity of entries whose content the disk has lost: raft/repair.h says
 // what such a replica does and does not do, and how it gets them back.
 //
-// Deliberately not here (issue "Consensus and storage"): membership change, quiescence. The
-// configuration is fixed.
+// Members. Who belongs to the group is an entry like others (configuration.h), in force from when it is
+// appended. change() proposes one; a joint one is left by itself once it is committed. A leader that is
+// not in the configuration it has committed steps down. Learners get all that voters get. Who does not
+// know that it votes grants a vote when asked: the candidate may know better. Messages are believed by
+// their content, not by who is known to belong; answers from outside are ignored. An empty replica of a
+// group starts without a state and without a configuration.
+//
+// Deliberately not here (issue "Consensus and storage"): quiescence.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "kahuna/raft/configuration.h"
+#include "kahuna/raft/configuration_log.h"
 #include "kahuna/raft/durability.h"
 #include "kahuna/raft/lease.h"
 #include "kahuna/raft/log.h"
@@ -107,6 +121,8 @@ struct Recovered {
   Index applied;                     // the engine holds this; <= commit
   // The engine's state is incomplete: it was being replaced. Then `applied` is what it held before.
   bool stateless = false;
+  // In force at `applied`; later ones are in `entries`. Unknown only when stateless.
+  Configuration configuration;
   // The journal does not hold the base: before anything else is appended it must be released up to
   // just before the base, and given the base as an entry of kBase.
   bool cut_journal = false;
@@ -154,6 +170,15 @@ struct Status {
   LogPosition promised;  // the end of the log, lost entries included
   size_t lost = 0;       // entries that wait for repair
   size_t lost_asked = 0;  // voters that could not help with the first of them
+  std::shared_ptr<const Configuration> configuration;  // in force; never null
+  Index configuration_index;                           // of its entry, or above
+};
+
+// What a leader knows of another member.
+struct Follower {
+  Index match;
+  Time heard;
+  bool has_state = false;  // nothing is to be streamed to it
 };
 
 // What a follower does with a snapshot that it is offered.
@@ -167,12 +192,12 @@ class Replica {
  public:
   static constexpr int64_t kAnswersPerTimeout = 3;
 
-  // `voters` is sorted, contains `self`, 1..9 members. CHECKs that `recovered` is well formed.
-  Replica(Options options, PartitionId group, ReplicaId self, std::vector<ReplicaId> voters,
-          Recovered recovered, RandomStream random, Time now);
+  // CHECKs that `recovered` is well formed. `self` need not be in the configuration.
+  Replica(Options options, PartitionId group, ReplicaId self, Recovered recovered, RandomStream random,
+          Time now);
 
   // --- inputs ---
-  // Ignores a message that is malformed, not for this replica or not from another voter. False when
+  // Ignores a message that is malformed or not for this replica. False when
   // it did no more than move the deadline later: nothing is ready, and nothing in status() changed.
   bool receive(Time now, Message message);
   // Appends an entry if this replica leads. Returns its position, or kNotLeader, kOverloaded.
@@ -183,6 +208,12 @@ class Replica {
   // A read that arrived now needs no confirmation: it may be answered from state applied up to there.
   // nullopt: ask read().
   std::optional<Index> lease_read(Time now) const;
+  // Leader: proposes these voters and learners, through a joint configuration when the voters change.
+  // Returns where the change begins; configuration() says when it has ended. kNotLeader; kUnavailable
+  // while another is on its way, nothing of this term is committed, or one who is to vote has no
+  // state yet; kInvalid when one step does not
+  // lead there (C3). Whether the new voters are near enough is for the caller to judge (follower()).
+  Result<LogPosition> change(Time now, std::vector<ReplicaId> voters, std::vector<ReplicaId> learners);
   void on_timer(Time now);
   void persisted(Time now, WriteId up_to);
   void applied(Index index);
@@ -198,9 +229,10 @@ class Replica {
   void resign(Time now);
   // The state is about to be replaced. CHECKs that it does not lead.
   void discard_state(Time now);
-  // The engine holds, durably, the state at `position`, which some leader had committed; above
+  // The engine holds, durably, the state at `position`, which some leader had committed, and in which
+  // `configuration` is in force; above
   // applied() unless the state was discarded. The driver releases the journal up to there first.
-  void restore(LogPosition position);
+  void restore(LogPosition position, Configuration configuration);
   // Hands leadership over, in its time: raft/transfer.h. kNotLeader, kInvalid when `target` cannot lead,
   // kUnavailable when another was told to take over already. Done at once when it leads itself.
   Result<> transfer(Time now, ReplicaId target);
@@ -246,7 +278,11 @@ class Replica {
   std::optional<Term> term_at(Index index) const;
   // The same up to status().promised: what was acknowledged once, lost or not.
   std::optional<Term> promised_term_at(Index index) const;
-  const std::vector<ReplicaId>& voters() const { return voters_; }
+  const Configuration& configuration() const { return configurations_.current(); }
+  // It is committed, and is no joint one.
+  bool settled() const { return configurations_.index() <= commit_ && !configuration().joint(); }
+  // Leader: of another member; nullopt for anybody else.
+  std::optional<Follower> follower(ReplicaId replica) const;
   // Of the log in memory: its cost, the highest index behind which it costs at least `bytes`, and
   // its entries (after, to].
   uint64_t log_bytes() const { return log_.bytes_between(log_.base().index, log_.last().index); }
@@ -264,9 +300,16 @@ class Replica {
   void set_commit(Index index);
   void set_trim(Index index);
   Message& send(MessageKind kind, ReplicaId to);
-  size_t slot_of(ReplicaId replica) const;  // voters_.size() when it is no voter
-  bool is_single() const { return voters_.size() == 1; }
-  size_t quorum() const;
+  size_t slot_of(ReplicaId replica) const;  // members_.size() when it is no member
+  MemberSet self_bit() const { return self_slot_ < members_.size() ? MemberSet{1} << self_slot_ : 0; }
+  bool is_single() const { return members_.is_quorum(self_bit()); }  // needs nobody else
+
+  // Members (membership.cc).
+  LogPosition append_configuration(Time now, Configuration next);
+  void settle_configuration(Time now);
+  void adopt_configuration(Time now);
+  // Entries behind `after` have joined the log; some may name configurations.
+  void follow_configurations(Index after);
 
   // Elections (election.cc).
   void rearm_election_timer(Time now);
@@ -300,7 +343,7 @@ class Replica {
   void handle_append(Time now, Message& message);
   void handle_heartbeat(Time now, const Message& message);
   bool follow(Time now, ReplicaId leader);
-  bool store_entries(std::vector<Entry>& entries);
+  bool store_entries(Time now, std::vector<Entry>& entries);
   void refuse_append(const Message& message);
   LogPosition acknowledged_position() const;
   bool append_reply_ready() const;
@@ -324,6 +367,7 @@ class Replica {
   // Leading (leader.cc).
   void become_leader(Time now);
   void on_heartbeat_timeout(Time now);
+  void rearm_heartbeat_timer(Time now);
   bool disk_holds_up_others(Time now);
   void broadcast_heartbeat(Time now, bool answered);
   void send_appends();
@@ -341,8 +385,9 @@ class Replica {
   Options options_;
   PartitionId group_;
   ReplicaId self_;
-  std::vector<ReplicaId> voters_;
-  size_t self_slot_ = 0;
+  ConfigurationLog configurations_;
+  Members members_;        // of the one in force
+  size_t self_slot_ = 0;   // members_.size() when outside
   RandomStream random_;
 
   Role role_ = Role::kFollower;
@@ -376,7 +421,7 @@ class Replica {
   Duration election_timeout_;
   Time leader_contact_;                // when the leader was last heard from
   bool leader_contact_valid_ = false;  // false: never, or its connection broke since
-  uint32_t votes_ = 0;                 // by slot, in the present campaign
+  MemberSet votes_ = 0;                // by slot, in the present campaign
   bool votes_requested_ = false;       // kCandidate: own vote is durable and requests are out
   bool vote_owed_ = false;             // the vote in hard_state_ is to be told once durable
   bool marked_ = false;                // kCandidate: the leader of the term before asked for it

@@ -9,7 +9,7 @@ namespace kahuna::raft {
 
 Result<> Replica::transfer(Time now, ReplicaId target) {
   if (role_ != Role::kLeader) return fail(ErrorCode::kNotLeader, "this replica does not lead");
-  if (slot_of(target) == voters_.size())
+  if (const size_t slot = slot_of(target); slot == members_.size() || !members_.votes(slot))
     return fail(ErrorCode::kInvalid, "that node has no replica of this partition that may lead");
   if (target == self_) return {};
   if (has_told()) return fail_handing_over();
@@ -25,19 +25,24 @@ Result<> Replica::transfer(Time now, ReplicaId target) {
 std::optional<ReplicaId> Replica::successor(Time now) const {
   if (role_ != Role::kLeader) return std::nullopt;
   std::optional<size_t> best;
-  for (size_t i = 0; i < voters_.size(); ++i) {
-    size_t slot = (i + group_.value()) % voters_.size();
-    if (slot == self_slot_ || streaming_[slot]) continue;
+  for (size_t i = 0; i < members_.size(); ++i) {
+    size_t slot = (i + group_.value()) % members_.size();
+    if (slot == self_slot_ || streaming_[slot] || !members_.votes(slot)) continue;
     if (now - progress_[slot].heard() > options_.election_timeout_max) continue;
     if (!best || progress_[slot].match() > progress_[*best].match()) best = slot;
   }
   if (!best) return std::nullopt;
-  return voters_[*best];
+  return members_[*best];
 }
 
 void Replica::advance_transfer(Time now) {
   if (transfer_.stage == Transfer::Stage::kNone || has_told()) return;
-  Index match = progress_[slot_of(transfer_.target)].match();
+  const size_t target = slot_of(transfer_.target);
+  if (target == members_.size() || !members_.votes(target)) {
+    transfer_ = {};  // removed meanwhile
+    return;
+  }
+  Index match = progress_[target].match();
   if (transfer_.stage == Transfer::Stage::kCatchUp && match >= transfer_.goal) {
     transfer_.stage = Transfer::Stage::kHold;
     transfer_.until = std::min(transfer_.until, now + options_.election_timeout_min);
@@ -86,7 +91,7 @@ void Replica::give_up_leading(Time now) {
 
 void Replica::handle_timeout_now(Time now, const Message& message) {
   if (!follow(now, message.from)) return;
-  bool able = !retired_ && !stateless_ && tail_.empty() && log_.holds(message.prev);
+  bool able = !retired_ && configurations_.may_lead(self_) && !stateless_ && tail_.empty() && log_.holds(message.prev);
   if (!able && !MUTANT(hands_over_to_the_stale)) {
     SOMETIMES(raft_cannot_take_over);
     Message& reply = send(MessageKind::kTimeoutNowReply, message.from);

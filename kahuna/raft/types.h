@@ -13,6 +13,7 @@ namespace kahuna::raft {
 enum class EntryKind : uint8_t {
   kNoop = 1,     // a new leader's first entry; empty payload
   kCommand = 2,  // payload is a schemas/command.fbs Command
+  kConfiguration = 3,  // payload is an encoded Configuration; in force from when it is appended
   // In journals only: what a snapshot brought lies at and below it. Cuts the log there and keeps the
   // position; nothing before it counts. Empty payload.
   kBase = 255,

@@ -16,12 +16,20 @@ std::string number(ReplicaId id) {
   return id ? number(id.node.value()) : "nobody";
 }
 
+std::string list_text(const std::vector<ReplicaId>& list) {
+  std::string text;
+  for (ReplicaId id : list)
+    text += (text.empty() ? "" : ",") + number(id.node.value()) +
+            (id.incarnation == 0 ? "" : "/" + number(id.incarnation));
+  return text;
+}
+
 std::string entries_text(const std::vector<Entry>& entries) {
   std::string text = "[";
   for (const Entry& entry : entries) {
     if (text.size() > 1) text += ", ";
     text += to_text(LogPosition{entry.index, entry.term}) + " ";
-    text += entry.kind == EntryKind::kNoop ? "noop" : std::string(entry.payload.text());
+    text += content_text(entry);
   }
   return text + "]";
 }
@@ -29,6 +37,21 @@ std::string entries_text(const std::vector<Entry>& entries) {
 const char* kRoleNames[] = {"follower", "pre-candidate", "candidate", "leader"};
 
 }  // namespace
+
+std::string to_text(const Configuration& configuration) {
+  if (!configuration.known()) return "nobody known";
+  std::string text = "members " + list_text(configuration.voters);
+  if (configuration.joint()) text += " from " + list_text(configuration.outgoing);
+  if (!configuration.learners.empty()) text += " learning " + list_text(configuration.learners);
+  return text;
+}
+
+std::string content_text(const Entry& entry) {
+  if (entry.kind == EntryKind::kNoop) return "noop";
+  if (entry.kind == EntryKind::kConfiguration)
+    return to_text(*decode_configuration(entry.payload.view()));
+  return std::string(entry.payload.text());
+}
 
 std::string to_text(LogPosition position) {
   return number(position.index.value()) + "@" + number(position.term.value());
@@ -69,16 +92,59 @@ std::string to_text(const Message& m) {
   return text + "?";
 }
 
-Cluster::Cluster(size_t nodes, Options options, uint64_t seed, Narrator narrator,
-                 std::vector<int64_t> rates)
+Cluster::Cluster(size_t voters, Options options, uint64_t seed, Narrator narrator,
+                 std::vector<int64_t> rates, size_t spares)
     : options_(options),
       seed_(seed),
       narrator_(std::move(narrator)),
-      nodes_(nodes + 1),
+      nodes_(voters + spares + 1),
       rates_(std::move(rates)) {
-  rates_.resize(nodes + 1, 0);
-  for (size_t n = 1; n <= nodes; ++n) voters_.push_back(replica_id(n));
-  for (size_t n = 1; n <= nodes; ++n) start(n);
+  rates_.resize(nodes_.size(), 0);
+  Configuration first;
+  for (size_t n = 1; n <= voters; ++n) first.voters.push_back(replica_id(n));
+  for (size_t n = 1; n <= voters; ++n) {
+    nodes_[n].present = nodes_[n].asked_in = nodes_[n].joined = true;
+    nodes_[n].flushed_configuration = first;
+    start(n);
+  }
+}
+
+void Cluster::add_empty(size_t n) {
+  CHECK(!nodes_[n].present);
+  const uint64_t incarnation = nodes_[n].incarnation + 1;
+  nodes_[n] = Node();
+  nodes_[n].incarnation = incarnation;
+  nodes_[n].present = true;
+  nodes_[n].flushed_stateless = true;
+  start(n);
+}
+
+void Cluster::destroy(size_t n) {
+  CHECK(nodes_[n].removed);
+  nodes_[n].replica.reset();
+  nodes_[n].present = nodes_[n].dirty = false;
+  nodes_[n].writes.clear();
+  narrate(number(n) + " is wiped");
+}
+
+// What is applied anywhere is committed: who was in and is no longer, is out for good.
+void Cluster::note_members(Index index, const Configuration& configuration) {
+  if (index <= members_noted_) return;
+  members_noted_ = index;
+  for (size_t n = 1; n <= size(); ++n) {
+    Node& node = nodes_[n];
+    if (!node.present) continue;
+    bool in = configuration.contains(id(n));
+    if (node.joined && !in) node.removed = true;
+    node.joined = node.joined || in;
+  }
+}
+
+Result<LogPosition> Cluster::change(size_t n, std::vector<ReplicaId> voters,
+                                    std::vector<ReplicaId> learners) {
+  auto result = replica(n).change(local(n), std::move(voters), std::move(learners));
+  step(n);
+  return result;
 }
 
 Time Cluster::local(size_t n) const {
@@ -123,13 +189,13 @@ void Cluster::start(size_t n) {
       recover(node.hard_state, stored, node.commit, node.flushed, std::move(faulty));
   if (recovered.stateless) node.flushed_stateless = true, node.flushed = recovered.base;
   recovered.stateless = node.stateless = node.flushed_stateless;
+  recovered.configuration = node.configuration = node.flushed_configuration;
   node.writes.clear();
   node.applied = node.flushed;
   node.state = node.flushed_state;
   if (recovered.cut_journal) cut_journal(n, recovered.base, {}, false);
   RandomStream random(seed_, "raft", n * 1000 + node.lives++);
-  node.replica.emplace(options_, kGroup, replica_id(n), voters_, std::move(recovered), random,
-                       local(n));
+  node.replica.emplace(options_, kGroup, id(n), std::move(recovered), random, local(n));
   report(checker_.restarted(*node.replica));
   node.dirty = node.replica->has_ready();
   if (pump_at_once) pump(n);
@@ -157,6 +223,7 @@ void Cluster::narrate_role(size_t n, Role before, Term term_before) {
 }
 
 void Cluster::timer(size_t n) {
+  if (replica(n).deadline() == Time::max()) return;
   advance_to(due(n));
   Role before = replica(n).role();
   Term term = replica(n).term();
@@ -200,7 +267,7 @@ void Cluster::retire(size_t n) {
 }
 
 void Cluster::disconnect(size_t n, size_t peer) {
-  replica(n).peer_disconnected(local(n), replica_id(peer));
+  replica(n).peer_disconnected(local(n), id(peer));
   step(n);
 }
 
@@ -247,13 +314,13 @@ void Cluster::carry_out(size_t n, Ready ready) {
   node.trim = ready.trim;
   for (ReplicaId to : ready.snapshots_due) {
     narrate(number(n) + " streams its state at " + to_text(node.applied) + " to " + number(to));
-    streams.push_back({replica_id(n), to, replica(n).term(), node.applied, node.state});
+    streams.push_back({id(n), to, replica(n).term(), node.applied, node.state, node.configuration});
   }
 }
 
 void Cluster::end_stream(const Stream& stream) {
   size_t from = stream.from.node.value();
-  if (!alive(from)) return;
+  if (!alive(from) || id(from) != stream.from) return;
   replica(from).snapshot_ended(stream.to, stream.term);
   step(from);
 }
@@ -267,7 +334,7 @@ void Cluster::lose_stream(size_t at) {
 void Cluster::begin_install(size_t at) {
   const Stream& stream = streams[at];
   size_t to = stream.to.node.value();
-  if (!alive(to) ||
+  if (!alive(to) || id(to) != stream.to ||
       replica(to).snapshot_offered(local(to), stream.from, stream.term, stream.position) != Offer::kTake)
     return;
   nodes_[to].stateless = true;
@@ -280,7 +347,7 @@ void Cluster::install(size_t at) {
   Stream stream = streams[at];
   streams.erase(streams.begin() + static_cast<ptrdiff_t>(at));
   size_t to = stream.to.node.value();
-  if (alive(to)) {
+  if (alive(to) && id(to) == stream.to) {
     Node& node = nodes_[to];
     Offer offer = replica(to).snapshot_offered(local(to), stream.from, stream.term, stream.position);
     if (offer == Offer::kTake) {
@@ -290,12 +357,13 @@ void Cluster::install(size_t at) {
       node.applied = node.flushed = stream.position;
       node.state = node.flushed_state = stream.state;
       node.stateless = node.flushed_stateless = false;
+      node.configuration = node.flushed_configuration = stream.configuration;
       pump(to);
       const bool held = replica(to).term_at(stream.position.index) == stream.position.term;
       const FaultyTail& tail = replica(to).tail();
       const bool in_place =
           tail.term_at(stream.position.index) == stream.position.term || (held && !tail.empty());
-      replica(to).restore(stream.position);
+      replica(to).restore(stream.position, stream.configuration);
       std::vector<Entry> behind;
       replica(to).copy_log(stream.position.index, replica(to).status().last.index, behind);
       if (!held || !journal_will_hold(node, stream.position))
@@ -343,6 +411,10 @@ void Cluster::apply(size_t n, const std::vector<Entry>& entries) {
     CHECK_EQ(entry.index, node.applied.index.next());
     node.applied = {entry.index, entry.term};
     node.state = hash64(entry.payload.view(), node.state ^ entry.term.value());
+    if (entry.kind == EntryKind::kConfiguration) {
+      node.configuration = *decode_configuration(entry.payload.view());
+      note_members(entry.index, node.configuration);
+    }
   }
   replica(n).applied(node.applied.index);
 }
@@ -420,6 +492,7 @@ void Cluster::flush(size_t n) {
   if (node.stateless) return;
   node.flushed = node.applied;
   node.flushed_state = node.state;
+  node.flushed_configuration = node.configuration;
   replica(n).release(node.flushed.index);
   Index release = std::min(node.flushed.index, node.trim);
   // One short: the base keeps its record.

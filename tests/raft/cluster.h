@@ -18,15 +18,21 @@
 namespace kahuna::raft::testing {
 
 inline constexpr PartitionId kGroup{7};
-inline ReplicaId replica_id(size_t n) {
-  return {NodeId(n), 0};
+inline ReplicaId replica_id(size_t n, uint64_t incarnation = 0) {
+  return {NodeId(n), incarnation};
 }  // nodes count from 1
 
 std::string to_text(LogPosition position);
+std::string to_text(const Configuration& configuration);
+std::string content_text(const Entry& entry);
 std::string to_text(const Message& message);
 
 struct Node {
   std::optional<Replica> replica;  // none while down
+  uint64_t incarnation = 0;
+  bool present = false;  // has a replica, up or down
+  bool asked_in = false;  // somebody proposed to add this incarnation
+  bool joined = false, removed = false;  // by configurations that were applied somewhere
   uint64_t lives = 0;
   bool dirty = false;  // has effects that were not carried out
 
@@ -42,6 +48,7 @@ struct Node {
   // The engine.
   LogPosition applied = kFoundingBase, flushed = kFoundingBase;
   uint64_t state = 0, flushed_state = 0;  // a running hash of what was applied
+  Configuration configuration, flushed_configuration;
   Index trim;
   // The marker that the state is being replaced: in the engine's memory, and flushed.
   bool stateless = false, flushed_stateless = false;
@@ -57,6 +64,7 @@ struct Stream {
   Term term;
   LogPosition position;
   uint64_t state = 0;
+  Configuration configuration;
 };
 
 class Cluster {
@@ -64,13 +72,15 @@ class Cluster {
   // Called with one line for each effect, when set.
   using Narrator = std::function<void(const std::string&)>;
 
-  Cluster(size_t nodes, Options options, uint64_t seed, Narrator narrator = {},
-          std::vector<int64_t> rates = {});
+  // Nodes 1..voters are the group at first; the others are empty until add_empty().
+  Cluster(size_t voters, Options options, uint64_t seed, Narrator narrator = {},
+          std::vector<int64_t> rates = {}, size_t spares = 0);
 
   size_t size() const { return nodes_.size() - 1; }
   Node& node(size_t n) { return nodes_[n]; }
   Replica& replica(size_t n) { return *nodes_[n].replica; }
   bool alive(size_t n) const { return nodes_[n].replica.has_value(); }
+  ReplicaId id(size_t n) const { return replica_id(n, nodes_[n].incarnation); }
   std::optional<size_t> leader();  // of the highest term, alive
   const std::string& violation() const { return violation_; }
   Index committed() const { return checker_.committed(kGroup); }
@@ -84,8 +94,13 @@ class Cluster {
   // Inputs. Each is observed by the checker; effects are carried out by pump(), at once when
   // pump_at_once.
   bool pump_at_once = true;
-  void timer(size_t n);  // at its deadline: moves the clock there
+  void timer(size_t n);  // at its deadline, if it has one: moves the clock there
   Result<LogPosition> propose(size_t n, std::string_view text);
+  Result<LogPosition> change(size_t n, std::vector<ReplicaId> voters, std::vector<ReplicaId> learners);
+  // A new replica, without state and log, on a node that has none.
+  void add_empty(size_t n);
+  // Wipes a node whose replica was removed; the next one there is another.
+  void destroy(size_t n);
   Result<> read(size_t n, ReadToken token);
   Result<> transfer(size_t n, size_t to);
   void retire(size_t n);  // until it restarts
@@ -133,14 +148,15 @@ class Cluster {
   static void store(Node& node, const Persist& write);
   static void store_restored(Node& node, const Entry& entry);
   void start(size_t n);
+  void note_members(Index index, const Configuration& configuration);
 
   Options options_;
   uint64_t seed_;
   Narrator narrator_;
-  std::vector<ReplicaId> voters_;
   std::vector<Node> nodes_;  // [0] unused
   InvariantChecker checker_;
   std::string violation_;
+  Index members_noted_;
   Time now_ = Time::from_nanos(0);
   std::vector<int64_t> rates_;
 };

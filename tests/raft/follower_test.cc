@@ -185,8 +185,11 @@ TEST(RaftFollower, IgnoresMalformedMessages) {
   EXPECT_TRUE(untouched());
   solo.append(2, 2, Solo::at(3, 2), {Solo::entry(4, 3)});  // an entry of a term to come
   EXPECT_TRUE(untouched());
-  Message stranger = solo.message(Kind::kAppend, 8, 3);
-  solo.receive(stranger);
+  Message unknown = solo.message(Kind::kAppend, 2, 2);
+  unknown.prev = Solo::at(3, 2);
+  unknown.entries = {Solo::entry(4, 2, "no list of members")};
+  unknown.entries[0].kind = EntryKind::kConfiguration;
+  solo.receive(unknown);
   EXPECT_TRUE(untouched());
   Message other_group = solo.message(Kind::kAppend, 2, 3);
   other_group.group = PartitionId(8);

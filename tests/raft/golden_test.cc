@@ -7,10 +7,12 @@
 //   expected output
 //   (an empty line)
 //
-// Commands: cluster N [LEADER] [lease] | wait MS | timer N | propose N TEXT | read N TOKEN | flush N
-//   transfer N TO | retire N
+// Commands: cluster N [LEADER [SPARES]] [lease] | wait MS | timer N | propose N TEXT | read N TOKEN
+//   flush N | transfer N TO | retire N
 //   sync N|all [WRITES] | crash N [WRITES_KEPT] | restart N | disconnect N PEER | settle | status |
-//   rot N INDEX (while it is down) | log N deliver A->B|all [last] | drop A->B|all | duplicate A->B
+//   rot N INDEX (while it is down) | log N | empty N | wipe N
+//   members N VOTERS [LEARNERS]   (lists like 1,2,4/1; an empty one is -)
+//   deliver A->B|all [last] | drop A->B|all | duplicate A->B
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -35,13 +37,17 @@ class Script {
     std::string verb;
     words >> verb;
     if (verb == "cluster") {
-      size_t nodes = 0, leader = 0;
-      std::string reads;
-      words >> nodes >> leader >> reads;
+      size_t nodes = 0, leader = 0, spares = 0;
+      words >> nodes >> leader;
       Options options;
-      if (reads == "lease") options.reads = Reads::kLease;
+      for (std::string word; words >> word;) {
+        if (word == "lease")
+          options.reads = Reads::kLease;
+        else
+          spares = std::strtoul(word.c_str(), nullptr, 10);
+      }
       auto say = [this](const std::string& text) { output_ += text + "\n"; };
-      cluster_ = std::make_unique<Cluster>(nodes, options, 1, say);
+      cluster_ = std::make_unique<Cluster>(nodes, options, 1, say, std::vector<int64_t>(), spares);
       cluster_->settle();
       if (leader != 0) cluster_->timer(leader);
       cluster_->settle();
@@ -83,12 +89,21 @@ class Script {
       cluster_->restart(n);
     } else if (verb == "rot") {
       if (!cluster_->rot(n, Index(number))) output_ += "error: no such entry\n";
+    } else if (verb == "empty") {
+      cluster_->add_empty(n);
+    } else if (verb == "wipe") {
+      cluster_->destroy(n);
     } else if (!cluster_->alive(n)) {
       output_ += "error: node is down\n";
     } else if (verb == "timer") {
       cluster_->timer(n);
     } else if (verb == "propose") {
       if (auto result = cluster_->propose(n, rest); !result) output_ += result.error().text + "\n";
+    } else if (verb == "members") {
+      std::string learners;
+      words >> learners;
+      if (auto result = cluster_->change(n, list(rest), list(learners)); !result)
+        output_ += result.error().text + "\n";
     } else if (verb == "read") {
       if (auto result = cluster_->read(n, number); !result) output_ += result.error().text + "\n";
     } else if (verb == "sync") {
@@ -109,6 +124,17 @@ class Script {
     } else {
       output_ += "error: unknown command " + verb + "\n";
     }
+  }
+
+  static std::vector<ReplicaId> list(const std::string& text) {
+    std::vector<ReplicaId> replicas;
+    std::istringstream items(text);
+    for (std::string item; std::getline(items, item, ',');) {
+      char* rest = nullptr;
+      size_t node = std::strtoul(item.c_str(), &rest, 10);
+      if (node > 0) replicas.push_back(replica_id(node, *rest == '/' ? std::strtoul(rest + 1, nullptr, 10) : 0));
+    }
+    return replicas;
   }
 
   // Acts on the messages in flight now, not on those that follow from them.
@@ -151,7 +177,7 @@ class Script {
     for (size_t n = 1; n <= cluster_->size(); ++n) {
       output_ += std::to_string(n);
       if (!cluster_->alive(n)) {
-        output_ += " down\n";
+        output_ += cluster_->node(n).present ? " down\n" : " empty\n";
         continue;
       }
       Status s = cluster_->replica(n).status();
@@ -173,8 +199,7 @@ class Script {
     for (Index i = s.base.index.next(); i <= s.last.index; i = i.next()) {
       const Entry* entry = cluster_->replica(n).entry(i);
       output_ += to_text(LogPosition{entry->index, entry->term}) + " " +
-                 (entry->kind == EntryKind::kNoop ? "noop" : std::string(entry->payload.text())) +
-                 "\n";
+                 content_text(*entry) + "\n";
     }
   }
 

@@ -58,6 +58,12 @@ const Mutant kMutants[] = {
     {"lease_read_waits_for_nothing", 500},
     {"restarted_voter_forgets_promise", 20000},
     {"promise_binds_no_vote", 20000},
+    {"joint_asks_only_the_new", 1000},
+    {"learner_counts", 1000},
+    {"configuration_from_commit", 1000},
+    {"removed_campaigns", 20000},
+    {"second_change_at_once", 1000},
+    {"change_before_own_term", 1000},
 };
 
 class RaftMutants : public ::testing::TestWithParam<Mutant> {};

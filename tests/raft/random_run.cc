@@ -12,13 +12,15 @@ namespace {
 
 // How often things happen, relative to each other; zero means not in this run.
 struct Plan {
-  size_t nodes = 3;
+  size_t voters = 3;  // at first
+  size_t nodes = 3;   // with those that are empty at first
   Options options;
   uint64_t deliver = 100, pump = 100, sync = 60, time = 10;
   uint64_t propose = 20, read = 10;
   uint64_t crash = 0, restart = 0, flush = 3, cut = 0, heal = 0, disconnect = 0, depose = 0;
   uint64_t compact = 0, stream = 0, begin = 0, lose_stream = 0, strand = 0;
   uint64_t transfer = 0, retire = 0, usurp = 0;
+  uint64_t change = 0, destroy = 0;
   uint64_t lose_percent = 0, duplicate_percent = 0;
   uint64_t rot_percent = 0;  // of restarts, before which the disk loses entries
   size_t loses_state = 0;  // a node whose engine is lost at restarts, and no other's log is damaged
@@ -33,7 +35,7 @@ struct Plan {
 Plan draw_plan(RandomStream& random) {
   static constexpr size_t kSizes[] = {1, 2, 3, 3, 3, 3, 4, 5};
   Plan plan;
-  plan.nodes = kSizes[random.below(std::size(kSizes))];
+  plan.nodes = plan.voters = kSizes[random.below(std::size(kSizes))];
   plan.options.append_bytes_max = random.chance(1, 2) ? 100 : 256 * 1024;
   plan.options.inflight_bytes_max = random.chance(1, 2) ? 400 : 4 * 1024 * 1024;
   plan.options.uncommitted_bytes_max = random.chance(1, 4) ? 600 : 16 * 1024 * 1024;
@@ -67,10 +69,16 @@ Plan draw_plan(RandomStream& random) {
   }
   if (random.chance(1, 2)) plan.lose_percent = random.between(1, 30);
   if (random.chance(1, 3)) plan.duplicate_percent = random.between(1, 20);
+  if (random.chance(1, 2)) {
+    plan.nodes += random.between(1, 3);
+    plan.change = random.between(2, 25);
+    plan.destroy = random.below(6);
+  }
   if (plan.crash > 0 && random.chance(2, 3)) {
     plan.rot_percent = random.between(10, 100);
-    plan.rot_everywhere = random.chance(1, 4);
-    if (plan.nodes > 2 && random.chance(1, 4)) plan.loses_state = random.between(1, plan.nodes);
+    plan.rot_everywhere = random.chance(1, 4) || plan.change > 0;  // a minority of how many?
+    if (plan.nodes > 2 && plan.change == 0 && random.chance(1, 4))
+      plan.loses_state = random.between(1, plan.nodes);
     plan.crash = random.between(3, 12);
   }
   return plan;
@@ -87,7 +95,7 @@ class Run {
   explicit Run(uint64_t seed)
       : random_(seed, "run"),
         plan_(draw_plan(random_)),
-        cluster_(plan_.nodes, plan_.options, seed, narrator(), plan_.rates),
+        cluster_(plan_.voters, plan_.options, seed, narrator(), plan_.rates, plan_.nodes - plan_.voters),
         cut_((plan_.nodes + 1) * (plan_.nodes + 1), false) {
     cluster_.pump_at_once = plan_.pump_at_once;
   }
@@ -133,7 +141,8 @@ class Run {
                               {plan_.stream, &Run::stream},   {plan_.begin, &Run::begin_install},
                               {plan_.lose_stream, &Run::lose_stream},
                               {plan_.strand, &Run::strand},   {plan_.transfer, &Run::transfer},
-                              {plan_.retire, &Run::retire},   {plan_.usurp, &Run::usurp}};
+                              {plan_.retire, &Run::retire},   {plan_.usurp, &Run::usurp},
+                              {plan_.change, &Run::change},   {plan_.destroy, &Run::destroy}};
     uint64_t total = 0;
     for (const Choice& choice : choices) total += choice.weight;
     uint64_t pick = random_.below(total);
@@ -179,10 +188,10 @@ class Run {
   }
 
   bool fire_earliest_timer() {
-    size_t first = 1;
-    for (size_t n = 2; n <= plan_.nodes; ++n)
-      if (cluster_.due(n) < cluster_.due(first)) first = n;
-    if (cluster_.due(first) == Time::max()) return false;
+    size_t first = 0;
+    for (size_t n = 1; n <= plan_.nodes; ++n)
+      if (cluster_.alive(n) && (first == 0 || cluster_.due(n) < cluster_.due(first))) first = n;
+    if (first == 0 || cluster_.due(first) == Time::max()) return false;
     cluster_.timer(first);
     return true;
   }
@@ -241,7 +250,7 @@ class Run {
 
   void restart() {
     size_t n = any_node();
-    if (cluster_.alive(n)) return;
+    if (cluster_.alive(n) || !cluster_.node(n).present) return;
     if (random_.chance(plan_.rot_percent, 100)) rot(n);
     cluster_.restart(n);
   }
@@ -344,7 +353,7 @@ class Run {
     }
     if (cluster_.alive(victim) && random_.chance(1, 2)) cluster_.flush(victim);
     if (random_.chance(1, 3)) propose(), bustle(60);
-    if (cluster_.alive(victim) && random_.chance(1, 3)) cluster_.crash(victim, 0), restart();
+    if (cluster_.alive(victim) && random_.chance(1, 3)) cluster_.crash(victim, 0), cluster_.restart(victim);
     if (cluster_.alive(victim) && random_.chance(1, 2)) cluster_.timer(victim), bustle(40);
     if (random_.chance(1, 3)) time(), bustle(60);
     if (random_.chance(1, 2)) stream();
@@ -445,13 +454,54 @@ class Run {
     heal();
   }
 
+  // One random step: somebody comes, votes, leaves, or takes another's place.
+  void change() {
+    size_t n = any_node();
+    if (auto leader = cluster_.leader(); leader && random_.chance(7, 8)) n = *leader;
+    if (!cluster_.alive(n)) return;
+    Configuration next = cluster_.replica(n).configuration();
+    if (!next.known()) return;
+    auto drop = [&](std::vector<ReplicaId>& list) {
+      if (list.empty()) return ReplicaId();
+      auto at = list.begin() + static_cast<ptrdiff_t>(random_.below(list.size()));
+      ReplicaId dropped = *at;
+      list.erase(at);
+      return dropped;
+    };
+    size_t added = 0;
+    const uint64_t what = random_.below(6);
+    if (what <= 1) {
+      size_t m = any_node();
+      if (!cluster_.node(m).present) cluster_.add_empty(m);
+      if (!cluster_.alive(m) || cluster_.node(m).asked_in) return;
+      next.learners.push_back(cluster_.id(added = m));
+    }
+    if (what == 2 || what == 3 || what == 4) {
+      if (what >= 3) drop(next.voters);
+      if (what <= 3) {
+        if (ReplicaId promoted = drop(next.learners)) next.voters.push_back(promoted);
+      }
+    }
+    if (what == 5) drop(next.learners);
+    if (!cluster_.change(n, next.voters, next.learners)) return;
+    ++result_.changes;
+    if (added != 0) cluster_.node(added).asked_in = true;
+  }
+
+  void destroy() {
+    size_t n = any_node();
+    if (!cluster_.node(n).present || !cluster_.node(n).removed) return;
+    if (cluster_.alive(n)) granted_ += cluster_.node(n).granted.size();
+    cluster_.destroy(n);
+  }
+
   void heal() { std::fill(cut_.begin(), cut_.end(), false); }
 
   void disconnect() {
     size_t n = any_node(), peer = any_node();
     if (!cluster_.alive(n) || n == peer) return;
     std::erase_if(cluster_.network, [&](const Message& m) {
-      return m.from == replica_id(peer) && m.to == replica_id(n);
+      return m.from == cluster_.id(peer) && m.to == cluster_.id(n);
     });
     cluster_.disconnect(n, peer);
   }
@@ -462,7 +512,7 @@ class Run {
     heal();
     if (retired_ != 0 && cluster_.alive(retired_)) cluster_.crash(retired_, 0);
     for (size_t n = 1; n <= plan_.nodes; ++n)
-      if (!cluster_.alive(n)) cluster_.restart(n);
+      if (cluster_.node(n).present && !cluster_.alive(n)) cluster_.restart(n);
     cluster_.pump_at_once = true;
     for (size_t n = 1; n <= plan_.nodes; ++n) cluster_.pump(n);
     Time limit = cluster_.now() + Duration::seconds(20);
@@ -473,18 +523,22 @@ class Run {
       if (leader && cluster_.replica(*leader).can_serve() && !proposed)
         proposed = cluster_.propose(*leader, "last").has_value();
       cluster_.settle();
-      if (proposed && converged()) return true;
+      if (proposed && cluster_.leader() && converged()) return true;
       if (!fire_earliest_timer()) return false;
     }
     return false;
   }
 
   bool converged() {
+    size_t leader = *cluster_.leader();
+    if (!cluster_.replica(leader).settled()) return false;
     for (size_t n = 1; n <= plan_.nodes; ++n) {
       granted_ += cluster_.node(n).granted.size();
       cluster_.node(n).granted.clear();
+      if (!cluster_.replica(leader).configuration().contains(cluster_.id(n))) continue;
       if (cluster_.node(n).applied.index != cluster_.committed()) return false;
-      if (cluster_.node(n).state != cluster_.node(1).state) return false;
+      if (cluster_.node(n).state != cluster_.node(leader).state) return false;
+      if (cluster_.node(n).configuration != cluster_.node(leader).configuration) return false;
       if (cluster_.replica(n).status().last.index != cluster_.committed()) return false;
     }
     return true;

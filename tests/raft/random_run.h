@@ -18,6 +18,7 @@ struct RunResult {
   uint64_t installs = 0;  // snapshots
   uint64_t rotten = 0;    // entries lost by disks
   uint64_t repairs = 0;   // ... and written again in their place
+  uint64_t changes = 0;   // of members, begun
 };
 
 RunResult run_seed(uint64_t seed);

@@ -40,7 +40,7 @@ class Solo {
   }
 
   explicit Solo(Recovered recovered = fresh(), Options options = {}, size_t voters = 3)
-      : replica_(options, kGroup, id(1), members(voters), std::move(recovered),
+      : replica_(options, kGroup, id(1), of(std::move(recovered), voters),
                  RandomStream(1, "solo"), now_) {
     wait(options.election_timeout_min);  // whatever it promised before it started
     drain();
@@ -146,10 +146,10 @@ class Solo {
   const std::vector<ReadToken>& refused() const { return refused_; }
 
  private:
-  static std::vector<ReplicaId> members(size_t voters) {
-    std::vector<ReplicaId> ids;
-    for (size_t n = 1; n <= voters; ++n) ids.push_back(id(n));
-    return ids;
+  static Recovered of(Recovered recovered, size_t voters) {
+    if (!recovered.configuration.known())
+      for (size_t n = 1; n <= voters; ++n) recovered.configuration.voters.push_back(id(n));
+    return recovered;
   }
 
   Time now_ = Time::from_nanos(1'000'000);
