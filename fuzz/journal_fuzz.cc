@@ -186,17 +186,24 @@ class Editor {
   bool forged_ = false;
 };
 
+void check_same(const raft::Entry& a, const raft::Entry& b) {
+  CHECK(a.index == b.index && a.term == b.term);
+  CHECK(a.payload == b.payload);
+}
+
 void check_same(const Recovered& a, const Recovered& b) {
   for (const auto& [id, x] : a) {
     auto it = b.find(id);
     CHECK(it != b.end());
     const RecoveredGroup& y = it->second;
     CHECK(x.hard_state == y.hard_state);
-    CHECK(x.released == y.released && x.commit == y.commit && x.faulty == y.faulty);
+    CHECK(x.released == y.released && x.commit == y.commit);
     CHECK_EQ(x.entries.size(), y.entries.size());
-    for (size_t i = 0; i < x.entries.size(); ++i) {
-      CHECK(x.entries[i].index == y.entries[i].index && x.entries[i].term == y.entries[i].term);
-      CHECK(x.entries[i].payload == y.entries[i].payload);
+    for (size_t i = 0; i < x.entries.size(); ++i) check_same(x.entries[i], y.entries[i]);
+    CHECK_EQ(x.faulty.size(), y.faulty.size());
+    for (size_t i = 0; i < x.faulty.size(); ++i) {
+      CHECK_EQ(x.faulty[i].lost, y.faulty[i].lost);
+      check_same(x.faulty[i].entry, y.faulty[i].entry);
     }
   }
 }
