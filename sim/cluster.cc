@@ -548,17 +548,27 @@ bool Cluster::beyond_repair(PartitionId id, const std::vector<size_t>& nodes) co
     const raft::Replica* replica = slots_[node].node ? slots_[node].node->replica(id) : nullptr;
     if (!replica) continue;
     replicas.push_back(replica);
-    whole += replica->tail().empty();
+    whole += replica->tail().empty() && !replica->status().stateless;
   }
   if (whole > slots_.size() / 2) return false;
   auto has = [](const raft::Replica& replica, raft::LogPosition position) {
-    if (position.index <= replica.status().base.index) return true;
+    raft::Status status = replica.status();
+    if (position.index <= status.base.index) return !status.stateless;
     return replica.term_at(position.index) == position.term ||
            (replica.tail().intact_at(position.index) &&
             replica.tail().term_at(position.index) == position.term);
   };
   for (const raft::Replica* replica : replicas) {
     const raft::FaultyTail& tail = replica->tail();
+    raft::Status status = replica->status();
+    // What its lost state held is committed: it comes from a state or a log that reaches as far.
+    if (status.stateless && std::none_of(replicas.begin(), replicas.end(), [&](auto* other) {
+          raft::Status held = other->status();
+          return !held.stateless && held.last.index >= status.base.index;
+        })) {
+      SOMETIMES(sim_state_beyond_repair);
+      return true;
+    }
     if (tail.empty()) continue;
     for (Index i = tail.first().index; i <= tail.last().index; i = i.next()) {
       raft::LogPosition lost{i, *tail.term_at(i)};

@@ -187,8 +187,8 @@ class Cluster final : public FaultTarget {
   void restart_later(size_t node);
   void on_installing(size_t node);
   Result<uint64_t> state_digest(size_t node, PartitionId id);
-  // A log on these nodes has lost what is intact on none of them, and too few of the others are whole
-  // to settle it without that replica: rightly, the partition waits.
+  // A log or a state on these nodes has lost what none of them holds intact, and too few of the others
+  // are whole to settle it without that replica: rightly, the partition waits.
   bool beyond_repair(PartitionId id, const std::vector<size_t>& nodes) const;
 
   World& world_;
