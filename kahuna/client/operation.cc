@@ -46,6 +46,7 @@ Next judge(Operation& operation, ErrorCode code) {
     case ErrorCode::kInvalid:
     case ErrorCode::kTooLarge:
     case ErrorCode::kWrongCluster:
+    case ErrorCode::kRolledBack:
     case ErrorCode::kDamaged:
     case ErrorCode::kIo:
     case ErrorCode::kInUse:
