@@ -1,0 +1,144 @@
+// From a data directory to running replicas.
+#include "kahuna/node/engine_damage.h"
+#include "kahuna/node/journals.h"
+#include "kahuna/node/node_impl.h"
+#include "kahuna/partition/position.h"
+#include "runtime/probe.h"
+
+namespace kahuna::node {
+
+// --- boot ---
+
+Result<> NodeImpl::boot(Suspend s) {
+  ASSIGN_OR_RETURN(identity_, Identity::load(s, host_, options_.name, loops()));
+  RETURN_IF_ERROR(open_engine(s));
+  RETURN_IF_ERROR(open_journals(s));
+  ASSIGN_OR_RETURN(listener_, host_.network->listen(options_.listen, [this](std::unique_ptr<Stream> stream) {
+                     accept(std::move(stream));
+                   }));
+  for (const Founder& f : options_.founders)
+    if (f.name != options_.name)
+      dialers_.push_back(std::make_unique<Dialer>(host_, *this, f.name, f.address));
+  if (identity_->founding()) return start_groups(s);
+  consider_founding();
+  return {};
+}
+
+Result<> NodeImpl::open_journals(Suspend s) {
+  if (identity_->journals_left()) {
+    RETURN_IF_ERROR(remove_other_journals(s, host_, options_.journal, identity_->layout()));
+    RETURN_IF_ERROR(identity_->lay_out(s, host_, identity_->layout(), false));
+  }
+  if (identity_->layout().loops != loops()) return lay_out_journals(s);
+  RETURN_IF_ERROR(open_journal(s, identity_->layout()));
+  recovered_ = journal_->take_recovered();
+  if (!shards_) return {};
+  return shards_->open(s, identity_->layout(), options_.journal.dir);
+}
+
+Result<> NodeImpl::open_journal(Suspend s, const Layout& layout) {
+  journal::Options options = options_.journal;
+  options.dir = layout.journal_dir(options.dir, 0);
+  ASSIGN_OR_RETURN(journal_, journal::Journal::open(s, host_, fibers_, std::move(options),
+                                                    [this, alive = std::weak_ptr<char>(alive_)](Error error) {
+                                                      if (!alive.expired()) fatal_later(std::move(error));
+                                                    }));
+  return {};
+}
+
+// The number of loops has changed: journals.h.
+Result<> NodeImpl::lay_out_journals(Suspend s) {
+  SOMETIMES(journals_laid_out_anew);
+  const Layout before = identity_->layout(), after{loops(), identity_->boot().number};
+  if (auto copied = copy_journals(s, before, after); !copied) {
+    Error error = std::move(copied.error());
+    error.text += "; this while the logs were copied for --loops " + std::to_string(after.loops) + "; they are as they were, for --loops " +
+                  std::to_string(before.loops);
+    return fail(std::move(error));
+  }
+  RETURN_IF_ERROR(identity_->lay_out(s, host_, after, true));
+  RETURN_IF_ERROR(remove_other_journals(s, host_, options_.journal, after));
+  return identity_->lay_out(s, host_, after, false);
+}
+
+Result<> NodeImpl::copy_journals(Suspend s, const Layout& before, const Layout& after) {
+  RETURN_IF_ERROR(identity_->lay_out(s, host_, before, true));
+  ASSIGN_OR_RETURN(RecoveredGroups groups, read_journals(s, host_, options_.journal, before));
+  if (MUTANT(layout_stored_before_journals)) RETURN_IF_ERROR(identity_->lay_out(s, host_, after, true));
+  if (MUTANT(old_journals_removed_before_layout))
+    RETURN_IF_ERROR(remove_other_journals(s, host_, options_.journal, after));
+  RETURN_IF_ERROR(open_journal(s, after));
+  recovered_ = take_groups_of(0, after, groups);
+  if (shards_) {
+    RETURN_IF_ERROR(shards_->open(s, after, options_.journal.dir));
+    RETURN_IF_ERROR(shards_->adopt(s, after, groups));
+  }
+  return journal_->adopt(s, recovered_);
+}
+
+Result<> NodeImpl::start_groups(Suspend s) {
+  const Founding& founding = *identity_->founding();
+  if (shards_) {
+    engine_queue_ = std::make_unique<EngineQueue>(*engine_, [this] {
+      shards_->flushed(MUTANT(unflushed_marks_told) ? engine_->applied() : engine_->flushed());
+      groups_->flushed();
+    });
+  }
+  engine::Engine& engine = shards_ ? *engine_queue_ : *engine_;
+  RETURN_IF_ERROR(forget_damaged_engine(s, *host_.disk));
+  auto groups = std::make_unique<Groups>(host_, *this, *journal_, engine, identity_->node(), options_, observer_);
+  Shard::Start start{identity_->node(), founding, identity_->layout(), engine_.get(), engine_->applied()};
+  if (auto added = add_groups(*groups, founding, identity_->layout(), 0, recovered_); !added) {
+    // The engine is all that is read there.
+    if (added.error().code == ErrorCode::kDamaged && !is_alone())
+      RETURN_IF_ERROR(note_damaged_engine(s, *host_.disk));
+    return added;
+  }
+  groups_ = std::move(groups);
+  if (shards_) RETURN_IF_ERROR(shards_->start(s, start));
+  Watermark stamp;
+  for (PartitionId id : groups_->ids())
+    if (partition::StateMachine* state = groups_->state(id)) stamp = std::max(stamp, state->last_stamp());
+  service_.open(partition::founding_descriptors(founding.partitions), identity_->node(), stamp);
+  registry_.open(identity_->node(), identity_->boot(), encode_founding(founding));
+  groups_->start();
+  started_ = true;
+  return {};
+}
+
+// --- a damaged engine ---
+
+// With other replicas to ask, an engine that is damaged is set up anew.
+Result<> NodeImpl::open_engine(Suspend s) {
+  const bool alone = is_alone();
+  ASSIGN_OR_RETURN(bool known, is_engine_damaged(s, *host_.disk));
+  std::string why = "as it found when it last ran";
+  if (!known || alone) {
+    auto opened = options_.open_engine(s, host_, fibers_);
+    if (opened) engine_ = std::move(*opened);
+    if (opened || alone || opened.error().code != ErrorCode::kDamaged) {
+      if (opened) return {};
+      return fail(std::move(opened.error()));
+    }
+    why = opened.error().text;
+    RETURN_IF_ERROR(note_damaged_engine(s, *host_.disk));
+  }
+  SOMETIMES(engine_set_up_anew);
+  on_damage("the store of node '" + options_.name + "' is damaged (" + why +
+            "): it is set up anew from the log and the other nodes");
+  RETURN_IF_ERROR(remove_engine(s, *host_.disk, options_.engine_dir));
+  ASSIGN_OR_RETURN(engine_, options_.open_engine(s, host_, fibers_));
+  return {};
+}
+
+void NodeImpl::on_engine_damaged(Error reason) {
+  if (is_alone()) return fatal_later(std::move(reason));
+  if (std::exchange(engine_damaged_, true)) return;
+  fibers_.spawn("engine damage", [this, reason = std::move(reason)](Suspend s) mutable {
+    if (auto noted = note_damaged_engine(s, *host_.disk); !noted) return fatal_later(noted.error());
+    reason.text += "; the store is set up anew from the other nodes when this node is started again";
+    fatal_later(std::move(reason));
+  });
+}
+
+}  // namespace kahuna::node

@@ -1,0 +1,341 @@
+// A node's parts and how they hang together: the class behind node.h. Included by node*.cc only: node.cc
+// (status, stopping), node_boot.cc (from a directory to running replicas), node_peers.cc (founding, other
+// nodes), node_sessions.cc (accepted connections).
+#pragma once
+
+#include "kahuna/node/node.h"
+
+#include <map>
+#include <set>
+
+#include "kahuna/node/dialer.h"
+#include "kahuna/node/engine_queue.h"
+#include "kahuna/node/groups.h"
+#include "kahuna/node/identity.h"
+#include "kahuna/node/registry.h"
+#include "kahuna/node/service.h"
+#include "kahuna/node/shards.h"
+#include "kahuna/node/status.h"
+#include "kahuna/node/wire.h"
+#include "net/codec/frame.h"
+#include "runtime/probe.h"
+
+namespace kahuna::node {
+
+// A node that is about to stop waits no longer for the requests it has.
+inline constexpr Duration kDrainPatience = Duration::seconds(1);
+// A turn's messages to one peer are cut into frames of about this size.
+inline constexpr size_t kBatchBytesMax = 1024 * 1024;
+inline constexpr PartitionId kMetaPartition{0};
+// Tokens of no request: those have a generation above 0 in their upper half, and a slot in their lower.
+inline constexpr Token kNoToken = 0;
+inline constexpr Token kRegistryToken = UINT64_MAX;
+
+class NodeImpl final : public Node,
+                       public Groups::Hooks,
+                       public Service::Hooks,
+                       public Shards::Hooks,
+                       public Dialer::Hooks,
+                       public Registry::Hooks,
+                       public codec::FrameConnection::Owner {
+ public:
+  NodeImpl(Host& host, Options options, Callback<void(Error)> on_fatal, Observer* observer)
+      : host_(host), options_(std::move(options)), on_fatal_(std::move(on_fatal)), observer_(observer),
+        service_(host_, *this, options_), registry_(host_, *this), fibers_(*host.clock, *host.scheduler) {
+    if (host.loops && host.loops->count() > 1)
+      shards_ = std::make_unique<Shards>(host, *this, options_, observer);
+  }
+
+  ~NodeImpl() override {
+    alive_.reset();
+    host_.clock->cancel(drain_timer_);
+    fibers_.cancel_all();
+    listener_.reset();
+    sessions_.clear();
+    dialers_.clear();
+    groups_.reset();
+    engine_queue_.reset();
+    shards_.reset();
+    journal_.reset();
+    engine_.reset();
+  }
+
+  void start();
+
+  // --- Node ---
+  void shut_down(Callback<void()> done) override {
+    listener_.reset();
+    SOMETIMES(node_shut_down_gracefully);
+    if (!groups_) return host_.scheduler->post(std::move(done));
+    if (!started_) return groups_->flush(std::move(done));
+    stopped_ = std::move(done);
+    leaving_ = shards_ ? 2 : 1;
+    auto left = [this, alive = std::weak_ptr<char>(alive_)] {
+      if (!alive.expired() && --leaving_ == 0) drain();
+    };
+    if (shards_) shards_->hand_over(left);
+    groups_->hand_over(left);
+  }
+  void move_leader(PartitionId partition, NodeId to) override {
+    if (started_) (void)transfer(partition, to, kNoToken);
+  }
+  void leave(size_t loop) override {
+    if (shards_) shards_->leave(loop);
+  }
+  bool booted() const override { return started_; }
+  NodeId id() const override { return identity_ ? identity_->node() : NodeId(); }
+  Address address() const override { return listener_ ? listener_->address() : Address(); }
+  std::vector<PartitionId> partitions() const override;
+  const raft::Replica* replica(PartitionId id) const override {
+    Groups* groups = groups_of(id);
+    return groups ? groups->replica(id) : nullptr;
+  }
+  const partition::StateMachine* state(PartitionId id) const override {
+    Groups* groups = groups_of(id);
+    return groups ? groups->state(id) : nullptr;
+  }
+
+  // --- Groups::Hooks ---
+  void send(const raft::Message& message) override {
+    Dialer* dialer = dialer_of(message.to.node);
+    if (!dialer || !dialer->up() || FAULT_POINT(peer_message_is_lost)) return;
+    dialer->outbox.add(message);
+    if (dialer->outbox.bytes() >= kBatchBytesMax) flush(*dialer);
+  }
+  void send(const SnapshotPart& part) override { send_to(part.to.node, part); }
+  void send(const SnapshotReply& reply) override { send_to(reply.to.node, reply); }
+  void messages_sent() override {
+    for (auto& dialer : dialers_)
+      if (dialer->up() && !dialer->outbox.empty()) flush(*dialer);
+  }
+  void on_write(Token token, Result<partition::Reply> reply) override {
+    if (token == kRegistryToken) return registry_.proposal_done(reply);
+    service_.on_write(token, std::move(reply));
+  }
+  void on_serving(PartitionId partition) override {
+    if (partition == kMetaPartition) registry_.update();
+  }
+  void on_read(Token token, Result<> granted) override {
+    if (!granted) return service_.on_read(token, fail(std::move(granted.error())));
+    const ReadRequest* request = service_.reading(token);
+    if (!request) return;
+    auto answer = read_applied(*groups_->state(request->partition), *request);
+    if (!answer && answer.error().code == ErrorCode::kDamaged) on_engine_damaged(answer.error());
+    service_.on_read(token, std::move(answer));
+  }
+  void on_transfer(Token token, Result<> moved) override { service_.on_transfer(token, std::move(moved)); }
+  void on_stopped(Error reason) override { fatal_later(std::move(reason)); }
+  void on_engine_damaged(Error reason) override;
+  void on_disk_full(std::string_view why) override { on_shard_disk_full(0, why); }
+  void on_damage(std::string text) override {
+    if (options_.on_damage) options_.on_damage(text);
+  }
+
+  // --- Shards::Hooks ---
+  void send_frame(NodeId peer, ByteView frame) override {
+    Dialer* dialer = dialer_of(peer);
+    if (dialer && dialer->up()) (void)dialer->send(codec::FrameKind::kPeer, frame);
+  }
+  void on_read_answer(Token token, Result<ReadAnswer> answer) override {
+    service_.on_read(token, std::move(answer));
+  }
+  void on_shard_stopped(Error reason) override { fatal_later(std::move(reason)); }
+  void on_shard_engine_damaged(Error reason) override { on_engine_damaged(std::move(reason)); }
+  void on_shard_disk_full(size_t loop, std::string_view why) override;
+  void on_shard_damage(std::string text) override { on_damage(std::move(text)); }
+  void hear(Watermark watermark) override { service_.hear(watermark); }
+  engine::Engine& engine() override { return *engine_queue_; }
+
+  // --- Service::Hooks ---
+  void respond(uint64_t session, ByteView response) override {
+    auto it = sessions_.find(session);
+    if (it == sessions_.end()) return;
+    // A client that does not read its answers loses its connection, not our memory.
+    if (!it->second.connection->send(codec::FrameKind::kResponse, response)) close_soon(session);
+  }
+  Result<> forward(NodeId to, ByteView request) override {
+    Dialer* dialer = dialer_of(to);
+    if (!dialer || FAULT_POINT(forwarding_is_refused))
+      return fail(ErrorCode::kUnavailable, "the leader is not a known node");
+    return dialer->send(codec::FrameKind::kRequest, request);
+  }
+  std::string address_of(NodeId node) const override;
+  NodeId node_named(std::string_view name) const override;
+  void collect_status(uint64_t session, uint64_t request) override;
+  NodeId leader_of(PartitionId partition) const override {
+    if (is_elsewhere(partition)) return shards_->leader_of(partition);
+    const raft::Replica* replica = groups_->replica(partition);
+    return replica ? replica->leader().node : NodeId();
+  }
+  Result<> propose(PartitionId partition, partition::Command command, Token token) override {
+    if (!is_elsewhere(partition)) return groups_->propose(partition, command, token);
+    shards_->propose(partition, std::move(command), token);
+    return {};
+  }
+  Result<> read(const ReadRequest& request, Token token) override {
+    if (!is_elsewhere(request.partition)) return groups_->read(request.partition, token);
+    shards_->read(request, token);
+    return {};
+  }
+
+  Result<> transfer(PartitionId partition, NodeId to, Token token) override {
+    if (!is_elsewhere(partition)) return groups_->transfer(partition, to, token);
+    shards_->transfer(partition, to, token);
+    return {};
+  }
+
+  // --- Dialer::Hooks ---
+  Hello greeting() const override;
+  Result<> on_greeted(Dialer& dialer, const Hello& hello) override;
+  void on_response(Dialer&, ByteView payload) override {
+    if (const wire::Response* response = decode_response(payload)) service_.on_response(*response);
+  }
+  void on_down(Dialer& dialer) override {
+    if (!dialer.node) return;
+    service_.on_peer_down(dialer.node);
+    peer_disconnected(dialer.node);
+  }
+
+  void on_refused(Dialer&, const Hello& hello) override {
+    // The others remember what this directory has forgotten.
+    if (hello.refused_code == ErrorCode::kRolledBack) fatal_later({ErrorCode::kRolledBack, hello.refused});
+  }
+
+  // --- Registry::Hooks ---
+  partition::StateMachine* meta() override { return groups_ ? groups_->state(kMetaPartition) : nullptr; }
+  bool leads_meta() const override {
+    const raft::Replica* replica = groups_ ? groups_->replica(kMetaPartition) : nullptr;
+    return replica && replica->can_serve();
+  }
+  Result<> propose_to_meta(partition::Command command) override {
+    command.watermark = service_.watermark();
+    return groups_->propose(kMetaPartition, command, kRegistryToken);
+  }
+  Watermark watermark() const override { return service_.watermark(); }
+
+  // --- accepted connections ---
+  void on_frame(codec::FrameConnection& connection, codec::FrameKind kind, ByteView payload) override;
+  void on_disconnect(codec::FrameConnection& connection, Error reason) override;
+
+ private:
+  struct Session {
+    std::unique_ptr<codec::FrameConnection> connection;
+    bool greeted = false;
+    wire::Role role = wire::Role::Client;
+    NodeId node;
+    uint64_t boot = 0;
+    Time heard;  // last frame, or when it was accepted
+  };
+
+  Result<> boot(Suspend s);
+  Result<> open_journals(Suspend s);
+  Result<> open_journal(Suspend s, const Layout& layout);
+  Result<> lay_out_journals(Suspend s);
+  Result<> copy_journals(Suspend s, const Layout& before, const Layout& after);
+  Result<> start_groups(Suspend s);
+  Result<> open_engine(Suspend s);
+  // No other node has what this one's engine holds.
+  bool is_alone() const {
+    return identity_ && identity_->founding() && identity_->founding()->members.size() < 2;
+  }
+  size_t loops() const { return shards_ ? shards_->count() : 1; }
+  // On another loop than this one.
+  bool is_elsewhere(PartitionId partition) const { return shards_ && shards_->has(partition); }
+  Groups* groups_of(PartitionId partition) const {
+    return is_elsewhere(partition) ? shards_->groups_of(partition) : groups_.get();
+  }
+  void peer_disconnected(NodeId peer) {
+    if (!groups_) return;
+    groups_->peer_disconnected(peer);
+    if (shards_) shards_->peer_disconnected(peer);
+  }
+  NodeStatus status() const;
+  // Others lead what this node led: ends the requests that it still has, then the node.
+  void drain() {
+    auto idle = [this, alive = std::weak_ptr<char>(alive_)] {
+      if (alive.expired() || !stopped_) return;
+      host_.clock->cancel(drain_timer_);
+      groups_->flush(std::exchange(stopped_, {}));
+    };
+    drain_timer_ = host_.clock->call_at(host_.clock->now() + kDrainPatience, idle);
+    service_.close(idle);
+  }
+  void accept(std::unique_ptr<Stream> stream);
+  // Closes the connection that is likeliest dead, if any is.
+  void make_room();
+  void greet(Session& session, uint64_t id, ByteView payload);
+  Result<> judge_peer(const Hello& hello) const;
+  void on_peer_batch(Session& session, const wire::PeerBatch& batch, ByteView bytes);
+  void consider_founding();
+  void adopt_founding(Founding founding);
+  void offer_founding(Dialer& dialer);
+  void flush(Dialer& dialer) {
+    (void)dialer.send(codec::FrameKind::kPeer,
+                      dialer.outbox.finish(identity_->node(), dialer.node, service_.watermark()));
+    dialer.outbox.clear();
+  }
+  template <class Value>
+  void send_to(NodeId node, const Value& value) {
+    Dialer* dialer = dialer_of(node);
+    if (!dialer || !dialer->up()) return;
+    dialer->outbox.add(value);
+    if (dialer->outbox.bytes() >= kBatchBytesMax) flush(*dialer);
+  }
+  void close_soon(uint64_t session);
+  Dialer* dialer_of(NodeId node) const {
+    for (const auto& dialer : dialers_)
+      if (dialer->node == node) return dialer.get();
+    return nullptr;
+  }
+  const FoundingMember* member(NodeId node) const {
+    if (!identity_ || !identity_->founding()) return nullptr;
+    for (const FoundingMember& m : identity_->founding()->members)
+      if (m.node == node) return &m;
+    return nullptr;
+  }
+  // A node's configured address wins over the one it was founded with.
+  Address address_for(const std::string& name, const Address& otherwise) const {
+    for (const Founder& f : options_.founders)
+      if (f.name == name) return f.address;
+    return otherwise;
+  }
+  void fatal_later(Error error) {
+    if (!on_fatal_ || failing_) return;
+    failing_ = true;
+    host_.scheduler->post([this, error, alive = std::weak_ptr<char>(alive_)] {
+      if (!alive.expired()) std::exchange(on_fatal_, {})(error);
+    });
+  }
+
+  Host& host_;
+  const Options options_;
+  Callback<void(Error)> on_fatal_;
+  Observer* observer_;
+  std::shared_ptr<char> alive_ = std::make_shared<char>();
+  bool failing_ = false;
+  bool engine_damaged_ = false;
+
+  std::unique_ptr<Identity> identity_;
+  std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<EngineQueue> engine_queue_;  // null when there is no other loop
+  std::unique_ptr<journal::Journal> journal_;  // of the home loop, as groups_
+  RecoveredGroups recovered_;
+  Service service_;
+  std::unique_ptr<Groups> groups_;
+  std::unique_ptr<Shards> shards_;  // null when there is no other loop
+  bool started_ = false;
+  size_t leaving_ = 0;        // loops that still lead, when stopping
+  Callback<void()> stopped_;  // to be told
+  TimerId drain_timer_ = 0;
+  std::vector<std::unique_ptr<Dialer>> dialers_;  // in the founders' order
+  std::unique_ptr<Listener> listener_;
+  std::map<uint64_t, Session> sessions_;
+  uint64_t next_session_ = 1;
+  Registry registry_;
+  std::optional<Founding> offered_founding_;   // to be made durable
+  bool founding_now_ = false;
+  std::set<size_t> full_loops_;                // whose disk is full
+  Fibers fibers_;
+};
+
+}  // namespace kahuna::node

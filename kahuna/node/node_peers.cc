@@ -1,0 +1,130 @@
+// Founding, and what passes between nodes.
+#include <algorithm>
+
+#include "kahuna/node/node_impl.h"
+#include "runtime/probe.h"
+
+namespace kahuna::node {
+
+// --- founding: the first listed founder mints, when it has met all the others unfounded ---
+
+void NodeImpl::consider_founding() {
+  if (identity_->founding() || founding_now_ || options_.founders.front().name != options_.name) return;
+  Founding founding;
+  for (const Founder& f : options_.founders) {
+    NodeId node = identity_->node();
+    if (f.name != options_.name) {
+      auto it = std::find_if(dialers_.begin(), dialers_.end(), [&](const auto& d) { return d->name() == f.name; });
+      if (!(*it)->up()) return;
+      node = (*it)->node;
+    }
+    founding.members.push_back({node, f.name, f.address, 1});
+  }
+  founding.cluster = ClusterId(host_.random("cluster-id").next() | 1);
+  founding.partitions = options_.partitions;
+  adopt_founding(std::move(founding));
+}
+
+void NodeImpl::adopt_founding(Founding founding) {
+  if (identity_->founding() || founding_now_) return;
+  founding_now_ = true;
+  offered_founding_ = std::move(founding);
+  fibers_.spawn("found", [this](Suspend s) {
+    auto stored = identity_->found(s, host_, std::move(*offered_founding_));
+    if (stored) stored = start_groups(s);
+    if (!stored) return fatal_later(stored.error());
+    for (auto& dialer : dialers_)
+      if (dialer->up()) offer_founding(*dialer);
+  });
+}
+
+void NodeImpl::offer_founding(Dialer& dialer) {
+  if (!identity_->founding()) return;
+  dialer.outbox.set_founding(encode_founding(*identity_->founding()), false);
+  flush(dialer);
+}
+
+// --- peers ---
+
+Hello NodeImpl::greeting() const {
+  Hello h;
+  h.role = wire::Role::Node;
+  h.node = id();
+  if (identity_) h.boot = identity_->boot();
+  h.name = options_.name;
+  h.watermark = service_.watermark();
+  h.address = to_string(address_for(options_.name, options_.listen));
+  if (identity_ && identity_->founding()) {
+    h.founded = true;
+    h.cluster = identity_->founding()->cluster;
+    for (const FoundingMember& m : identity_->founding()->members)
+      h.members.push_back({m.node, m.name, to_string(address_for(m.name, m.address))});
+  }
+  return h;
+}
+
+Result<> NodeImpl::judge_peer(const Hello& hello) const {
+  if (!identity_ || hello.node == identity_->node() || !hello.node)
+    return fail(ErrorCode::kInvalid, "a node cannot be its own peer");
+  const auto& founding = identity_->founding();
+  if (founding && hello.cluster && hello.cluster != founding->cluster)
+    return fail(ErrorCode::kWrongCluster, "node '" + hello.name + "' belongs to another cluster; check --founders and --data");
+  if (founding && !member(hello.node))
+    return fail(ErrorCode::kWrongCluster, "node '" + hello.name + "' is not a member of this cluster: its data directory is new or "
+                                          "was replaced; a lost directory cannot rejoin under its old name");
+  if (!founding && std::none_of(options_.founders.begin(), options_.founders.end(),
+                                [&](const Founder& f) { return f.name == hello.name; }))
+    return fail(ErrorCode::kWrongCluster, "node '" + hello.name + "' is not among this node's --founders");
+  return registry_.judge(hello.node, hello.name, hello.boot);
+}
+
+Result<> NodeImpl::on_greeted(Dialer& dialer, const Hello& hello) {
+  RETURN_IF_ERROR(judge_peer(hello));
+  if (hello.role != wire::Role::Node || hello.name != dialer.name())
+    return fail(ErrorCode::kWrongCluster, "the node at " + to_string(dialer.address()) + " is '" + hello.name + "', not '" + dialer.name() + "'");
+  dialer.node = hello.node;
+  registry_.heard(hello.node, hello.boot);
+  service_.hear(hello.watermark);
+  // The dialer counts as up only after this returns.
+  host_.scheduler->post([this, alive = std::weak_ptr<char>(alive_), name = dialer.name(), founded = hello.founded] {
+    if (alive.expired()) return;
+    for (auto& d : dialers_)
+      if (d->name() == name && d->up() && !founded) offer_founding(*d);
+    consider_founding();
+  });
+  return {};
+}
+
+void NodeImpl::on_peer_batch(Session& session, const wire::PeerBatch& batch, ByteView bytes) {
+  if (NodeId(batch.from()) != session.node || NodeId(batch.to()) != identity_->node()) return;
+  service_.hear(Watermark(batch.watermark()));
+  if (batch.founding() && !identity_->founding()) {
+    auto founding = decode_founding(as_bytes(text_of(batch.founding())));
+    if (founding) {
+      bool listed = std::any_of(founding->members.begin(), founding->members.end(), [&](const FoundingMember& m) {
+        return m.node == identity_->node() && m.name == options_.name;
+      });
+      if (!listed)
+        return fatal_later({ErrorCode::kWrongCluster, "this cluster was founded without this data directory; a node whose "
+                                                      "directory was lost cannot rejoin under its old name"});
+      adopt_founding(std::move(*founding));
+    }
+  }
+  if (!groups_) return;
+  NodeId from = session.node, to = identity_->node();
+  if (shards_) shards_->receive(from, batch, bytes);
+  // Groups takes no message for a partition that is not its own.
+  if (batch.messages())
+    for (const auto* m : *batch.messages()) groups_->receive(to_message(*m, from, to));
+  if (batch.heartbeats())
+    for (const auto* h : *batch.heartbeats()) groups_->receive(to_message(*h, false, from, to));
+  if (batch.heartbeat_replies())
+    for (const auto* h : *batch.heartbeat_replies()) groups_->receive(to_message(*h, true, from, to));
+  if (batch.snapshot_parts())
+    for (const auto* p : *batch.snapshot_parts())
+      if (!is_elsewhere(PartitionId(p->group()))) groups_->receive(to_part(*p, from, to));
+  if (batch.snapshot_replies())
+    for (const auto* r : *batch.snapshot_replies()) groups_->receive(to_reply(*r, from, to));
+}
+
+}  // namespace kahuna::node
