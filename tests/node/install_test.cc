@@ -1,6 +1,7 @@
 // Replicas of one partition on three nodes, one of which lacks what the others' logs no longer hold.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <set>
@@ -93,6 +94,7 @@ class InstallTest : public testing::Test {
       test_.deliver(part.to.node, [sent](Groups& to) { to.receive(sent); });
     }
     void send(const SnapshotReply& reply) override {
+      test_.replies_.push_back(reply);
       test_.deliver(reply.to.node, [reply](Groups& to) { to.receive(reply); });
     }
     void messages_sent() override {}
@@ -183,6 +185,7 @@ class InstallTest : public testing::Test {
   std::function<bool(SnapshotPart&)> on_part;
   uint64_t parts_ = 0;
   std::set<uint64_t> streams_;
+  std::vector<SnapshotReply> replies_;
 };
 
 TEST_F(InstallTest, WhoLacksWhatIsCompactedIsSentTheState) {
@@ -267,6 +270,37 @@ TEST_F(InstallTest, ASenderThatDiesIsReplacedByTheNextLeader) {
   advance(Duration::seconds(20));
   expect_equal();
   EXPECT_GE(streams_.size(), 2u);
+}
+
+// The removal of the newer state's rows would take older ones of the same keys with it (engine E7).
+TEST_F(InstallTest, AHalfInstalledStateGivesWayToNoOlderOne) {
+  Node& away = leave_one_behind();
+  std::optional<SnapshotPart> first;
+  on_part = [&](SnapshotPart& part) {
+    if (part.number == 0) first = part;
+    return part.number < 5;
+  };
+  away.start();
+  advance(Duration::seconds(2));
+  ASSERT_TRUE(first);
+  ASSERT_TRUE(away.replica().status().stateless);
+  // What a new leader would offer whose applied state is behind.
+  SnapshotPart older = *first;
+  older.stream = first->stream + 1;
+  older.position.index = Index(first->position.index.value() - 1);
+  older.checksum = checksum_of(older);
+  replies_.clear();
+  away.groups()->receive(older);
+  turns_.settle();
+  auto refusal = std::find_if(replies_.begin(), replies_.end(),
+                              [&](const SnapshotReply& reply) { return reply.stream == older.stream; });
+  ASSERT_NE(refusal, replies_.end());
+  EXPECT_EQ(refusal->answer, SnapshotAnswer::kBusy);
+  EXPECT_EQ(refusal->parts, first->position.index.value());
+  on_part = nullptr;
+  advance();
+  expect_equal();
+  EXPECT_EQ(streams_.size(), 1u);
 }
 
 TEST_F(InstallTest, TheLogGoesOnBehindAStateAfterRestarts) {
