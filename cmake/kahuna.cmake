@@ -79,6 +79,11 @@ function(kahuna_test name)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
+  # A test that hangs must end; one on a busy machine must not. Sanitizers make a seed about ten times as dear.
+  math(EXPR ARG_TIMEOUT "${ARG_TIMEOUT} * 3")
+  if(KAHUNA_SANITIZE)
+    math(EXPR ARG_TIMEOUT "${ARG_TIMEOUT} * 4")
+  endif()
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST
     PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
 endfunction()
