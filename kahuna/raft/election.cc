@@ -54,7 +54,10 @@ void Replica::on_election_timeout(Time now) {
     rearm_election_timer(now);
     return;
   }
-  if (is_bound_against(self_, now) && !is_single() && !MUTANT(promise_binds_no_vote)) {
+  // The only voter has promised to nobody who still leads: but by a configuration that is not committed
+  // for all it knows, the leader before may have taken itself out, and not know that it is done.
+  const bool free = is_single() && settled();
+  if (is_bound_against(self_, now) && !free && !MUTANT(promise_binds_no_vote)) {
     SOMETIMES(raft_promise_delays_a_campaign);
     if (role_ != Role::kFollower) become_follower(now, hard_state_.term, ReplicaId());
     timer_ = promised_until_;
