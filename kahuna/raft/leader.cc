@@ -38,7 +38,7 @@ void Replica::become_leader(Time now) {
   streaming_.assign(members_.size(), false);
   CHECK(reads_.empty());
   timer_ = Time::max();
-  if (members_.size() > 1) rearm_heartbeat_timer(now);
+  if (has_others()) rearm_heartbeat_timer(now);
 
   // Nothing inherited may be counted until an entry of this term is (paper §5.4.2).
   Entry noop;

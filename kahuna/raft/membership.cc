@@ -89,7 +89,7 @@ void Replica::adopt_configuration(Time now) {
   progress_ = std::move(progress);
   streaming_ = std::move(streaming);
   std::erase_if(snapshots_due_, [&](ReplicaId to) { return members_.slot_of(to) == members_.size(); });
-  if (timer_ == Time::max() && members_.size() > 1) rearm_heartbeat_timer(now);
+  if (timer_ == Time::max() && has_others()) rearm_heartbeat_timer(now);
 }
 
 // Whoever does not lead: the log has grown behind `after`.

@@ -302,6 +302,8 @@ class Replica {
   Message& send(MessageKind kind, ReplicaId to);
   size_t slot_of(ReplicaId replica) const;  // members_.size() when it is no member
   MemberSet self_bit() const { return self_slot_ < members_.size() ? MemberSet{1} << self_slot_ : 0; }
+  // Also of a leader that is taking itself out.
+  bool has_others() const { return members_.size() > (self_slot_ < members_.size() ? 1u : 0u); }
   bool is_single() const { return members_.is_quorum(self_bit()); }  // needs nobody else
 
   // Members (membership.cc).
