@@ -10,7 +10,7 @@ namespace {
 constexpr size_t kTablesMax = 1'000'000;
 // wire::Heartbeat::flags.
 constexpr int kPromiseShift = 32;  // microseconds, above
-constexpr uint64_t kRejected = 1, kUnanswered = 2, kNeedsSnapshot = 4;
+constexpr uint64_t kRejected = 1, kUnanswered = 2, kNeedsSnapshot = 4, kQuiesce = 8;
 
 template <class Table>
 const Table* verified(ByteView bytes) {
@@ -70,7 +70,7 @@ void PeerBatchBuilder::add(const raft::Message& m) {
     list.emplace_back(m.group.value(), m.term.value(), m.commit.value(), m.trim.value(), m.round,
                       m.match.index.value(), m.match.term.value(), m.from.incarnation,
                       m.to.incarnation, (m.rejected ? kRejected : 0) | (m.unanswered ? kUnanswered : 0) |
-                          (m.needs_snapshot ? kNeedsSnapshot : 0) |
+                          (m.needs_snapshot ? kNeedsSnapshot : 0) | (m.quiesce ? kQuiesce : 0) |
                           static_cast<uint64_t>(std::min<int64_t>(m.promise.micros(), UINT32_MAX)) << kPromiseShift);
     return;
   }
@@ -208,6 +208,7 @@ raft::Message to_message(const wire::Heartbeat& w, bool reply, NodeId from, Node
   m.rejected = (w.flags() & kRejected) != 0;
   m.unanswered = (w.flags() & kUnanswered) != 0;
   m.needs_snapshot = (w.flags() & kNeedsSnapshot) != 0;
+  m.quiesce = (w.flags() & kQuiesce) != 0;
   if (reply) m.promise = Duration::micros(static_cast<int64_t>(w.flags() >> kPromiseShift));
   return m;
 }

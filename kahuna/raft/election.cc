@@ -18,7 +18,8 @@ void Replica::rearm_election_timer(Time now) {
 }
 
 bool Replica::leader_is_fresh(Time now) const {
-  if (role_ == Role::kLeader) return true;  // check-quorum ends it when that stops being true
+  // Check-quorum ends the one when that stops being true, the driver the other.
+  if (role_ == Role::kLeader || quiescence_.quiet) return true;
   return leader_ && leader_contact_valid_ && now - leader_contact_ < options_.election_timeout_min;
 }
 
@@ -40,17 +41,20 @@ void Replica::on_election_timeout(Time now) {
   if ((retired_ && !is_single()) || (!configurations_.may_lead(self_) && !MUTANT(removed_campaigns))) {
     if (role_ != Role::kFollower) become_follower(now, hard_state_.term, ReplicaId());
     SOMETIMES(raft_does_not_campaign);
+    if (!retired_) ask_for_leader();
     rearm_election_timer(now);
     return;
   }
   if (stateless_ && !MUTANT(stateless_campaigns)) {
     SOMETIMES(raft_stateless_does_not_campaign);
+    ask_for_leader();
     rearm_election_timer(now);
     return;
   }
   if (!tail_.empty() && !MUTANT(faulty_campaigns)) {
     SOMETIMES(raft_faulty_does_not_campaign);
     ask_for_lost(now);
+    ask_for_leader();
     rearm_election_timer(now);
     return;
   }
@@ -73,6 +77,7 @@ void Replica::on_election_timeout(Time now) {
 void Replica::start_pre_vote(Time now) {
   CHECK(role_ != Role::kLeader);
   role_ = Role::kPreCandidate;
+  quiescence_.quiet = false;
   votes_ = self_bit();
   votes_requested_ = false;
   rearm_election_timer(now);
@@ -87,6 +92,7 @@ void Replica::start_pre_vote(Time now) {
 void Replica::start_election(Time now) {
   CHECK(role_ != Role::kLeader);
   role_ = Role::kCandidate;
+  quiescence_.quiet = false;
   hard_state_ = {hard_state_.term.next(), self_};
   leader_ = ReplicaId();
   matched_ = commit_;

@@ -16,6 +16,7 @@ bool Replica::follow(Time now, ReplicaId leader) {
   } else if (leader_ != leader) {
     return false;
   }
+  quiescence_.quiet = false;
   leader_contact_ = now;
   leader_contact_valid_ = true;
   timer_ = now + election_timeout_;
@@ -59,6 +60,7 @@ void Replica::handle_heartbeat(Time now, const Message& message) {
   reply.needs_snapshot = stateless_;
   if (durability_.hard_state().term == hard_state_.term) reply.match = acknowledged_position();
   promise(now, reply);
+  if (message.quiesce) reply.quiesce = fall_quiet(message);
 }
 
 // Makes the log agree with the leader's entries. False when they contradict what is committed,

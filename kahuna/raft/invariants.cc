@@ -44,7 +44,7 @@ bool is_quorum(const std::set<ReplicaId>& of, const Configuration& configuration
 bool same(const Status& a, const Status& b) {
   return a.role == b.role && a.hard_state == b.hard_state && a.base == b.base && a.last == b.last &&
          a.commit == b.commit && a.applied == b.applied && a.durable == b.durable &&
-         a.stateless == b.stateless && a.promised == b.promised && a.lost == b.lost &&
+         a.stateless == b.stateless && a.quiet == b.quiet && a.promised == b.promised && a.lost == b.lost &&
          a.configuration == b.configuration;
 }
 
@@ -124,6 +124,7 @@ InvariantChecker::Violation InvariantChecker::check(const Replica& replica, Grou
     if (!first_look)
       if (auto bad = check_elected(group, now)) return bad;
   }
+  if (auto bad = check_quiet(group, now)) return bad;
   if (now.commit <= commit_before) return std::nullopt;
   Index known_to(group.first.value() + group.committed.size() - 1);
   if (auto bad = check_committed(replica, group, now, commit_before)) return bad;
@@ -161,6 +162,24 @@ InvariantChecker::Violation InvariantChecker::check_handed_over(const Shadow& sh
     return std::nullopt;
   return violation("R11", now,
                    "appended " + text(now.last) + " after it had told another to take over");
+}
+
+InvariantChecker::Violation InvariantChecker::check_quiet(const Group& group, const Status& now) {
+  if (!now.quiet) return std::nullopt;
+  const Index last = now.last.index;
+  if (now.stateless || now.lost > 0 || now.commit != last || now.applied != last || now.durable != last)
+    return violation("R14", now, "is quiet at " + text(now.last) + ", commit " + text(now.commit) +
+                                     ", applied " + text(now.applied) + ", durable " + text(now.durable));
+  auto leader = group.leaders.find(now.hard_state.term);
+  if (leader == group.leaders.end() || leader->second != now.leader)
+    return violation("R14", now, "is quiet under " + text(now.leader) + ", who does not lead");
+  if (now.role != Role::kLeader) return std::nullopt;
+  for (const auto& [id, shadow] : group.shadows) {
+    if (!shadow.known || !now.configuration->contains(id) || shadow.status.promised.index >= last) continue;
+    return violation("R14", now, "is quiet at " + text(now.last) + " though the log of " + text(id) +
+                                     " ends at " + text(shadow.status.promised));
+  }
+  return std::nullopt;
 }
 
 // What was durable before the crash is there after it.

@@ -20,6 +20,7 @@
 //       committed one before, after an entry of their own term is committed
 //   R13 a quorum of its configuration voted for a leader, which votes in it itself unless it was not
 //       committed there
+//   R14 a quiet replica has nothing under way and knows who leads; a quiet leader's members hold its log
 //
 // A quorum is one of every configuration that is in force where it is counted.
 //
@@ -94,6 +95,7 @@ class InvariantChecker {
                       bool restarted);
   Violation check_committed(const Replica& replica, Group& group, const Status& now, Index from);
   Violation check_handed_over(const Shadow& shadow, const Status& now) const;
+  static Violation check_quiet(const Group& group, const Status& now);
   Violation check_counting(const Replica& replica, Group& group, const Status& before, const Status& now);
   Violation check_new_leader(const Replica& replica, Group& group, const Status& now);
   static Violation check_changes(const Replica& replica, const Status& before, const Status& now, Index from);

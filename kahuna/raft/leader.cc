@@ -34,6 +34,8 @@ void Replica::become_leader(Time now) {
   asked_ = -1;
   awaited_ = Index();
   transfer_ = {};
+  quiescence_ = {};
+  quiescence_.active = now;
   progress_.assign(members_.size(), Progress(noop_index_, now));
   streaming_.assign(members_.size(), false);
   CHECK(reads_.empty());
@@ -84,7 +86,7 @@ void Replica::on_heartbeat_timeout(Time now) {
   int64_t beats = options_.election_timeout_max.nanos() / options_.heartbeat_interval.nanos();
   int64_t every = std::max<int64_t>(beats / kAnswersPerTimeout, 1);
   int64_t asks = beat_number(now, options_.heartbeat_interval) / every;
-  broadcast_heartbeat(now, std::exchange(asked_, asks) != asks);
+  beat(now, std::exchange(asked_, asks) != asks);
   rearm_heartbeat_timer(now);
 }
 
@@ -111,6 +113,7 @@ void Replica::broadcast_heartbeat(Time now, bool answered) {
     message.commit = MUTANT(commit_beyond_match) ? commit_ : std::min(peer.match(), commit_);
     message.trim = trim_;
     message.round = round_;
+    message.quiesce = quiescence_.since != 0;
     message.unanswered =
         (!answered && !peer.probing() && peer.match() == log_.last().index) || MUTANT(answers_not_asked_for);
     if (!message.unanswered) peer.heartbeat_sent(round_);
@@ -163,6 +166,7 @@ Index Replica::matched(ReplicaId follower) const {
 
 void Replica::handle_append_reply(Time now, const Message& message) {
   if (role_ != Role::kLeader) return;
+  wake(now);
   size_t slot = slot_of(message.from);
   Progress& peer = progress_[slot];
   peer.heard_at(now);
@@ -191,7 +195,7 @@ void Replica::handle_heartbeat_reply(Time now, const Message& message) {
   size_t slot = slot_of(message.from);
   Progress& peer = progress_[slot];
   peer.heard_at(now);
-  if (message.needs_snapshot) want_snapshot(slot);
+  if (message.needs_snapshot) wake(now), want_snapshot(slot);
   peer.state_told(!message.needs_snapshot);
   if (message.match.index > peer.match() && plausible(message.match)) {
     peer.accepted(message.match.index);
@@ -207,6 +211,7 @@ void Replica::handle_heartbeat_reply(Time now, const Message& message) {
     uint32_t drift = MUTANT(lease_ignores_drift) ? 0 : options_.clock_drift_ppm_max;
     if (sent) peer.promised(*sent + counted(message.promise, drift));
   }
+  if (message.quiesce) count_agreement(message, slot);
   if (peer.may_send(log_, options_.inflight_bytes_max)) appends_due_ = true;
   grant_reads();
 }

@@ -29,10 +29,11 @@ bool Replica::is_bound_against(ReplicaId candidate, Time now) const {
   return now < promised_until_ && candidate != promised_to_;
 }
 
-std::optional<Index> Replica::lease_read(Time now) const {
+std::optional<Index> Replica::lease_read(Time now) {
   if (options_.reads != Reads::kLease || role_ != Role::kLeader) return std::nullopt;
   if (has_told() && !MUTANT(lease_kept_after_handing_over)) return std::nullopt;
   if (commit_ < noop_index_ || now >= lease_until()) return std::nullopt;
+  stir(now);
   return MUTANT(lease_read_waits_for_nothing) ? log_.base().index : commit_;
 }
 

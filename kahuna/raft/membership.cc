@@ -49,6 +49,7 @@ LogPosition Replica::append_configuration(Time now, Configuration next) {
   configurations_.append(log_.last().index, std::move(next));
   if (!MUTANT(configuration_from_commit)) adopt_configuration(now);
   appends_due_ = true;
+  stir(now);
   return log_.last();
 }
 
@@ -78,6 +79,7 @@ void Replica::adopt_configuration(Time now) {
     answers_ = {};
     return;
   }
+  quiescence_.since = 0;
   std::vector<Progress> progress;
   std::vector<bool> streaming;
   for (size_t slot = 0; slot < members_.size(); ++slot) {

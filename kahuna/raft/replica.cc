@@ -138,10 +138,12 @@ bool Replica::receive(Time now, Message message) {
     Index commit;
     size_t lost;
     uint32_t no_help;
+    bool quiet;
     bool operator==(const Visible&) const = default;
   };
   auto visible = [this] {
-    return Visible{role_, leader_, hard_state_, log_.base(), log_.last(), commit_, tail_.lost(), answers_.of_no_help};
+    return Visible{role_, leader_, hard_state_, log_.base(), log_.last(), commit_, tail_.lost(), answers_.of_no_help,
+                   quiescence_.quiet};
   };
   const Visible before = visible();
   take(now, std::move(message));
@@ -154,11 +156,15 @@ void Replica::take(Time now, Message message) {
   if (slot_of(message.from) == members_.size()) {
     // Of somebody who was removed, or is to be added by a change that is not known here yet. A later
     // term in an answer of the former ends nothing, and neither does a candidacy while a leader lives.
-    if (is_reply(message.kind)) return;
+    if (is_reply(message.kind) || message.kind == MessageKind::kWake) return;
     if (message.kind == MessageKind::kVote && leader_is_fresh(now)) {
       SOMETIMES(raft_ignores_candidate_from_outside);
       return;
     }
+  } else if (message.kind == MessageKind::kPreVote || message.kind == MessageKind::kWake) {
+    // The sender hears no leader: if there is one, it had better be heard.
+    wake(now);
+    if (message.kind == MessageKind::kWake) return;
   }
   if (message.kind == MessageKind::kFetch) return handle_fetch(now, message);
   if (message.kind == MessageKind::kFetchReply) return handle_fetch_reply(now, message);
@@ -197,7 +203,8 @@ void Replica::dispatch(Time now, Message& message) {
     case MessageKind::kTimeoutNow: return handle_timeout_now(now, message);
     case MessageKind::kTimeoutNowReply: return handle_timeout_now_reply(now, message);
     case MessageKind::kFetch:
-    case MessageKind::kFetchReply: break;  // taken before the terms were compared
+    case MessageKind::kFetchReply:
+    case MessageKind::kWake: break;  // taken before the terms were compared
   }
 }
 
@@ -224,6 +231,7 @@ void Replica::answer_stale_sender(const Message& message) {
 void Replica::become_follower(Time now, Term term, ReplicaId leader) {
   CHECK_GE(term, hard_state_.term);
   bool led = role_ == Role::kLeader;
+  bool was_quiet = std::exchange(quiescence_.quiet, false);
   if (term > hard_state_.term) {
     hard_state_ = {term, ReplicaId()};
     vote_owed_ = false;
@@ -238,10 +246,10 @@ void Replica::become_follower(Time now, Term term, ReplicaId leader) {
   leader_contact_valid_ = false;
   votes_ = 0;
   votes_requested_ = false;
-  if (led) rearm_election_timer(now);
+  if (led || was_quiet) rearm_election_timer(now);
 }
 
-Result<LogPosition> Replica::propose(Time, EntryKind kind, Payload payload) {
+Result<LogPosition> Replica::propose(Time now, EntryKind kind, Payload payload) {
   if (role_ != Role::kLeader) return fail(ErrorCode::kNotLeader, "this replica does not lead");
   if (transfer_.stage >= Transfer::Stage::kHold && !MUTANT(serves_after_handing_over))
     return fail_handing_over();
@@ -257,6 +265,7 @@ Result<LogPosition> Replica::propose(Time, EntryKind kind, Payload payload) {
   entry.payload = std::move(payload);
   log_.append(std::move(entry));
   appends_due_ = true;
+  stir(now);
   return log_.last();
 }
 
@@ -265,6 +274,7 @@ Result<> Replica::read(Time now, ReadToken token) {
   if (has_told() && !MUTANT(serves_after_handing_over)) return fail_handing_over();
   reads_.ask(token);
   read_at_ = now;
+  stir(now);
   return {};
 }
 
@@ -332,6 +342,7 @@ void Replica::resign(Time now) {
 void Replica::discard_state(Time now) {
   CHECK(role_ != Role::kLeader);
   if (role_ != Role::kFollower) become_follower(now, hard_state_.term, ReplicaId());
+  wake(now);
   stateless_ = true;
 }
 
@@ -369,17 +380,19 @@ void Replica::restore(LogPosition position, Configuration configuration) {
   reply_owed_ = bool(leader_);
 }
 
-void Replica::peer_disconnected(Time now, ReplicaId peer) {
+void Replica::peer_disconnected(Time now, ReplicaId peer, Duration window) {
   size_t slot = slot_of(peer);
   if (peer == self_) return;
   if (role_ == Role::kLeader) {
     if (slot < members_.size()) progress_[slot].disconnected(round_);
   } else if (role_ == Role::kFollower && peer == leader_) {
     SOMETIMES(raft_leader_disconnected);
+    if (quiescence_.quiet) SOMETIMES(raft_quiet_leader_disconnected);
+    quiescence_.quiet = false;
     leader_contact_valid_ = false;
-    auto window = static_cast<uint64_t>(options_.disconnect_timeout.nanos());
+    CHECK_GT(window, Duration());
     // Before its promise has ended this replica could only ask in vain.
-    Time soon = std::max(now, promised_until_) + Duration::nanos(static_cast<int64_t>(random_.below(window)));
+    Time soon = std::max(now, promised_until_) + Duration::nanos(static_cast<int64_t>(random_.below(static_cast<uint64_t>(window.nanos()))));
     timer_ = std::min(timer_, soon);
   }
 }
@@ -483,6 +496,7 @@ Status Replica::status() const {
   status.applied = applied_;
   status.durable = durability_.index();
   status.stateless = stateless_;
+  status.quiet = quiescence_.quiet;
   status.promised = tail_.empty() ? log_.last() : tail_.last();
   status.lost = tail_.lost();
   status.lost_asked = static_cast<size_t>(std::popcount(answers_.of_no_help));

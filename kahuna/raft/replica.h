@@ -29,6 +29,7 @@
 //       of its own term;
 //   R13 a leader was elected by a quorum of its configuration, and it voted in that or, as long as that
 //       was not committed, in the one before.
+//   R14 a quiet replica lacks nothing (raft/quiescence.h, Q1 and Q2).
 //
 // A leader steps down by itself when it has heard from no quorum, or when its own disk has held up
 // what the others committed, for election_timeout_max.
@@ -54,7 +55,8 @@
 // their content, not by who is known to belong; answers from outside are ignored. An empty replica of a
 // group starts without a state and without a configuration.
 //
-// Deliberately not here (issue "Consensus and storage"): quiescence.
+// Quiescence. A group of which nothing is asked falls silent, and has no deadlines: raft/quiescence.h says how,
+// and what the driver owes it then.
 #pragma once
 
 #include <cstdint>
@@ -69,6 +71,7 @@
 #include "kahuna/raft/lease.h"
 #include "kahuna/raft/log.h"
 #include "kahuna/raft/progress.h"
+#include "kahuna/raft/quiescence.h"
 #include "kahuna/raft/read_rounds.h"
 #include "kahuna/raft/repair.h"
 #include "kahuna/raft/transfer.h"
@@ -92,6 +95,9 @@ struct Options {
   Duration election_timeout_max = Duration::millis(1000);
   // After the transport says the leader's connection broke: campaign after [0, this) instead.
   Duration disconnect_timeout = Duration::millis(100);
+  // Of a leader of which nothing was asked for so long the group falls quiet; zero: never, and as a
+  // follower this replica does not agree to it.
+  Duration quiesce_after = Duration::seconds(2);
   Reads reads = Reads::kQuorum;
   // Parts per million by which any node's monotonic clock may be too fast or too slow, at most. Only
   // leases depend on it.
@@ -167,6 +173,7 @@ struct Status {
   LogPosition base, last;
   Index commit, applied, durable;
   bool stateless = false;
+  bool quiet = false;
   LogPosition promised;  // the end of the log, lost entries included
   size_t lost = 0;       // entries that wait for repair
   size_t lost_asked = 0;  // voters that could not help with the first of them
@@ -207,7 +214,7 @@ class Replica {
   Result<> read(Time now, ReadToken token);
   // A read that arrived now needs no confirmation: it may be answered from state applied up to there.
   // nullopt: ask read().
-  std::optional<Index> lease_read(Time now) const;
+  std::optional<Index> lease_read(Time now);
   // Leader: proposes these voters and learners, through a joint configuration when the voters change.
   // Returns where the change begins; configuration() says when it has ended. kNotLeader; kUnavailable
   // while another is on its way, nothing of this term is committed, or one who is to vote has no
@@ -239,8 +246,14 @@ class Replica {
   // The node is about to stop: from now on this replica never campaigns, and takes leadership from
   // nobody. It goes on leading if it does; the only voter of a group always leads.
   void retire() { retired_ = true; }
-  // Liveness hint only: the transport lost its connection to that peer.
-  void peer_disconnected(Time now, ReplicaId peer);
+  // Liveness hint only: the transport lost its connection to that peer, or its node gives no sign of
+  // life. If it led, this replica campaigns after [0, window).
+  void peer_disconnected(Time now, ReplicaId peer, Duration window);
+  void peer_disconnected(Time now, ReplicaId peer) {
+    peer_disconnected(now, peer, options_.disconnect_timeout);
+  }
+  // Somebody wants something of the group, or wants to know whether its leader lives: quiescence.h.
+  void wake(Time now);
 
   // --- effects ---
   bool has_ready() const;
@@ -258,6 +271,7 @@ class Replica {
   // --- observers ---
   Status status() const;
   PartitionId group() const { return group_; }
+  bool quiet() const { return quiescence_.quiet; }
   Role role() const;
   Term term() const;
   ReplicaId leader() const;
@@ -340,6 +354,15 @@ class Replica {
   void promise(Time now, Message& reply);
   bool is_bound_against(ReplicaId candidate, Time now) const;
   Time lease_until() const;
+
+  // Silence (quiescence.cc).
+  bool is_at_rest() const;
+  void stir(Time now);
+  void wake_leader(Time now);
+  void beat(Time now, bool answered);
+  bool fall_quiet(const Message& heartbeat);
+  void count_agreement(const Message& reply, size_t slot);
+  void ask_for_leader();
 
   // Following (follower.cc).
   void handle_append(Time now, Message& message);
@@ -428,6 +451,7 @@ class Replica {
   bool vote_owed_ = false;             // the vote in hard_state_ is to be told once durable
   bool marked_ = false;                // kCandidate: the leader of the term before asked for it
   bool retired_ = false;
+  Quiescence quiescence_;
   // Until then nobody but promised_to_ gets this replica's vote, itself included.
   Time promised_until_;
   ReplicaId promised_to_;  // none: whoever it was before the restart

@@ -13,6 +13,7 @@ Result<> Replica::transfer(Time now, ReplicaId target) {
     return fail(ErrorCode::kInvalid, "that node has no replica of this partition that may lead");
   if (target == self_) return {};
   if (has_told()) return fail_handing_over();
+  stir(now);
   if (transfer_.stage != Transfer::Stage::kNone && transfer_.target == target) return {};
   transfer_ = {Transfer::Stage::kCatchUp, target, now + options_.election_timeout_max,
                log_.last().index};
@@ -28,7 +29,8 @@ std::optional<ReplicaId> Replica::successor(Time now) const {
   for (size_t i = 0; i < members_.size(); ++i) {
     size_t slot = (i + group_.value()) % members_.size();
     if (slot == self_slot_ || streaming_[slot] || !members_.votes(slot)) continue;
-    if (now - progress_[slot].heard() > options_.election_timeout_max) continue;
+    const bool silent = now - progress_[slot].heard() > options_.election_timeout_max;
+    if (silent && !quiescence_.quiet) continue;  // that of a quiet one was agreed
     if (!best || progress_[slot].match() > progress_[*best].match()) best = slot;
   }
   if (!best) return std::nullopt;

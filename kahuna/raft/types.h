@@ -65,6 +65,7 @@ enum class MessageKind : uint8_t {
   kFetchReply = 10,
   kTimeoutNow = 11,  // the leader tells a follower to take over (raft/transfer.h)
   kTimeoutNowReply = 12,  // only ever a refusal
+  kWake = 13,  // to whoever is quiet: let yourself be heard (raft/quiescence.h)
 };
 
 // One message between two replicas of a group. Fields not named for a kind are zero.
@@ -90,6 +91,8 @@ struct Message {
   // term.
   uint64_t round = 0;
   bool unanswered = false;  // kHeartbeat: the leader waits for no reply to it
+  // kHeartbeat: nothing is to come, fall quiet. kHeartbeatReply: the sender has (raft/quiescence.h).
+  bool quiesce = false;
   // kHeartbeatReply, accepted: for so long after that heartbeat the sender lets nobody else lead
   // (raft/lease.h). Zero: no promise.
   Duration promise;

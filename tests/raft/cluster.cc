@@ -71,18 +71,21 @@ std::string to_text(const Message& m) {
                   ? " after " + number(m.prev.index.value()) + " refused, try " + to_text(m.match)
                   : " durable to " + to_text(m.match));
     case MessageKind::kHeartbeat:
-      return text + "heartbeat " + number(m.round) + commit + (m.unanswered ? ", unanswered" : "");
+      return text + "heartbeat " + number(m.round) + commit + (m.unanswered ? ", unanswered" : "") +
+             (m.quiesce ? ", fall quiet" : "");
     case MessageKind::kHeartbeatReply:
       return text + "heartbeat " + number(m.round) +
              (m.rejected ? refused
                          : " has " + number(m.commit.value()) + " durable to " + to_text(m.match)) +
-             (m.promise > Duration() ? ", promises " + number(m.promise.millis()) + " ms" : "");
+             (m.promise > Duration() ? ", promises " + number(m.promise.millis()) + " ms" : "") +
+             (m.quiesce ? ", is quiet" : "");
     case MessageKind::kPreVote: return text + "would you vote for " + to_text(m.prev);
     case MessageKind::kPreVoteReply: return text + (m.rejected ? "would not" : "would") + " vote";
     case MessageKind::kVote:
       return text + "vote for " + to_text(m.prev) + (m.transfer ? ", as the leader asks" : "");
     case MessageKind::kTimeoutNow: return text + "take over at " + to_text(m.prev);
     case MessageKind::kTimeoutNowReply: return text + "cannot take over";
+    case MessageKind::kWake: return text + "where is the leader";
     case MessageKind::kVoteReply: return text + "vote" + (m.rejected ? " refused" : " granted");
     case MessageKind::kFetch:
       return text + "who has " + number(m.prev.index.value() + 1) + " to " + to_text(m.match);
@@ -245,6 +248,7 @@ Result<> Cluster::read(size_t n, ReadToken token) {
     narrate(number(n) + " grants read " + number(token) + " at " + number(index->value()) +
             " by its lease");
     nodes_[n].granted.push_back({token, *index});
+    step(n);
     return {};
   }
   Result<> result = replica(n).read(local(n), token);
@@ -268,6 +272,11 @@ void Cluster::retire(size_t n) {
 
 void Cluster::disconnect(size_t n, size_t peer) {
   replica(n).peer_disconnected(local(n), id(peer));
+  step(n);
+}
+
+void Cluster::wake(size_t n) {
+  replica(n).wake(local(n));
   step(n);
 }
 

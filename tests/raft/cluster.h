@@ -105,6 +105,7 @@ class Cluster {
   Result<> transfer(size_t n, size_t to);
   void retire(size_t n);  // until it restarts
   void disconnect(size_t n, size_t peer);
+  void wake(size_t n);
   void pump(size_t n);
   // Makes the first `count` writes durable and says so.
   void sync(size_t n, size_t count = SIZE_MAX);

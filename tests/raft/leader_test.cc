@@ -292,7 +292,9 @@ TEST(RaftLeader, BeatsAtMultiplesOfTheInterval) {
 }
 
 TEST(RaftLeader, AsksForFewAnswersOfFollowersThatLackNothing) {
-  Solo solo;
+  Options options;
+  options.quiesce_after = Duration();
+  Solo solo(Solo::fresh(), options);
   solo.lead();
   solo.acknowledge(2, Solo::at(2, 2));
   solo.acknowledge(3, Solo::at(2, 2));

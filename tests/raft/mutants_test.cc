@@ -64,6 +64,9 @@ const Mutant kMutants[] = {
     {"removed_campaigns", 20000},
     {"second_change_at_once", 1000},
     {"change_before_own_term", 1000},
+    {"quiet_without_the_behind", 1000},
+    {"quiet_although_behind", 1000},
+    {"leader_not_asked_for", 20000},
 };
 
 class RaftMutants : public ::testing::TestWithParam<Mutant> {};

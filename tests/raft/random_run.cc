@@ -21,6 +21,7 @@ struct Plan {
   uint64_t compact = 0, stream = 0, begin = 0, lose_stream = 0, strand = 0;
   uint64_t transfer = 0, retire = 0, usurp = 0;
   uint64_t change = 0, destroy = 0;
+  uint64_t idle = 0, wake = 0;
   uint64_t lose_percent = 0, duplicate_percent = 0;
   uint64_t rot_percent = 0;  // of restarts, before which the disk loses entries
   size_t loses_state = 0;  // a node whose engine is lost at restarts, and no other's log is damaged
@@ -81,6 +82,9 @@ Plan draw_plan(RandomStream& random) {
       plan.loses_state = random.between(1, plan.nodes);
     plan.crash = random.between(3, 12);
   }
+  static constexpr int64_t kQuiesceMs[] = {0, 1, 1, 250};
+  plan.options.quiesce_after = Duration::millis(kQuiesceMs[random.below(std::size(kQuiesceMs))]);
+  if (random.chance(1, 2)) plan.idle = random.between(1, 8), plan.wake = random.below(8);
   return plan;
 }
 
@@ -142,7 +146,8 @@ class Run {
                               {plan_.lose_stream, &Run::lose_stream},
                               {plan_.strand, &Run::strand},   {plan_.transfer, &Run::transfer},
                               {plan_.retire, &Run::retire},   {plan_.usurp, &Run::usurp},
-                              {plan_.change, &Run::change},   {plan_.destroy, &Run::destroy}};
+                              {plan_.change, &Run::change},   {plan_.destroy, &Run::destroy},
+                              {plan_.idle, &Run::idle},       {plan_.wake, &Run::wake}};
     uint64_t total = 0;
     for (const Choice& choice : choices) total += choice.weight;
     uint64_t pick = random_.below(total);
@@ -403,7 +408,7 @@ class Run {
 
   // Time passes in small steps, timers fire when they are due, and everything that can arrive does, soon
   // or some steps later.
-  void pass(Duration span, size_t reader) {
+  void pass(Duration span, size_t reader, bool idle = false) {
     const bool slow = random_.chance(1, 3);
     for (Time end = cluster_.now() + span; cluster_.now() < end && cluster_.violation().empty();) {
       cluster_.advance_to(cluster_.now() + Duration::millis(1 + static_cast<int64_t>(random_.below(15))));
@@ -423,9 +428,22 @@ class Run {
         for (size_t n = 1; n <= plan_.nodes; ++n)
           if (cluster_.alive(n)) cluster_.pump(n), cluster_.sync(n);
       }
-      propose();
+      if (!idle) propose();
       if (reader != 0 && cluster_.alive(reader)) (void)cluster_.read(reader, ++reads_);
     }
+  }
+
+  // Nothing is asked of the group; perhaps it falls quiet.
+  void idle() {
+    if (random_.chance(1, 2)) heal();
+    pass(Duration::millis(static_cast<int64_t>(random_.between(100, 800))), 0, true);
+    for (size_t n = 1; n <= plan_.nodes; ++n)
+      result_.quiet += cluster_.alive(n) && cluster_.replica(n).quiet();
+  }
+
+  void wake() {
+    size_t n = any_node();
+    if (cluster_.alive(n)) cluster_.wake(n);
   }
 
   // The leader is cut off, from one follower sooner than from the rest. They lose their connections, or
@@ -511,6 +529,8 @@ class Run {
   bool recovers() {
     heal();
     if (retired_ != 0 && cluster_.alive(retired_)) cluster_.crash(retired_, 0);
+    for (size_t n = 1; n <= plan_.nodes; ++n)
+      if (retired_ != 0 && n != retired_ && cluster_.alive(n)) cluster_.disconnect(n, retired_);
     for (size_t n = 1; n <= plan_.nodes; ++n)
       if (cluster_.node(n).present && !cluster_.alive(n)) cluster_.restart(n);
     cluster_.pump_at_once = true;

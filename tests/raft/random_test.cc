@@ -21,7 +21,7 @@ TEST(RaftRandom, KeepsItsInvariantsAndRecovers) {
   uint64_t first = from_environment("RAFT_SEED", 1);
   uint64_t count = from_environment("RAFT_SEEDS", std::getenv("RAFT_SEED") ? 1 : 2000);
   uint64_t committed = 0, elections = 0, reads = 0, steps = 0, empty = 0, installs = 0;
-  uint64_t rotten = 0, repairs = 0, changes = 0;
+  uint64_t rotten = 0, repairs = 0, changes = 0, quiet = 0;
   for (uint64_t seed = first; seed < first + count; ++seed) {
     RunResult result = run_seed(seed);
     ASSERT_EQ(result.violation, "") << "seed " << seed;
@@ -34,13 +34,14 @@ TEST(RaftRandom, KeepsItsInvariantsAndRecovers) {
     rotten += result.rotten;
     repairs += result.repairs;
     changes += result.changes;
+    quiet += result.quiet;
     empty += result.elections == 0;
   }
   RecordProperty("committed", std::to_string(committed));
   std::printf(
       "seeds %lu steps %lu committed %lu elections %lu reads %lu installs %lu rotten %lu repairs %lu "
-      "changes %lu without-leader %lu\n",
-      count, steps, committed, elections, reads, installs, rotten, repairs, changes, empty);
+      "changes %lu quiet %lu without-leader %lu\n",
+      count, steps, committed, elections, reads, installs, rotten, repairs, changes, quiet, empty);
   if (count >= 100) {  // a run in which nothing happened proves nothing
     EXPECT_GT(committed, count * 20);
     EXPECT_GT(elections, count / 2);
@@ -49,6 +50,7 @@ TEST(RaftRandom, KeepsItsInvariantsAndRecovers) {
     EXPECT_GT(installs, count / 10);
     EXPECT_GT(repairs, count / 5);
     EXPECT_GT(changes, count);
+    EXPECT_GT(quiet, count);
   }
 }
 
