@@ -35,6 +35,14 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.raft.reads = spec.choice("reads", {{"quorum", 60}, {"lease", 40}}) == "lease"
                      ? raft::Reads::kLease
                      : raft::Reads::kQuorum;
+  const std::string quiesce = spec.choice("quiesce", {{"off", 15}, {"soon", 45}, {"late", 40}});
+  o.raft.quiesce_after = quiesce == "off"    ? Duration()
+                         : quiesce == "soon" ? o.raft.heartbeat_interval
+                                             : o.raft.election_timeout_max * 2;
+  o.sign_of_life_interval =
+      o.raft.election_timeout_max * static_cast<int64_t>(spec.pick("sign-of-life-timeouts", {{1, 3}, {2, 5}, {6, 2}}));
+  o.quiet_probe_interval =
+      o.raft.election_timeout_max * static_cast<int64_t>(spec.pick("quiet-probe-timeouts", {{2, 3}, {10, 5}, {60, 2}}));
   o.raft.clock_drift_ppm_max = static_cast<uint32_t>(
       spec.pick("clock-drift-ppm-max", {{1'000, 2}, {50'000, 1}, {200'000, 1}}));
   o.raft.append_bytes_max = spec.pick("append-bytes-max", {{256 * 1024, 60}, {4096, 20}, {1, 20}});
@@ -96,6 +104,9 @@ void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOption
   raft.election_timeout_min = raft.election_timeout_min * stretch;
   raft.election_timeout_max = raft.election_timeout_max * stretch;
   raft.disconnect_timeout = raft.disconnect_timeout * stretch;
+  raft.quiesce_after = raft.quiesce_after * stretch;
+  options.sign_of_life_interval = options.sign_of_life_interval * stretch;
+  options.quiet_probe_interval = options.quiet_probe_interval * stretch;
   workload.timeout = std::max(workload.timeout, slow * 6);
   if (options.judge_timeout.nanos() > 0)
     options.judge_timeout = std::max(options.judge_timeout, slow * 6);
@@ -215,6 +226,8 @@ node::Options Cluster::node_options(size_t node) {
   o.snapshot_bytes_per_second = options_.snapshot_bytes_per_second;
   o.flush_bytes = options_.flush_bytes;
   o.flush_interval = options_.flush_interval;
+  o.sign_of_life_interval = options_.sign_of_life_interval;
+  o.quiet_probe_interval = options_.quiet_probe_interval;
   if (options_.sessions_spare > 0)
     o.sessions_max = slots_.size() + clients_.size() + options_.sessions_spare;
   if (options_.engine == EngineKind::kRocks) {
@@ -659,7 +672,9 @@ std::string Cluster::describe() const {
                                                               : "candidate",
                             s.hard_state.term.value(), s.base.index.value(), s.last.term.value(), s.last.index.value(),
                             s.commit.value(), s.applied.value(), s.durable.value(),
-                            s.stateless ? ", its state is being replaced" : "");
+                            s.quiet       ? ", quiet"
+                            : s.stateless ? ", its state is being replaced"
+                                          : "");
       }
     }
     text += '\n';

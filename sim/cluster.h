@@ -43,6 +43,8 @@ struct ClusterOptions {
   size_t snapshot_part_bytes = size_t{256} << 10, snapshot_bytes_per_second = size_t{64} << 20;
   size_t flush_bytes = size_t{1} << 20;
   Duration flush_interval = Duration::seconds(5);
+  Duration sign_of_life_interval = Duration::seconds(2);
+  Duration quiet_probe_interval = Duration::seconds(10);
   // Exactly-once records kept per partition: few, so that retries come after theirs is gone.
   size_t operation_records_max = partition::kOperationRecordsMax;
   // Connections a node accepts beyond one for each machine of the run; 0 = as in production.

@@ -9,7 +9,7 @@ constexpr std::string_view kNames[kFaultKinds] = {
     "crash", "power", "pause", "stall", "partition", "one-way", "isolate", "ring", "majority-ring",
     "bridge", "flap", "clog", "swizzle", "slow-link", "reset", "half-open", "slow-disk",
     "stall-disk", "full-disk", "sync-error", "clock-step", "clock-rate", "black-hole",
-    "stop", "stall-engine", "move-leader", "delay", "frame-loss", "frame-duplication", "frame-reordering", "random-reset",
+    "stop", "stall-engine", "move-leader", "deaf", "delay", "frame-loss", "frame-duplication", "frame-reordering", "random-reset",
     "short-io", "write-error", "read-error", "skew", "drift", "batching", "points"};
 
 std::string field(FaultKind kind, std::string_view what = {}) {

@@ -55,6 +55,7 @@ enum class FaultKind : uint8_t {
   kStop,          // a process is asked to stop, does, and is started again
   kStallEngine,   // a node's engine takes no write for a while
   kMoveLeader,    // the leader of some partition is asked to let another node lead
+  kDeaf,          // a node lives, and its replicas hear nothing of what others send them
   // Always at work, at a rate.
   kDelay,         // latency tails
   kFrameLoss,     // single node-to-node frames
@@ -162,6 +163,10 @@ class FaultPoints final : public FaultInjector {
   std::map<std::string, uint64_t, std::less<>> fired_;
 };
 
+// In-code points that are held on one node.
+inline constexpr std::string_view kEngineRefuses = "engine_refuses_a_write";
+inline constexpr std::string_view kHearsNothing = "replica_hears_nothing";
+
 class FaultPlan {
  public:
   // All outlive the plan; `target` has its nodes. Draws the rates; begins nothing. Asks the spec for "fault.NAME.every",
@@ -183,6 +188,8 @@ class FaultPlan {
   bool holds_down(size_t node) const { return down_.contains(node); }
 
   const FaultSet& faults() const { return faults_; }
+  // From outside, by a script: this place in the code acts up on that node at every hit, or no more.
+  void hold(std::string_view point, size_t node, bool on);
   // How often each kind has fired, by name; kinds that exist in this run and never fired count 0.
   // In-code points appear as "point:NAME" besides.
   std::map<std::string, uint64_t> counts() const;

@@ -6,8 +6,6 @@
 namespace kahuna::sim {
 namespace {
 
-constexpr std::string_view kEngineRefuses = "engine_refuses_a_write";
-
 // Mean distances between faults of one kind that are drawn from (log-uniformly).
 struct Pace {
   Duration low, high;
@@ -49,7 +47,8 @@ FaultPlan::FaultPlan(World& world, Spec& spec, FaultSet faults, FaultTarget& tar
   for (size_t i = 0; i < kTimelineKinds; ++i) names.emplace_back(name_of(static_cast<FaultKind>(i)));
   only_ = spec.selection("fault.only", names);
   skipped_ = spec.selection("fault.skip", names).value_or(Selection());
-  if (!faults.has(FaultKind::kPoints) && !faults.has(FaultKind::kStallEngine)) return;
+  if (!faults.has(FaultKind::kPoints) && !faults.has(FaultKind::kStallEngine) && !faults.has(FaultKind::kDeaf))
+    return;
   auto active = static_cast<PerMillion>(spec.pick("fault.points.active", {{250'000, 4}, {1'000'000, 1}}));
   auto fires = static_cast<PerMillion>(
       spec.pick("fault.points.fires", {{100'000, 2}, {10'000, 3}, {250'000, 1}}));
@@ -71,6 +70,15 @@ void FaultPlan::begin() {
   if (points_) set_fault_injector(points_.get());
   for (size_t i = 0; i < kTimelineKinds; ++i)
     if (timelines_[i].exists) arm(static_cast<FaultKind>(i));
+}
+
+void FaultPlan::hold(std::string_view point, size_t node, bool on) {
+  if (!points_) {
+    points_ = std::make_unique<FaultPoints>(world_.seed(), 0, 0, 1, &world_);
+    set_fault_injector(points_.get());
+  }
+  const uint32_t index = target_.handle(node).index;
+  on ? points_->hold(point, index) : points_->let_go(point, index);
 }
 
 bool FaultPlan::wanted(FaultKind kind, uint64_t number) const {
@@ -243,6 +251,11 @@ bool FaultPlan::apply_to_device(FaultKind kind, RandomStream& random, std::strin
       points_->hold(kEngineRefuses, handle.index);
       later(world_.now() + length,
             [this, handle] { points_->let_go(kEngineRefuses, handle.index); });
+      break;
+    case FaultKind::kDeaf:
+      points_->hold(kHearsNothing, handle.index);
+      later(world_.now() + length,
+            [this, handle] { points_->let_go(kHearsNothing, handle.index); });
       break;
     case FaultKind::kFullDisk:
       disk.set_full(true);

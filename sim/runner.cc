@@ -153,7 +153,7 @@ class Run {
     plan_->begin();
     report_.faults_from = world_->now();
     if (scenario_) {
-      Stage stage(*world_, *cluster_, state_);
+      Stage stage(*world_, *cluster_, state_, *plan_);
       scenario_->play(stage);
       missed_ = stage.missed();
       if (!missed_.empty()) missed_state_ = cluster_->describe();

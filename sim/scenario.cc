@@ -10,8 +10,8 @@
 
 namespace kahuna::sim {
 
-Stage::Stage(World& world, Cluster& cluster, WorkloadState& workload)
-    : world_(world), cluster_(cluster), workload_(workload), random_(world.random("stage")) {
+Stage::Stage(World& world, Cluster& cluster, WorkloadState& workload, FaultPlan& plan)
+    : world_(world), cluster_(cluster), workload_(workload), plan_(plan), random_(world.random("stage")) {
   cluster_.listen(this);
 }
 
@@ -191,6 +191,13 @@ void Stage::heal() {
   for (auto [from, to] : std::exchange(blocked_, {})) world_.unblock(from, to);
 }
 
+void Stage::deafen(size_t node, bool on) {
+  if (!going() || on == deaf_.contains(node)) return;
+  tell((on ? "deafen " : "let hear ") + world_.name(cluster_.handle(node)));
+  on ? (void)deaf_.insert(node) : (void)deaf_.erase(node);
+  plan_.hold(kHearsNothing, node, on);
+}
+
 void Stage::mend(size_t one, size_t other) {
   NodeHandle a = cluster_.handle(one), b = cluster_.handle(other);
   std::erase_if(blocked_, [&](const auto& link) {
@@ -214,6 +221,7 @@ void Stage::finish() {
   if (cluster_.violation() || world_.stopped()) return;
   for (size_t node = 0; node < nodes(); ++node) resume(node);
   for (size_t node : std::exchange(down_, {})) cluster_.restart(node);
+  for (size_t node : std::exchange(deaf_, {})) plan_.hold(kHearsNothing, node, false);
 }
 
 // --- the list ---
@@ -221,7 +229,7 @@ void Stage::finish() {
 std::vector<Scenario> scenarios() {
   std::vector<Scenario> all;
   for (auto part : {election_scenarios(), log_scenarios(), read_scenarios(), disk_scenarios(),
-                    snapshot_scenarios()})
+                    snapshot_scenarios(), quiescence_scenarios()})
     all.insert(all.end(), part.begin(), part.end());
   // H-R2 before H-R10.
   std::sort(all.begin(), all.end(), [](const Scenario& a, const Scenario& b) {

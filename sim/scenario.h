@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "sim/cluster.h"
+#include "sim/fault_plan.h"
 #include "sim/recording.h"
 #include "sim/world.h"
 
@@ -39,7 +40,7 @@ namespace kahuna::sim {
 class Stage final : private ClusterListener {
  public:
   // All outlive the stage.
-  Stage(World& world, Cluster& cluster, WorkloadState& workload);
+  Stage(World& world, Cluster& cluster, WorkloadState& workload, FaultPlan& plan);
   ~Stage() override;
 
   // --- looking ---
@@ -96,6 +97,8 @@ class Stage final : private ClusterListener {
   // ... between the node and all clients.
   void cut_clients(size_t node);
   void heal();
+  // The node lives, but its replicas hear nothing of what others send them; or they do again.
+  void deafen(size_t node, bool on = true);
   // Both ways between two nodes.
   void mend(size_t one, size_t other);
   void reset_connection(size_t node, bool half_open);
@@ -135,9 +138,10 @@ class Stage final : private ClusterListener {
   World& world_;
   Cluster& cluster_;
   WorkloadState& workload_;
+  FaultPlan& plan_;
   RandomStream random_;
   std::vector<std::pair<NodeHandle, NodeHandle>> blocked_;
-  std::set<size_t> down_;
+  std::set<size_t> down_, deaf_;
   std::function<void(size_t, const raft::Message&)> hook_;
   std::string missed_;
   std::vector<Recording::Step> steps_;
@@ -156,7 +160,7 @@ struct Scenario {
 inline constexpr std::string_view kScenarioSpec =
     "nodes=3,groups=1,rate=100,clients=3,processes=10,keys=5,mix.set=40,mix.get=40,blank-percent=0,"
     "value-bytes-max=200,faults-while-founding=off,rot-journal=off,judge-hurries=off,crash-installing=off,time=2s,"
-    "net.place=rack,raft-pace-percent=100";
+    "net.place=rack,raft-pace-percent=100,lulls=off";
 
 // All of them, by name.
 std::vector<Scenario> scenarios();
@@ -168,5 +172,6 @@ std::span<const Scenario> log_scenarios();
 std::span<const Scenario> read_scenarios();
 std::span<const Scenario> disk_scenarios();
 std::span<const Scenario> snapshot_scenarios();
+std::span<const Scenario> quiescence_scenarios();
 
 }  // namespace kahuna::sim

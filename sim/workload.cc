@@ -124,6 +124,10 @@ Workload draw_workload(Spec& spec) {
   w.buckets = spec.number("buckets", 1, 6);
   w.hot_percent = spec.pick("hot-percent", {{0, 50}, {30, 20}, {70, 20}, {95, 10}});
   w.bursts = spec.flag("bursts", 30, 100);
+  bool lulls = spec.flag("lulls", 35, 100);
+  w.lull_every = spec.duration_log("lull-every", Duration::seconds(2), Duration::seconds(25));
+  w.lull_length = w.lull_every * static_cast<int64_t>(spec.number("lull-percent", 30, 90)) / 100;
+  if (!lulls) w.lull_every = w.lull_length = Duration();
   w.value_bytes_max = spec.pick(
       "value-bytes-max", {{kValueBytesMin, 30}, {200, 40}, {4'000, 20}, {70'000, 8}, {900'000, 2}});
   w.blank_percent = static_cast<uint32_t>(spec.pick("blank-percent", {{0, 60}, {3, 30}, {30, 10}}));

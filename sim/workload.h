@@ -51,6 +51,8 @@ struct Workload {
   uint64_t keys = 8, buckets = 2;
   uint64_t hot_percent = 0;  // of operations that go to the first key
   bool bursts = false;       // arrivals come in groups
+  // The last `lull_length` of every `lull_every` nothing arrives from anybody; zero: no such spells.
+  Duration lull_every, lull_length;
   uint64_t value_bytes_max = 128;
   uint32_t blank_percent = 0;
   Duration timeout, attempt_timeout;

@@ -90,7 +90,16 @@ class ClientDriver::Impl {
     uint64_t group = workload().bursts ? random.between(1, 20) : 1;
     uint64_t mean = 1'000'000'000 * workload().clients * group / workload().rate;
     Duration gap = Duration::nanos(static_cast<int64_t>(random.between(1, 2 * mean)));
+    gap = gap + lull_left(state_.now() + gap);
     arrival_ = host_.clock->call_at(host_.clock->now() + gap, [this, group] { arrive(group); });
+  }
+
+  // How long the silence goes on in which `at` falls, as all clients agree.
+  Duration lull_left(Time at) const {
+    if (workload().lull_every == Duration()) return {};
+    const int64_t every = workload().lull_every.nanos(), into = at.nanos() % every;
+    const bool silent = into >= every - workload().lull_length.nanos();
+    return silent ? Duration::nanos(every - into) : Duration();
   }
 
   void arrive(uint64_t group) {

@@ -24,6 +24,10 @@ Result<> Dialer::send(codec::FrameKind kind, ByteView payload) {
   return sent;
 }
 
+void Dialer::probe() {
+  if (up_ && !MUTANT(peer_never_probed)) liveness_.on_use();
+}
+
 void Dialer::connect() {
   timer_ = 0;
   host_.network->connect(
@@ -63,6 +67,7 @@ void Dialer::drop() {
 
 void Dialer::on_frame(codec::FrameConnection&, codec::FrameKind kind, ByteView payload) {
   if (up_) liveness_.on_heard();
+  if (up_) hooks_.on_heard(*this);
   if (up_ && kind == codec::FrameKind::kResponse) return hooks_.on_response(*this, payload);
   if (up_ && kind == codec::FrameKind::kPong) return;
   if (!up_ && kind == codec::FrameKind::kHello) {

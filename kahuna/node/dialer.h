@@ -24,6 +24,7 @@ class Dialer final : public codec::FrameConnection::Owner {
     // The peer will not talk to us, and said why; it is asked again later.
     virtual void on_refused(Dialer& dialer, const Hello& hello) = 0;
     virtual void on_response(Dialer& dialer, ByteView payload) = 0;
+    virtual void on_heard(Dialer& dialer) = 0;  // a frame came, of any kind
     virtual void on_down(Dialer& dialer) = 0;  // was up, or being set up; reconnecting by itself
   };
   static constexpr Duration kBackOffMin = Duration::millis(20);
@@ -39,6 +40,8 @@ class Dialer final : public codec::FrameConnection::Owner {
   bool up() const { return up_; }
   // kUnavailable when not up, kOverloaded when too much is unsent.
   Result<> send(codec::FrameKind kind, ByteView payload);
+  // Asks the peer for a sign of life, if nothing has come for a while.
+  void probe();
 
   NodeId node;              // the peer, once known
   PeerBatchBuilder outbox;  // this turn's messages; the owner sends it

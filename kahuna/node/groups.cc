@@ -32,6 +32,7 @@ Groups::~Groups() {
   host_.clock->cancel(stall_timer_);
   host_.clock->cancel(flush_timer_);
   host_.clock->cancel(hand_over_timer_);
+  host_.clock->cancel(probe_timer_);
 }
 
 Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<ReplicaId> voters,
@@ -125,19 +126,10 @@ std::vector<PartitionId> Groups::ids() const {
 
 void Groups::receive(raft::Message message) {
   Group* group = find(message.group);
-  if (!group || stopped_) return;
+  if (!group || stopped_ || FAULT_POINT(replica_hears_nothing)) return;
   bool matters = group->replica.receive(host_.clock->now(), std::move(message));
   // Most messages of an idle cluster say that a leader lives, and no more.
   if (matters || group->replica.deadline() < group->armed) touch(*group);
-}
-
-void Groups::peer_disconnected(NodeId peer) {
-  for (auto& group : groups_) {
-    ReplicaId leader = group->replica.leader();
-    if (leader.node != peer) continue;
-    group->replica.peer_disconnected(host_.clock->now(), leader);
-    touch(*group);
-  }
 }
 
 Result<> Groups::propose(PartitionId id, const partition::Command& command, Token token) {
@@ -166,6 +158,7 @@ Result<> Groups::propose(PartitionId id, const partition::Command& command, Toke
     judged.conditions = {};
     proposed = &judged;
   }
+  if (group->replica.role() != raft::Role::kLeader) wake(*group);
   ASSIGN_OR_RETURN(raft::LogPosition at,
                    group->replica.propose(host_.clock->now(), raft::EntryKind::kCommand,
                                           partition::encode(*proposed)));
@@ -179,8 +172,10 @@ Result<> Groups::read(PartitionId id, Token token) {
   Group* group = find(id);
   if (!group) return fail(ErrorCode::kWrongPartition, "this node does not host the partition");
   if (stopped_) return fail(ErrorCode::kUnavailable, "this node is stopping");
-  if (group->replica.role() != raft::Role::kLeader)
+  if (group->replica.role() != raft::Role::kLeader) {
+    wake(*group);
     return fail(ErrorCode::kNotLeader, "this node does not lead the partition");
+  }
   if (auto index = group->replica.lease_read(host_.clock->now())) {
     SOMETIMES(read_needs_no_round);
     group->reads.push_back({*index, token});
@@ -299,6 +294,7 @@ void Groups::process_group(Group& group) {
     group.leader = leader;
     hooks_.on_leader(group.id, leader);
   }
+  if (group.replica.quiet() && group.replica.role() == raft::Role::kFollower) arm_quiet_probe();
   if (group.faulty && group.replica.is_whole()) report_repaired(group);
   if (observer_) observer_->on_step(group.replica);
   if (!hand_overs_.active()) return;

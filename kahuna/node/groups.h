@@ -67,6 +67,8 @@ class Groups final : private SnapshotStreams::Hooks {
 
   static constexpr Duration kRoundPatience = Duration::millis(2);
   static constexpr Duration kStallRetry = Duration::millis(5);
+  // When a node is lost whose quiet groups have to find other leaders, so many a second do.
+  static constexpr Duration kQuietCampaignPace = Duration::micros(200);
   // Flushes that refused writes and a fault point may add to each regular one. Without a bound an
   // engine does little else: every few flushes it compacts all there is.
   static constexpr int64_t kExtraFlushes = 16;
@@ -83,7 +85,10 @@ class Groups final : private SnapshotStreams::Hooks {
   void receive(raft::Message message);
   void receive(SnapshotPart part);
   void receive(const SnapshotReply& reply);
+  // The connection to it broke, or it gives no sign of life.
   void peer_disconnected(NodeId peer);
+  // Somebody wants something of the partition, and asks its leader.
+  void wake(PartitionId id);
   // Ends in on_write(token), unless an error is returned at once (then it never does).
   Result<> propose(PartitionId id, const partition::Command& command, Token token);
   // Ends in on_read(token), unless an error is returned at once.
@@ -155,6 +160,9 @@ class Groups final : private SnapshotStreams::Hooks {
   void retry_full(DiskWatch::Part part);
   void release_flushed();
   void consider_handed_over();
+  void wake(Group& group);
+  void arm_quiet_probe();
+  void probe_quiet();
   Index releasable(const Group& group, uint64_t keep_bytes);
   void schedule();
 
@@ -248,6 +256,10 @@ class Groups final : private SnapshotStreams::Hooks {
   HandOvers hand_overs_;
   Callback<void()> handed_over_;  // to be told
   TimerId hand_over_timer_ = 0;
+
+  // Quiet followers (groups_quiet.cc).
+  TimerId probe_timer_ = 0;
+  size_t probe_next_ = 0;  // position in groups_
 
   DiskWatch disk_;
   TimerId stall_timer_ = 0;

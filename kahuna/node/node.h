@@ -51,6 +51,10 @@ struct Options {
   size_t snapshot_bytes_per_second = size_t{64} << 20;  // sent by one loop, so that others are served
   size_t flush_bytes = size_t{64} << 20;               // engine flush when so much was applied
   Duration flush_interval = Duration::seconds(60);     // ... or this long after the first write
+  // Quiet groups: how often the nodes ask each other for a sign of life, and how often one of the
+  // groups of a loop is woken to see whether its leader lives.
+  Duration sign_of_life_interval = Duration::seconds(2);
+  Duration quiet_probe_interval = Duration::seconds(10);
   size_t requests_max = 65'536;    // in flight on this node; beyond it kOverloaded
   // Connections accepted. When there are more, those that were silent for long make room, and when
   // none was, clients are refused; nodes have some places of their own.

@@ -102,6 +102,7 @@ Result<> NodeImpl::start_groups(Suspend s) {
   service_.open(partition::founding_descriptors(founding.partitions), identity_->node(), stamp);
   registry_.open(identity_->node(), identity_->boot(), encode_founding(founding));
   groups_->start();
+  signs_.begin(options_.sign_of_life_interval);
   started_ = true;
   return {};
 }

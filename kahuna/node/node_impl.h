@@ -15,6 +15,7 @@
 #include "kahuna/node/registry.h"
 #include "kahuna/node/service.h"
 #include "kahuna/node/shards.h"
+#include "kahuna/node/signs_of_life.h"
 #include "kahuna/node/status.h"
 #include "kahuna/node/wire.h"
 #include "net/codec/frame.h"
@@ -37,11 +38,13 @@ class NodeImpl final : public Node,
                        public Shards::Hooks,
                        public Dialer::Hooks,
                        public Registry::Hooks,
+                       public SignsOfLife::Hooks,
                        public codec::FrameConnection::Owner {
  public:
   NodeImpl(Host& host, Options options, Callback<void(Error)> on_fatal, Observer* observer)
       : host_(host), options_(std::move(options)), on_fatal_(std::move(on_fatal)), observer_(observer),
-        service_(host_, *this, options_), registry_(host_, *this), fibers_(*host.clock, *host.scheduler) {
+        service_(host_, *this, options_), registry_(host_, *this), signs_(*host.clock, *this),
+        fibers_(*host.clock, *host.scheduler) {
     if (host.loops && host.loops->count() > 1)
       shards_ = std::make_unique<Shards>(host, *this, options_, observer);
   }
@@ -167,6 +170,10 @@ class NodeImpl final : public Node,
     const raft::Replica* replica = groups_->replica(partition);
     return replica ? replica->leader().node : NodeId();
   }
+  void wake(PartitionId partition) override {
+    if (is_elsewhere(partition)) return shards_->wake(partition);
+    groups_->wake(partition);
+  }
   Result<> propose(PartitionId partition, partition::Command command, Token token) override {
     if (!is_elsewhere(partition)) return groups_->propose(partition, command, token);
     shards_->propose(partition, std::move(command), token);
@@ -190,6 +197,9 @@ class NodeImpl final : public Node,
   void on_response(Dialer&, ByteView payload) override {
     if (const wire::Response* response = decode_response(payload)) service_.on_response(*response);
   }
+  void on_heard(Dialer& dialer) override {
+    if (dialer.node) signs_.heard(dialer.node);
+  }
   void on_down(Dialer& dialer) override {
     if (!dialer.node) return;
     service_.on_peer_down(dialer.node);
@@ -200,6 +210,12 @@ class NodeImpl final : public Node,
     // The others remember what this directory has forgotten.
     if (hello.refused_code == ErrorCode::kRolledBack) fatal_later({ErrorCode::kRolledBack, hello.refused});
   }
+
+  // --- SignsOfLife::Hooks ---
+  void probe_peers() override {
+    for (auto& dialer : dialers_) dialer->probe();
+  }
+  void on_silent(NodeId peer) override { peer_disconnected(peer); }
 
   // --- Registry::Hooks ---
   partition::StateMachine* meta() override { return groups_ ? groups_->state(kMetaPartition) : nullptr; }
@@ -332,6 +348,7 @@ class NodeImpl final : public Node,
   std::map<uint64_t, Session> sessions_;
   uint64_t next_session_ = 1;
   Registry registry_;
+  SignsOfLife signs_;
   std::optional<Founding> offered_founding_;   // to be made durable
   bool founding_now_ = false;
   std::set<size_t> full_loops_;                // whose disk is full

@@ -45,6 +45,7 @@ void NodeImpl::on_frame(codec::FrameConnection& connection, codec::FrameKind kin
   uint64_t id = connection.tag;
   Session& session = sessions_.find(id)->second;
   session.heard = host_.clock->now();
+  if (session.node) signs_.heard(session.node);
   if (!session.greeted) {
     if (kind != codec::FrameKind::kHello) {
       sessions_.erase(id);
@@ -107,11 +108,14 @@ void NodeImpl::greet(Session& session, uint64_t id, ByteView payload) {
   registry_.heard(hello->node, hello->boot);
   // A node dials anew only when its earlier connection was lost to it, or it is from an earlier boot:
   // that one speaks for nobody any more, whether or not we were told.
+  bool restarted = false;
   for (auto it = sessions_.begin(); it != sessions_.end();) {
     bool stale = it->first != id && it->second.node == hello->node;
     if (stale) SOMETIMES(stale_peer_connection_closed);
+    restarted |= stale && it->second.boot != hello->boot.number;
     it = stale ? sessions_.erase(it) : std::next(it);
   }
+  if (restarted) peer_disconnected(hello->node);  // what it led
 }
 
 void NodeImpl::on_disconnect(codec::FrameConnection& connection, Error) {

@@ -172,6 +172,7 @@ void Service::forward(uint64_t session, const wire::Request& r, PartitionId id, 
   b.Finish(wire::CreateRequest(b, token, r.kind(), key, value, r.client(), r.sequence(), r.birth(),
                                watermark_.value(), r.flags(), compare, r.compare_revision(), r.limit(),
                                cursor, r.timeout_us(), /*forwarded=*/true, r.partition()));
+  hooks_.wake(id);
   auto sent = hooks_.forward(leader, {reinterpret_cast<const std::byte*>(b.GetBufferPointer()), b.GetSize()});
   if (sent) return;
   remove(token);

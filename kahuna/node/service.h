@@ -33,6 +33,8 @@ class Service {
 
     // Of the partitions that this node hosts. Who leads, as far as is known; none when nobody does.
     virtual NodeId leader_of(PartitionId partition) const = 0;
+    // The leader is about to be asked for something.
+    virtual void wake(PartitionId partition) = 0;
     // Ends in on_write(token), unless an error is returned at once (then it never does).
     virtual Result<> propose(PartitionId partition, partition::Command command, Token token) = 0;
     // Ends in on_read(token), unless an error is returned at once.

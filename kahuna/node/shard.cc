@@ -138,6 +138,7 @@ void Shard::take(ToShard batch) {
       home().answers.emplace_back(token, fail(std::move(accepted.error())));
   }
   for (NodeId peer : batch.disconnected) groups_->peer_disconnected(peer);
+  for (PartitionId partition : batch.wanted) groups_->wake(partition);
   if (batch.written) engine_->written(std::move(*batch.written));
   if (batch.flushed) {
     engine_->set_flushed(std::move(*batch.flushed));

@@ -47,6 +47,7 @@ struct ToShard {
   std::vector<Write> writes;
   std::vector<std::pair<Token, ReadRequest>> reads;
   std::vector<NodeId> disconnected;
+  std::vector<PartitionId> wanted;      // their leaders are about to be asked for something
   std::optional<Marks> flushed;         // the engine's marks, after a flush
   std::optional<Result<>> written;      // the write that this loop asked for
   std::optional<Result<>> flush_ended;  // the flush that it asked for

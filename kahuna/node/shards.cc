@@ -149,6 +149,10 @@ void Shards::peer_disconnected(NodeId peer) {
   for (size_t loop = 1; loop < cells_.size(); ++loop) to(loop).disconnected.push_back(peer);
 }
 
+void Shards::wake(PartitionId partition) {
+  to(layout_.loop_of(partition)).wanted.push_back(partition);
+}
+
 void Shards::flushed(const Marks& marks) {
   for (size_t loop = 1; loop < cells_.size(); ++loop) to(loop).flushed = marks;
 }

@@ -55,6 +55,7 @@ class Shards {
   // Hands a verified PeerBatch to the loops that it has messages for.
   void receive(NodeId peer, const wire::PeerBatch& batch, ByteView bytes);
   void peer_disconnected(NodeId peer);
+  void wake(PartitionId partition);
   void flushed(const Marks& marks);
   // Of all the loops that answer in time, in any order.
   void collect_status(Callback<void(std::vector<LoopStatus>)> done);

@@ -32,7 +32,8 @@ std::string partitions_json(const NodeStatus& status) {
            ",\"last\":" + number(s.last.index.value()) + ",\"commit\":" + number(s.commit.value()) +
            ",\"applied\":" + number(s.applied.value()) +
            ",\"base\":" + number(s.base.index.value()) + ",\"lost\":" + number(s.lost) +
-           ",\"installing\":" + (s.stateless ? "true" : "false") + "}";
+           ",\"installing\":" + (s.stateless ? "true" : "false") +
+           ",\"quiet\":" + (s.quiet ? "true" : "false") + "}";
   }
   return out;
 }
