@@ -39,22 +39,25 @@ Result<std::unique_ptr<File>> open(Suspend s, Disk& disk, std::string path, Open
   });
 }
 
-Result<size_t> read_whole(Suspend s, File& file, uint64_t offset, MutableByteView bytes) {
+Result<size_t> read_whole(Suspend s, File& file, uint64_t offset, MutableByteView bytes, int attempts) {
   if (bytes.empty()) return 0;
   CountedPtr<Transfer> transfer = transfer_for(bytes.size());
   size_t total = 0;
+  int failures = 0;  // in a row
   while (total < bytes.size()) {
     MutableByteView piece = transfer->first(bytes.size() - total);
-    ASSIGN_OR_RETURN(size_t n, await<Result<size_t>>(s, [&](IoDone done) {
-                       file.read_at(offset + total, piece,
-                                    [transfer, done = std::move(done)](Result<size_t> r) mutable {
-                                      done(std::move(r));
-                                    });
-                     }));
-    CHECK_LE(n, piece.size());
-    if (n == 0) break;
-    std::memcpy(bytes.data() + total, piece.data(), n);
-    total += n;
+    auto n = await<Result<size_t>>(s, [&](IoDone done) {
+      file.read_at(offset + total, piece, [transfer, done = std::move(done)](Result<size_t> r) mutable {
+        done(std::move(r));
+      });
+    });
+    if (!n && n.error().code == ErrorCode::kIo && ++failures < attempts) continue;
+    if (!n) return fail(std::move(n.error()));
+    failures = 0;
+    CHECK_LE(*n, piece.size());
+    if (*n == 0) break;
+    std::memcpy(bytes.data() + total, piece.data(), *n);
+    total += *n;
   }
   return total;
 }

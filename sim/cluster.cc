@@ -9,7 +9,6 @@
 #include "kahuna/partition/position.h"
 #include "runtime/check.h"
 #include "runtime/probe.h"
-#include "sim/cluster_damage.h"
 
 namespace kahuna::sim {
 
@@ -66,6 +65,10 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.operation_records_max = spec.pick("operation-records-max", {{partition::kOperationRecordsMax, 55},
                                                                 {1, 5}, {4, 10}, {20, 15}, {150, 15}});
   o.sessions_spare = spec.pick("sessions-spare", {{0, 70}, {1, 15}, {5, 15}});
+  std::string atlas = spec.choice("atlas", {{"nodes", 65}, {"places", 20}, {"off", 15}});
+  if (atlas == "places") o.atlas = FaultAtlas::Mode::kPlaces;
+  if (atlas == "off") o.atlas = FaultAtlas::Mode::kOff;
+  o.distrust_tears = spec.flag("distrust-tears", 10, 100);
   bool rots = spec.flag("rot-journal", 16, 100);
   o.rots = spec.number("rot-journal-node", 1, o.nodes);
   o.rots_at = spec.pick("rot-journal-crash", {{0, 3}, {1, 2}, {4, 1}});
@@ -175,6 +178,8 @@ Cluster::Cluster(World& world, ClusterOptions options, WorkloadState& workload)
       workload_(workload),
       random_(world.random("cluster")),
       crashing_(world.random("crash-installing")),
+      imaging_(world.random("images")),
+      atlas_(options.atlas, options.nodes),
       descriptors_(partition::founding_descriptors(options.groups)) {
   slots_.resize(options_.nodes);
   for (size_t i = 0; i < slots_.size(); ++i) {
@@ -214,6 +219,7 @@ node::Options Cluster::node_options(size_t node) {
   o.partitions = options_.groups;
   o.raft = options_.raft;
   o.journal.segment_bytes = options_.segment_bytes;
+  o.journal.distrust_tears = options_.distrust_tears;
   o.value_bytes_max = options_.value_bytes_max;
   o.journal.batch_bytes_max = std::min(o.journal.batch_bytes_max, options_.segment_bytes / 2);
   o.save_entries = options_.save_entries;
@@ -290,41 +296,14 @@ void Cluster::crash(size_t node, CrashKind kind) {
   Slot& slot = slots_[node];
   world_.cancel(std::exchange(slot.restart, 0));
   if (!world_.running(slot.handle)) return;
+  const uint64_t boot = slot.node ? slot.node->boot() : 0;
+  slot.booted_once |= slot.node && slot.node->booted();
   world_.crash(slot.handle, kind, [&] { slot.node.reset(); });
   for (ClusterListener* listener : listeners_) listener->process(node, false);
   slot.watcher.reset();
   slot.files.reset();
-  if (node + 1 != options_.rots || slot.frozen) return;
-  uint64_t crash = slot.crashes++;
-  if (crash < options_.rots_at || crash - options_.rots_at >= options_.rots_crashes) return;
-  for (size_t i = 0; i < options_.rots_engine; ++i) {
-    if (!damage_engine(world_.disk(slot.handle), random_)) break;
-    slot.engine_damaged = true;
-    ++rotten_;
-  }
-  for (size_t i = 0; i < options_.rots_sectors; ++i)
-    if (!damage(node)) break;
-}
-
-bool Cluster::damage(size_t node, bool newest) {
-  Slot& slot = slots_[node];
-  CHECK(!world_.running(slot.handle));
-  if (!damage_journal(world_.disk(slot.handle), random_, newest)) return false;
-  slot.damaged = true;
-  ++rotten_;
-  return true;
-}
-
-void Cluster::wipe(size_t node) {
-  CHECK(!world_.running(slots_[node].handle));
-  world_.disk(slots_[node].handle).wipe();
-  slots_[node].lost = slots_[node].forgot = true;
-}
-
-void Cluster::roll_back(size_t node, const DiskImage& image) {
-  CHECK(!world_.running(slots_[node].handle));
-  world_.disk(slots_[node].handle).restore(image);
-  slots_[node].lost = slots_[node].forgot = true;
+  keep_image(node, boot);
+  damage_at_crash(node);
 }
 
 void Cluster::stop(size_t node, Callback<void()> done) {
@@ -411,6 +390,7 @@ void Cluster::judge_fatal(size_t node, const Error& error) {
     case ErrorCode::kDamaged:
       // An engine found damaged is set up anew at the next start.
       if (slots_[node].engine_damaged && !error.text.starts_with("journal") &&
+          !error.text.starts_with("the identity") &&
           world_.disk(slots_[node].handle).open("engine.damaged", OpenOptions{}))
         return;
       if (!slots_[node].damaged) break;
@@ -540,59 +520,6 @@ std::vector<PartitionId> Cluster::hosted_by(const std::vector<size_t>& nodes) {
     if (count > slots_.size() / 2 && !beyond_repair(descriptor.id, nodes)) hosted.push_back(descriptor.id);
   }
   return hosted;
-}
-
-bool Cluster::repaired(const std::vector<size_t>& nodes) const {
-  for (const partition::Descriptor& descriptor : descriptors_) {
-    bool whole = true;
-    for (size_t node : nodes) {
-      const raft::Replica* replica = slots_[node].node ? slots_[node].node->replica(descriptor.id) : nullptr;
-      whole = whole && (!replica || replica->is_whole());
-    }
-    if (!whole && !beyond_repair(descriptor.id, nodes)) return false;
-  }
-  return true;
-}
-
-bool Cluster::beyond_repair(PartitionId id, const std::vector<size_t>& nodes) const {
-  std::vector<const raft::Replica*> replicas;
-  size_t whole = 0;
-  for (size_t node : nodes) {
-    const raft::Replica* replica = slots_[node].node ? slots_[node].node->replica(id) : nullptr;
-    if (!replica) continue;
-    replicas.push_back(replica);
-    whole += replica->tail().empty() && !replica->status().stateless;
-  }
-  if (whole > slots_.size() / 2) return false;
-  auto has = [](const raft::Replica& replica, raft::LogPosition position) {
-    raft::Status status = replica.status();
-    if (position.index <= status.base.index) return !status.stateless;
-    return replica.term_at(position.index) == position.term ||
-           (replica.tail().intact_at(position.index) &&
-            replica.tail().term_at(position.index) == position.term);
-  };
-  for (const raft::Replica* replica : replicas) {
-    const raft::FaultyTail& tail = replica->tail();
-    raft::Status status = replica->status();
-    // What its lost state held is committed: it comes from a state or a log that reaches as far.
-    if (status.stateless && std::none_of(replicas.begin(), replicas.end(), [&](auto* other) {
-          raft::Status held = other->status();
-          return !held.stateless && held.last.index >= status.base.index;
-        })) {
-      SOMETIMES(sim_state_beyond_repair);
-      return true;
-    }
-    if (tail.empty()) continue;
-    for (Index i = tail.first().index; i <= tail.last().index; i = i.next()) {
-      raft::LogPosition lost{i, *tail.term_at(i)};
-      if (!tail.intact_at(i) && std::none_of(replicas.begin(), replicas.end(),
-                                             [&](auto* other) { return has(*other, lost); })) {
-        SOMETIMES(sim_damage_beyond_repair);
-        return true;
-      }
-    }
-  }
-  return false;
 }
 
 bool Cluster::settled(const std::vector<size_t>& nodes,

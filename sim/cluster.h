@@ -18,6 +18,8 @@
 #include "kahuna/node/node.h"
 #include "kahuna/raft/invariants.h"
 #include "sim/cluster_applies.h"
+#include "sim/cluster_damage.h"
+#include "sim/fault_atlas.h"
 #include "sim/fault_plan.h"
 #include "sim/sim_disk_sync.h"
 #include "sim/spec.h"
@@ -50,7 +52,12 @@ struct ClusterOptions {
   // Connections a node accepts beyond one for each machine of the run; 0 = as in production.
   size_t sessions_spare = 0;
   Duration restart_min = Duration::millis(50), restart_max = Duration::seconds(2);
-  // The journal of one node is damaged at its crashes (cluster_damage.h).
+  // What damage may hit (fault_atlas.h).
+  FaultAtlas::Mode atlas = FaultAtlas::Mode::kNodes;
+  bool distrust_tears = false;  // of the journal
+  // Images of disks are kept, so that a node may return with an earlier one.
+  bool keep_images = false;
+  // Journals are damaged at crashes (cluster_damage.h): of this node, or of all when the atlas allows.
   size_t rots = 0;          // node number, from 1; 0 = never
   size_t rots_at = 0;       // ... from its crash of this number on, from 0
   size_t rots_crashes = 1;  // ... so many crashes
@@ -112,9 +119,16 @@ class Cluster final : public FaultTarget {
   bool move_leader(RandomStream& dice, std::string& text) override;
   // Does nothing when it runs, or is frozen.
   void restart(size_t node) override;
-  // What happens to the disk of a node that is down. Damage: some written sector of its journal (of
-  // its newest batch, when asked) rots, or cannot be read any more; false when there is none. Wipe: an empty disk. Roll back: the disk as
-  // it was in an earlier boot. A node that was wiped or rolled back may refuse to boot, or wait.
+  // Faults of the plan, as far as the atlas allows. A wiped node forgets only when all have booted once: who
+  // was never founded has nothing to lose, and would found another cluster. One that is rolled back
+  // does when each of the others has on record that it booted since; nobody could know it otherwise.
+  bool damage(size_t node, FaultKind kind, RandomStream& dice, std::string& text) override;
+  bool may_forget(size_t node, FaultKind kind) override;
+  void forget(size_t node, FaultKind kind) override;
+  // What happens to the disk of a node that is down, whatever the atlas says. Damage: some written sector
+  // of its journal (of its newest batch, when asked) rots, or cannot be read any more; false when there
+  // is none. Wipe: an empty disk. Roll back: the disk as it was in an earlier boot. A node that was
+  // wiped or rolled back may refuse to boot, or wait.
   bool damage(size_t node, bool newest = false);
   void wipe(size_t node);
   void roll_back(size_t node, const DiskImage& image);
@@ -153,6 +167,11 @@ class Cluster final : public FaultTarget {
   }
   uint64_t applied_entries() const { return applies_.applied(); }
   uint64_t rotten() const { return rotten_; }
+  // The node has forgotten what it promised.
+  bool forgot(size_t node) const { return slots_[node].forgot; }
+  // Some node says that damage keeps it from serving: it refused to start, or a log or a state of its is
+  // not whole.
+  bool is_hurt() const;
 
  private:
   struct Slot;
@@ -173,6 +192,9 @@ class Cluster final : public FaultTarget {
     EventId restart = 0;
     uint64_t starts = 0;
     uint64_t crashes = 0;
+    std::optional<DiskImage> image;  // of an earlier boot,
+    uint64_t image_boot = 0;         // this one
+    bool booted_once = false;
   };
   struct ClientSlot {
     NodeHandle handle;
@@ -189,6 +211,14 @@ class Cluster final : public FaultTarget {
   void restart_later(size_t node);
   void on_installing(size_t node);
   Result<uint64_t> state_digest(size_t node, PartitionId id);
+  // At the end of a process: the plan's damage, and an image.
+  void damage_at_crash(size_t node);
+  void keep_image(size_t node, uint64_t boot);
+  // A sector of the journal, by the atlas.
+  std::optional<std::string> damage_journal_of(size_t node, Damage how, RandomStream& dice);
+  bool arm_misdirection(size_t node, RandomStream& dice, std::string& text);
+  // The boot of `of` that the replica of meta on `at` has on record.
+  std::optional<uint64_t> boot_known(size_t at, NodeId of);
   // A log or a state on these nodes has lost what none of them holds intact, and too few of the others
   // are whole to settle it without that replica: rightly, the partition waits.
   bool beyond_repair(PartitionId id, const std::vector<size_t>& nodes) const;
@@ -196,7 +226,8 @@ class Cluster final : public FaultTarget {
   World& world_;
   const ClusterOptions options_;
   WorkloadState& workload_;
-  RandomStream random_, crashing_;
+  RandomStream random_, crashing_, imaging_;
+  FaultAtlas atlas_;
   const std::vector<partition::Descriptor> descriptors_;
   std::vector<Slot> slots_;
   std::vector<ClientSlot> clients_;

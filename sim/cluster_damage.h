@@ -1,20 +1,45 @@
-// Damage to what was durable, in a node's journals or its engine, while the node is down. The cluster does it to a
-// minority of the nodes only, so every entry keeps intact copies on the others (reference: traps 21
-// and 22).
+// Damage to what was durable, in a node's journals or its engine. What may be damaged is the atlas's to
+// say (fault_atlas.h; reference: traps 21, 22, 44).
 #pragma once
 
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kahuna/journal/format.h"
 #include "runtime/random.h"
 #include "sim/sim_disk.h"
 
 namespace kahuna::sim {
 
-// Damages one sector of one of the node's journals, mostly of a written one: its newest batch, any
-// batch's body or header, or the segment's own header. A bit is flipped, or the sector cannot be read
-// any more. False when there is no journal.
-// `newest`: always the body of the newest batch.
-bool damage_journal(SimDisk& disk, RandomStream& random, bool newest = false);
+enum class Damage : uint8_t {
+  kAny,         // a bit flips, or (one in four) the sector cannot be read any more
+  kRot,         // a bit flips
+  kUnreadable,  // the sector cannot be read until it is written again
+};
 
-// Flips a bit in one of the files of the node's engine. False when there is none.
-bool damage_engine(SimDisk& disk, RandomStream& random);
+struct JournalDamage {
+  Damage how = Damage::kAny;
+  // Always the body of the newest batch.
+  bool newest = false;
+  // Given: a bit of the body of a batch whose header is whole and says which entries are lost with it; only
+  // when this agrees to lose them.
+  std::function<bool(const std::vector<journal::RangeItem>&)> may_lose;
+};
+
+// Damages one sector of one of the node's journals, mostly of a written one: its newest batch, any
+// batch's body or header, or the segment's own header. Where it was; nothing when there is no such place.
+std::optional<std::string> damage_journal(SimDisk& disk, RandomStream& random,
+                                          const JournalDamage& damage = {});
+
+// The same to one of the files of the node's engine, wherever in it.
+std::optional<std::string> damage_engine(SimDisk& disk, RandomStream& random, Damage how = Damage::kRot);
+
+// The sector belongs where it is in one of the node's journals: written in this life of its segment.
+bool is_written_journal_sector(SimDisk& disk, const std::string& path, uint64_t offset, ByteView sector);
+
+inline bool is_journal_path(std::string_view path) { return path.starts_with("journal"); }
+inline bool is_engine_path(std::string_view path) { return path.starts_with("engine/"); }
 
 }  // namespace kahuna::sim

@@ -9,7 +9,8 @@ constexpr std::string_view kNames[kFaultKinds] = {
     "crash", "power", "pause", "stall", "partition", "one-way", "isolate", "ring", "majority-ring",
     "bridge", "flap", "clog", "swizzle", "slow-link", "reset", "half-open", "slow-disk",
     "stall-disk", "full-disk", "sync-error", "clock-step", "clock-rate", "black-hole",
-    "stop", "stall-engine", "move-leader", "deaf", "delay", "frame-loss", "frame-duplication", "frame-reordering", "random-reset",
+    "stop", "stall-engine", "move-leader", "deaf", "clock-freeze", "clock-leap", "rot", "latent", "misdirect",
+    "wipe", "roll-back", "delay", "frame-loss", "frame-duplication", "frame-reordering", "random-reset",
     "short-io", "write-error", "read-error", "skew", "drift", "batching", "points"};
 
 std::string field(FaultKind kind, std::string_view what = {}) {
@@ -28,7 +29,9 @@ constexpr Level kLevels[] = {{"none", 0}, {"few", 12}, {"some", 35}, {"most", 75
 // Kinds a node cannot survive by itself: rarer.
 bool is_grave(FaultKind kind) {
   return kind == FaultKind::kSyncError || kind == FaultKind::kWriteError ||
-         kind == FaultKind::kReadError || kind == FaultKind::kFullDisk;
+         kind == FaultKind::kReadError || kind == FaultKind::kFullDisk || kind == FaultKind::kRot ||
+         kind == FaultKind::kLatent || kind == FaultKind::kMisdirect || kind == FaultKind::kWipe ||
+         kind == FaultKind::kRollBack;
 }
 
 PerMillion rate(Spec& spec, const FaultSet& faults, FaultKind kind, uint64_t low, uint64_t high) {
@@ -132,6 +135,7 @@ WorldOptions draw_world(Spec& spec, const FaultSet& faults, const FaultLimits& l
   }
   options.clock.wall_skew_max = Duration();
   options.clock.drift_ppb_max = 0;
+  options.clock.unbounded = limits.clocks_unbounded;
   if (faults.has(FaultKind::kSkew))
     options.clock.wall_skew_max = spec.duration_log("clock.skew_max", Duration::millis(1), limits.wall_skew_max);
   if (faults.has(FaultKind::kDrift) && limits.drift_ppb_max > 0)

@@ -4,8 +4,9 @@
 //   F1 fault k of a kind depends on (seed, kind, k) and the state of the world only: taking one out
 //      (fault.skip), all but some (fault.only) or one kind does not shift the draws of the others;
 //   F2 a fault that cannot happen now (nobody left to crash) is passed over, and not counted;
-//   F3 nothing here damages what was durable (kSyncError: what was never made so);
-//   F4 after begin_liveness() no fault begins, and none holds among the chosen nodes and the clients.
+//   F3 what was durable is damaged by FaultTarget only, which asks the run's atlas (fault_atlas.h);
+//   F4 after begin_liveness() no fault begins, and none holds among the chosen nodes and the clients;
+//      what was damaged, or forgotten, stays so.
 //
 // The plan does its work in the world's tasks and through FaultTarget, never inside a node's turn.
 // A fifth of the seeds fire no in-code fault points; a twentieth have no faults.
@@ -56,6 +57,13 @@ enum class FaultKind : uint8_t {
   kStallEngine,   // a node's engine takes no write for a while
   kMoveLeader,    // the leader of some partition is asked to let another node lead
   kDeaf,          // a node lives, and its replicas hear nothing of what others send them
+  kClockFreeze,   // clocks stand still: both, or the wall clock alone where leases rest on the other
+  kClockLeap,     // the monotonic clock leaps ahead; not where leases rest on it
+  kRot,           // a bit flips in a journal or an engine
+  kLatent,        // a sector of a journal or an engine cannot be read any more
+  kMisdirect,     // a write goes to another place
+  kWipe,          // a machine loses power and returns with an empty disk
+  kRollBack,      // ... with its disk as it was in an earlier boot
   // Always at work, at a rate.
   kDelay,         // latency tails
   kFrameLoss,     // single node-to-node frames
@@ -94,6 +102,8 @@ Result<FaultSet> draw_faults(Spec& spec, std::string_view faults);
 struct FaultLimits {
   uint32_t drift_ppb_max = 500'000;
   Duration wall_skew_max = Duration::seconds(10);
+  // Monotonic clocks may also stand still, and leap.
+  bool clocks_unbounded = false;
 };
 // The world's options under these faults, and its ordinary variety (latencies, windows, disks).
 WorldOptions draw_world(Spec& spec, const FaultSet& faults, const FaultLimits& limits);
@@ -114,6 +124,12 @@ class FaultTarget {
   virtual bool move_leader(RandomStream& dice, std::string& text) = 0;
   // Starts one; called only when none runs.
   virtual void restart(size_t node) = 0;
+  // kRot, kLatent, kMisdirect: what was durable on the node's disk is damaged, now or (kMisdirect) by one of
+  // its next writes. False when nothing may be damaged there.
+  virtual bool damage(size_t node, FaultKind kind, RandomStream& dice, std::string& text) = 0;
+  // kWipe, kRollBack: whether the node may forget. If so it is crashed, and then forgets.
+  virtual bool may_forget(size_t node, FaultKind kind) = 0;
+  virtual void forget(size_t node, FaultKind kind) = 0;
 };
 
 struct FaultRecord {
@@ -217,11 +233,13 @@ class FaultPlan {
   bool apply_to_process(FaultKind kind, RandomStream& random, std::string& text);
   bool apply_to_network(FaultKind kind, RandomStream& random, std::string& text);
   bool apply_to_device(FaultKind kind, RandomStream& random, std::string& text);
+  bool apply_to_clock(FaultKind kind, size_t node, RandomStream& random, std::string& text);
 
   bool crash(FaultKind kind, RandomStream& random, std::string& text);
   // Nothing when that process has ended meanwhile, or too many nodes are down.
   void crash_now(size_t node, uint64_t incarnation, CrashKind kind, Duration down);
   bool stop(RandomStream& random, std::string& text);
+  bool forget(FaultKind kind, RandomStream& random, std::string& text);
   void stopped(size_t node, uint64_t incarnation, Duration down);
   void bring_back(size_t node);
   Links shape(FaultKind kind, RandomStream& random, std::string& text) const;
@@ -235,6 +253,7 @@ class FaultPlan {
   // Runs `task` then, unless the second phase begins before.
   void later(TrueTime at, Callback<void()> task);
   void heal_device(size_t node);
+  void thaw(size_t node);
 
   World& world_;
   FaultTarget& target_;
@@ -248,6 +267,7 @@ class FaultPlan {
   bool clients_too_ = false;  // partitions cut clients off as well
   bool frozen_ = false;
   std::set<size_t> down_;
+  std::map<size_t, int64_t> frozen_clocks_;  // nodes, and the rates to go on at
   std::map<uint64_t, Links> blocks_;    // in force
   std::map<uint64_t, EventId> pending_;
   uint64_t next_id_ = 1;

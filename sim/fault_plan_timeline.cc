@@ -19,6 +19,11 @@ Pace pace_of(FaultKind kind) {
     case FaultKind::kHalfOpen:
     case FaultKind::kBlackHole:
     case FaultKind::kSlowLink: return {Duration::millis(100), Duration::seconds(20)};
+    case FaultKind::kRot:
+    case FaultKind::kLatent:
+    case FaultKind::kMisdirect: return {Duration::seconds(1), Duration::seconds(30)};
+    case FaultKind::kWipe:
+    case FaultKind::kRollBack:
     case FaultKind::kSyncError:
     case FaultKind::kFullDisk: return {Duration::seconds(5), Duration::seconds(60)};
     default: return {Duration::millis(500), Duration::seconds(30)};
@@ -131,6 +136,7 @@ size_t FaultPlan::pick_up(RandomStream& random) const {
 bool FaultPlan::apply(FaultKind kind, RandomStream& random, std::string& text) {
   if (target_.nodes() == 0) return false;
   if (kind == FaultKind::kStop) return stop(random, text);
+  if (kind == FaultKind::kWipe || kind == FaultKind::kRollBack) return forget(kind, random, text);
   if (kind == FaultKind::kMoveLeader) return target_.move_leader(random, text);
   if (kind <= FaultKind::kStall) return apply_to_process(kind, random, text);
   if (kind <= FaultKind::kHalfOpen || kind == FaultKind::kBlackHole)
@@ -228,6 +234,16 @@ void FaultPlan::stopped(size_t node, uint64_t incarnation, Duration down) {
   later(world_.now() + down, [this, node] { bring_back(node); });
 }
 
+bool FaultPlan::forget(FaultKind kind, RandomStream& random, std::string& text) {
+  size_t node = pick_up(random);
+  Duration down = span(random);
+  if (node == target_.nodes() || down_.size() >= down_max_ || !target_.may_forget(node, kind)) return false;
+  text = node_name(node) + " for " + to_string(down);
+  crash_now(node, world_.incarnation(target_.handle(node)), CrashKind::kPower, down);
+  target_.forget(node, kind);
+  return true;
+}
+
 void FaultPlan::bring_back(size_t node) {
   down_.erase(node);
   if (!target_.up(node)) target_.restart(node);
@@ -264,33 +280,79 @@ bool FaultPlan::apply_to_device(FaultKind kind, RandomStream& random, std::strin
     case FaultKind::kSyncError:
       disk.fail_next_sync();
       return true;
-    case FaultKind::kClockStep: {
-      // From a millisecond to an hour, log-uniform, either way.
-      int64_t by = int64_t{1'000'000} << random.below(22);
-      if (random.chance(1, 2)) by = -by;
-      world_.clock(handle).step_wall(Duration::nanos(by));
-      text += " by " + to_string(Duration::nanos(by < 0 ? -by : by)) + (by < 0 ? " back" : " forth");
-      return true;
-    }
-    case FaultKind::kClockRate: {
-      if (rate_ppb_max_ == 0) return false;
-      int64_t ppb = static_cast<int64_t>(random.below(static_cast<uint64_t>(rate_ppb_max_) * 2 + 1)) - rate_ppb_max_;
-      world_.set_clock_rate(handle, ppb);
-      text += " to " + std::to_string(ppb) + " ppb";
-      return true;
-    }
+    case FaultKind::kClockStep:
+    case FaultKind::kClockRate:
+    case FaultKind::kClockFreeze:
+    case FaultKind::kClockLeap: return apply_to_clock(kind, node, random, text);
+    case FaultKind::kRot:
+    case FaultKind::kLatent:
+    case FaultKind::kMisdirect: return target_.damage(node, kind, random, text);
     default: UNREACHABLE("not a device fault");
   }
   text += " for " + to_string(length);
   return true;
 }
 
+bool FaultPlan::apply_to_clock(FaultKind kind, size_t node, RandomStream& random, std::string& text) {
+  NodeHandle handle = target_.handle(node);
+  const bool unbounded = world_.world_options().clock.unbounded;
+  switch (kind) {
+    case FaultKind::kClockStep: {
+      // Mostly from a millisecond to an hour, else to 35 years, log-uniform, either way.
+      int64_t by = int64_t{1'000'000} << (random.chance(1, 6) ? 22 + random.below(19) : random.below(22));
+      if (random.chance(1, 2)) by = -by;
+      world_.clock(handle).step_wall(Duration::nanos(by));
+      text += " by " + to_string(Duration::nanos(by < 0 ? -by : by)) + (by < 0 ? " back" : " forth");
+      return true;
+    }
+    case FaultKind::kClockRate: {
+      if (rate_ppb_max_ == 0 || frozen_clocks_.contains(node)) return false;
+      int64_t ppb = static_cast<int64_t>(random.below(static_cast<uint64_t>(rate_ppb_max_) * 2 + 1)) - rate_ppb_max_;
+      world_.set_clock_rate(handle, ppb);
+      text += " to " + std::to_string(ppb) + " ppb";
+      return true;
+    }
+    case FaultKind::kClockFreeze: {
+      Duration length = span(random);
+      const bool both = random.chance(3, 4) && unbounded;
+      text += (both ? " both for " : " wall for ") + to_string(length);
+      if (!both) {
+        world_.clock(handle).freeze_wall(world_.now());
+        later(world_.now() + length, [this, handle] { world_.clock(handle).thaw_wall(); });
+        return true;
+      }
+      if (!frozen_clocks_.emplace(node, world_.clock(handle).rate_ppb()).second) return false;
+      world_.set_clock_rate(handle, kFrozenPpb);
+      later(world_.now() + length, [this, node] { thaw(node); });
+      return true;
+    }
+    case FaultKind::kClockLeap: {
+      if (!unbounded) return false;
+      Duration by = Duration::millis(int64_t{1} << random.below(22));
+      world_.leap_clock(handle, by);
+      text += " by " + to_string(by);
+      return true;
+    }
+    default: UNREACHABLE("not a fault of clocks");
+  }
+}
+
+void FaultPlan::thaw(size_t node) {
+  auto frozen = frozen_clocks_.find(node);
+  if (frozen == frozen_clocks_.end()) return;
+  world_.set_clock_rate(target_.handle(node), frozen->second);
+  frozen_clocks_.erase(frozen);
+}
+
 void FaultPlan::heal_device(size_t node) {
+  thaw(node);
+  world_.clock(target_.handle(node)).thaw_wall();
   SimDisk& disk = world_.disk(target_.handle(node));
   disk.slow_until(TrueTime(), 1);
   disk.stall_until(TrueTime());
   disk.set_full(false);
   disk.forgive_next_sync();
+  disk.misdirect_none();
   disk.profile().read_error = disk.profile().write_error = disk.profile().sync_error = 0;
 }
 
@@ -335,12 +397,13 @@ std::map<std::string, uint64_t> FaultPlan::counts() const {
   };
   for (size_t i = 0; i < kTimelineKinds; ++i) put(static_cast<FaultKind>(i), timelines_[i].fired);
   const NetworkCounters& net = world_.network().counters();
-  uint64_t shorts = net.short_transfers, writes = 0, reads = 0;
+  uint64_t shorts = net.short_transfers, writes = 0, reads = 0, misdirected = 0;
   for (size_t node = 0; node < target_.nodes(); ++node) {
     const DiskCounters& disk = world_.disk(target_.handle(node)).counters();
     shorts += disk.short_transfers;
     writes += disk.write_errors;
     reads += disk.read_errors;
+    misdirected += disk.misdirected;
   }
   put(FaultKind::kDelay, net.tails);
   put(FaultKind::kFrameLoss, net.frames.dropped);
@@ -348,6 +411,7 @@ std::map<std::string, uint64_t> FaultPlan::counts() const {
   put(FaultKind::kFrameReordering, net.frames.delayed);
   put(FaultKind::kRandomReset, net.random_resets);
   put(FaultKind::kShortIo, shorts);
+  put(FaultKind::kMisdirect, misdirected);
   put(FaultKind::kWriteError, writes);
   put(FaultKind::kReadError, reads);
   put(FaultKind::kSkew, world_.world_options().clock.wall_skew_max.nanos() > 0);

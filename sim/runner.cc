@@ -109,9 +109,10 @@ class Run {
     ASSIGN_OR_RETURN(faults_, draw_faults(spec_, faults));
     // Leases rest on the bound; without them clocks may do what they like.
     FaultLimits limits;
-    limits.drift_ppb_max = cluster_options_.raft.reads == raft::Reads::kLease
-                               ? cluster_options_.raft.clock_drift_ppm_max * 1000
-                               : 200'000'000;
+    limits.clocks_unbounded = cluster_options_.raft.reads != raft::Reads::kLease;
+    limits.drift_ppb_max =
+        limits.clocks_unbounded ? 200'000'000 : cluster_options_.raft.clock_drift_ppm_max * 1000;
+    cluster_options_.keep_images = faults_.has(FaultKind::kRollBack);
     world_options_ = draw_world(spec_, faults_, limits);
     fit_to_world(cluster_options_, state_.workload, world_options_);
     return {};
@@ -196,10 +197,16 @@ class Run {
     for (size_t i = 0; i < cluster_->nodes(); ++i)
       if (!std::binary_search(core.begin(), core.end(), i)) cluster_->freeze(i);
     plan_->begin_liveness(core);
-    if (auto violation =
-            run_liveness(*world_, *cluster_, state_, core, world_options_.network.give_up_max);
-        violation && going())
-      cluster_->report(violation->kind, violation->text);
+    auto violation =
+        run_liveness(*world_, *cluster_, state_, core, world_options_.network.give_up_max);
+    if (!violation || !going()) return;
+    // Damage had no limit: to stop and say so is right, to lie is not.
+    const bool stalled = violation->kind == "liveness" || violation->kind == "repair";
+    if (stalled && cluster_options_.atlas == FaultAtlas::Mode::kOff && cluster_->is_hurt()) {
+      SOMETIMES(sim_stopped_for_damage_without_an_atlas);
+      return;
+    }
+    cluster_->report(violation->kind, violation->text);
   }
 
   std::vector<size_t> draw_core() {
@@ -207,6 +214,8 @@ class Run {
     std::vector<size_t> nodes(cluster_->nodes());
     for (size_t i = 0; i < nodes.size(); ++i) nodes[i] = i;
     for (size_t i = nodes.size(); i-- > 1;) std::swap(nodes[i], nodes[random.below(i + 1)]);
+    // Those that forgot make no quorum.
+    std::stable_partition(nodes.begin(), nodes.end(), [&](size_t node) { return !cluster_->forgot(node); });
     size_t quorum = nodes.size() / 2 + 1;
     bool all = whole_core_ || cluster_->applied_entries() == 0;
     nodes.resize(all ? nodes.size() : random.between(quorum, nodes.size()));

@@ -120,7 +120,7 @@ class Liveness {
                                     world_.now() + patience_);
     if (world_.stopped()) return std::nullopt;
     if (!settled)
-      return Violation{"convergence",
+      return Violation{"liveness",
                        fmt::format("the replicas did not settle within {} of virtual time\n{}",
                                    to_string(patience_), cluster_.describe())};
     if (auto text = cluster_.differences(core_, partitions_))

@@ -159,7 +159,8 @@ struct Scenario {
 // What all scenarios pin: a small cluster that clients keep busy.
 inline constexpr std::string_view kScenarioSpec =
     "nodes=3,groups=1,rate=100,clients=3,processes=10,keys=5,mix.set=40,mix.get=40,blank-percent=0,"
-    "value-bytes-max=200,faults-while-founding=off,rot-journal=off,judge-hurries=off,crash-installing=off,time=2s,"
+    "value-bytes-max=200,faults-while-founding=off,rot-journal=off,atlas=nodes,distrust-tears=off,"
+    "judge-hurries=off,crash-installing=off,time=2s,"
     "net.place=rack,raft-pace-percent=100,lulls=off";
 
 // All of them, by name.

@@ -23,6 +23,7 @@ TrueTime MachineClock::true_time_of(Time local) const {
     return TrueTime::max();
   int64_t wanted = local.nanos() - anchor_local_;
   if (wanted <= 0) return TrueTime::from_nanos(anchor_true_);
+  if (ppb_ <= kFrozenPpb) return TrueTime::max();
   int64_t elapsed = wanted;
   if (ppb_ != 0)
     elapsed = static_cast<int64_t>(static_cast<__int128>(wanted) * 1'000'000'000 /
@@ -32,12 +33,17 @@ TrueTime MachineClock::true_time_of(Time local) const {
 }
 
 void MachineClock::set_rate(TrueTime now, int64_t ppb) {
-  CHECK_GT(ppb, -1'000'000'000);
+  CHECK_GE(ppb, kFrozenPpb);
   Time local = monotonic(now);
   wall_offset_ns_ += scaled(now.nanos() - anchor_true_);
   anchor_local_ = local.nanos();
   anchor_true_ = now.nanos();
   ppb_ = ppb;
+}
+
+void MachineClock::leap(TrueTime now, Duration by) {
+  set_rate(now, ppb_);
+  anchor_local_ += by.nanos();
 }
 
 Duration MachineClock::wall_error(TrueTime now) const {

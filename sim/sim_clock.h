@@ -1,11 +1,13 @@
 // A machine's clocks in the simulation, and the Clock a process is given.
 //
 // The monotonic clock runs at a rate of its own, within the bound of its profile, and never goes
-// back; its origin is drawn anew for every process. The wall clock has an offset and may step both
-// ways. Neither is ever frozen inside a turn only: see Process for turns.
+// back; it may stand still, and leap ahead; its origin is drawn anew for every process. The wall clock has
+// an offset, may step both ways, and may stand still by itself. Neither is ever frozen inside a turn only:
+// see Process for turns.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "runtime/callback.h"
 #include "runtime/host.h"
@@ -19,7 +21,12 @@ struct ClockProfile {
   Duration wall_skew_max = Duration::millis(50);
   // Each machine's monotonic clock runs at 1 +- this; 1000 parts per billion = 1 microsecond/s.
   uint32_t drift_ppb_max = 50'000;
+  // Monotonic clocks may stand still, and leap (World::set_clock_rate, leap_clock).
+  bool unbounded = false;
 };
+
+// The rate of a clock that stands still.
+inline constexpr int64_t kFrozenPpb = -1'000'000'000;
 
 // Survives crashes of the processes on it.
 class MachineClock {
@@ -34,11 +41,18 @@ class MachineClock {
   // The earliest true time at which monotonic() >= `local`; TrueTime::max() when out of range.
   TrueTime true_time_of(Time local) const;
   WallTime wall(TrueTime now) const {
+    if (frozen_wall_ns_) return WallTime::from_nanos(*frozen_wall_ns_);
     return WallTime::from_nanos(now.nanos() + wall_offset_ns_ + scaled(now.nanos() - anchor_true_));
   }
 
-  // From now on the monotonic clock (and the wall clock with it) runs at 1 + ppb / 10^9.
+  // From now on the monotonic clock (and the wall clock with it) runs at 1 + ppb / 10^9; at least
+  // kFrozenPpb.
   void set_rate(TrueTime now, int64_t ppb);
+  // The monotonic clock alone is ahead from now on.
+  void leap(TrueTime now, Duration by);
+  // The wall clock alone stands still, until it is again what it would have been.
+  void freeze_wall(TrueTime now) { frozen_wall_ns_ = wall(now).nanos(); }
+  void thaw_wall() { frozen_wall_ns_.reset(); }
   int64_t rate_ppb() const { return ppb_; }
   void step_wall(Duration by) { wall_offset_ns_ += by.nanos(); }
   // How far the wall clock is from the truth.
@@ -54,6 +68,7 @@ class MachineClock {
   int64_t anchor_true_ = 0, anchor_local_ = 0;
   int64_t ppb_ = 0;
   int64_t wall_offset_ns_ = 0;
+  std::optional<int64_t> frozen_wall_ns_;
 };
 
 // The Clock of one process: timers, and now() as of the turn.

@@ -136,19 +136,25 @@ Result<size_t> SimDisk::read(Inode& file, uint64_t offset, MutableByteView bytes
       length = fault_random_.between(1, length - 1);
     }
   }
-  for (size_t done = 0; done < length;) {
+  if (!peek(file, offset, bytes.first(length)))
+    return fail(ErrorCode::kIo, "unreadable sector: " + file.path);
+  return length;
+}
+
+bool SimDisk::peek(const Inode& file, uint64_t offset, MutableByteView bytes) {
+  if (offset + bytes.size() > file.size) return false;
+  for (size_t done = 0; done < bytes.size();) {
     uint64_t at = offset + done;
-    size_t inside = at % kPageBytes, step = std::min(length - done, kPageBytes - inside);
+    size_t inside = at % kPageBytes, step = std::min(bytes.size() - done, kPageBytes - inside);
     const Page* page = at / kPageBytes < file.pages.size() ? &file.pages[at / kPageBytes] : nullptr;
-    if (page && page->unreadable & sector_mask(inside, step))
-      return fail(ErrorCode::kIo, "unreadable sector: " + file.path);
+    if (page && page->unreadable & sector_mask(inside, step)) return false;
     if (page && page->data)
       std::memcpy(bytes.data() + done, page->data + inside, step);
     else
       std::memset(bytes.data() + done, 0, step);
     done += step;
   }
-  return length;
+  return true;
 }
 
 Result<size_t> SimDisk::write(Inode& file, uint64_t offset, ByteView bytes) {
@@ -176,7 +182,7 @@ Result<size_t> SimDisk::write(Inode& file, uint64_t offset, ByteView bytes) {
     ++counters_.full;
     return fail(ErrorCode::kNoSpace, "no space left for " + file.path);
   }
-  store(file, offset, bytes);
+  if (!misdirect_ || !misdirected(file, offset, bytes)) store(file, offset, bytes);
   return bytes.size();
 }
 

@@ -8,10 +8,12 @@
 // stay; of a write in flight any sectors may have been written. A failed sync is final: later
 // syncs of that file may report success and make nothing durable. Any transfer may be short, slow or
 // fail; a read that failed by chance succeeds at the latest when asked the third time, for what never
-// does is damage (lose_sector). A disk may be full.
+// does is damage (lose_sector). A disk may be full. A write may be misdirected: it is reported done, and
+// synced, while the sectors it was meant for keep what they held and others, durably, get its content.
 //
 // 1. A sector is durable or has its last durable content remembered (Page::floor).
-// 2. Durable bytes never change but by later writes, or by rot(), lose_sector(), wipe(), restore().
+// 2. Durable bytes never change but by later writes, or by rot(), lose_sector(), misdirect(), wipe(),
+//    restore().
 // 3. All draws come from streams named after this disk: other devices' draws never shift them.
 //
 // Pages that hold only zeros take no memory. Nothing here knows of callbacks or turns: that is
@@ -19,8 +21,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -54,6 +58,7 @@ struct DiskCounters {
   uint64_t reads = 0, writes = 0, syncs = 0, bytes_written = 0, sync_failures = 0;
   uint64_t sectors_lost = 0, sectors_kept = 0, names_lost = 0, full = 0;
   uint64_t read_errors = 0, write_errors = 0, short_transfers = 0;
+  uint64_t misdirected = 0;
 };
 
 enum class CrashKind : uint8_t {
@@ -70,6 +75,12 @@ ByteView zeros(size_t length);
 
 // What a sync in flight covers; made by begin_sync.
 struct SyncTicket;
+
+// A write that went to another place, in whole sectors.
+struct Misdirection {
+  std::string meant, hit;  // paths
+  uint64_t meant_offset = 0, hit_offset = 0, bytes = 0;
+};
 
 // The durable content of a disk, for wipe-and-restore faults.
 struct DiskImage {
@@ -91,6 +102,8 @@ class SimDisk {
   // Short at end of file or by draw. kIo.
   Result<size_t> read(Inode& file, uint64_t offset, MutableByteView bytes);
   Result<size_t> write(Inode& file, uint64_t offset, ByteView bytes);
+  // What a read would see, if it met no fault; false when not all of it is there and readable.
+  static bool peek(const Inode& file, uint64_t offset, MutableByteView bytes);
   // A write whose sectors are durable when it returns.
   Result<size_t> write_durably(Inode& file, uint64_t offset, ByteView bytes);
   Result<> sync(Inode& file);
@@ -134,6 +147,13 @@ class SimDisk {
   // Damage at rest. kNotFound when there is no such byte.
   Result<> rot(const std::string& path, uint64_t offset);          // flips one bit, durably
   Result<> lose_sector(const std::string& path, uint64_t offset);  // unreadable until rewritten
+  // The next write to a path of which `wanted` is true is misdirected to a sector of which `into` is true,
+  // and those behind it in its page, and `done` told; not while there is none, nor onto a page with
+  // anything that is not durable. Replaces what was asked for before.
+  using SectorTest = std::function<bool(const std::string& path, uint64_t offset, ByteView sector)>;
+  void misdirect(RandomStream random, std::function<bool(const std::string&)> wanted, SectorTest into,
+                 std::function<void(const Misdirection&)> done);
+  void misdirect_none() { misdirect_.reset(); }
   void wipe();                                                     // an empty disk
   DiskImage image() const;                                         // of what is durable
   void restore(const DiskImage& image);                            // all of it durable
@@ -157,6 +177,9 @@ class SimDisk {
   void give_page(std::byte* page);
   void store(Inode& file, uint64_t offset, ByteView bytes);
   bool sync_fails(Inode& file);
+  // Puts the write elsewhere; false when it goes where it was meant to.
+  bool misdirected(Inode& file, uint64_t offset, ByteView bytes);
+  static void reserve(Inode& file, uint64_t offset, size_t length);
   void settle(Inode& file, PerMillion keep);
   static void apply(Names& names, const NameOp& op);
   static void drop_orphans(Names& names);
@@ -174,6 +197,13 @@ class SimDisk {
   uint32_t slow_factor_ = 1;
   bool full_ = false, fail_next_sync_ = false;
   std::string fault_prefix_;
+  struct Misdirect {
+    RandomStream random;
+    std::function<bool(const std::string&)> wanted;
+    SectorTest into;
+    std::function<void(const Misdirection&)> done;
+  };
+  std::optional<Misdirect> misdirect_;
   DiskCounters counters_;
 };
 

@@ -1,6 +1,7 @@
 // What becomes durable, and what is left after a crash.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "sim/sim_disk_inode.h"
 
@@ -245,6 +246,57 @@ Result<> SimDisk::lose_sector(const std::string& path, uint64_t offset) {
   if (file.pages.size() <= number) file.pages.resize(number + 1);
   file.pages[number].unreadable |= sector_mask(offset % kPageBytes, 1);
   return {};
+}
+
+void SimDisk::misdirect(RandomStream random, std::function<bool(const std::string&)> wanted,
+                        SectorTest into, std::function<void(const Misdirection&)> done) {
+  misdirect_ = Misdirect{random, std::move(wanted), std::move(into), std::move(done)};
+}
+
+void SimDisk::reserve(Inode& file, uint64_t offset, size_t length) {
+  const uint64_t end = offset + length;
+  if (file.pages.size() * kPageBytes < end) file.pages.resize((end + kPageBytes - 1) / kPageBytes);
+  for (uint64_t page = offset / kPageBytes; page * kPageBytes < end; ++page)
+    if (!std::exchange(file.pages[page].allocated, true)) ++file.disk.used_pages_;
+  if (end > file.size) file.size = end, file.mark_dirty();
+}
+
+bool SimDisk::misdirected(Inode& file, uint64_t offset, ByteView bytes) {
+  if (all_zero(bytes) || !misdirect_->wanted(file.path)) return false;
+  struct Place {
+    Inode* file;
+    uint64_t offset;
+  };
+  std::vector<Place> places;
+  for (const auto& [path, inode] : names_) {
+    if (inode->directory) continue;
+    for (size_t n = 0; n < inode->pages.size(); ++n) {
+      const Page& page = inode->pages[n];
+      const uint64_t at = n * kPageBytes;
+      const bool own =
+          inode.get() == &file && at < offset + bytes.size() && at + kPageBytes > offset;
+      if (!page.data || page.dirty != 0 || own) continue;
+      for (size_t inside = 0; inside < kPageBytes && at + inside + kSectorBytes <= inode->size;
+           inside += kSectorBytes)
+        if (misdirect_->into(path, at + inside, ByteView(page.data + inside, kSectorBytes)))
+          places.push_back({inode.get(), at + inside});
+    }
+  }
+  if (places.empty()) return false;
+  const Place hit = places[misdirect_->random.below(places.size())];
+  const size_t inside = hit.offset % kPageBytes;
+  const size_t length =
+      std::min<uint64_t>({bytes.size(), kPageBytes - inside, hit.file->size - hit.offset});
+  Page& page = hit.file->pages[hit.offset / kPageBytes];
+  std::memcpy(page.data + inside, bytes.data(), length);
+  page.unreadable &= static_cast<uint8_t>(~sector_mask(inside, length));
+  ++counters_.misdirected;
+  Misdirection what{file.path, hit.file->path, offset, hit.offset, length};
+  reserve(file, offset, bytes.size());
+  auto done = std::move(misdirect_->done);
+  misdirect_.reset();
+  done(what);
+  return true;
 }
 
 void SimDisk::wipe() {

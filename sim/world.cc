@@ -196,6 +196,12 @@ void World::set_clock_rate(NodeHandle node, int64_t ppb) {
   each_loop(m, [](Process& loop) { loop.clock().rearm(); });
 }
 
+void World::leap_clock(NodeHandle node, Duration by) {
+  Machine& m = machine(node);
+  m.clock.leap(now(), by);
+  each_loop(m, [](Process& loop) { loop.clock().rearm(); });
+}
+
 EventId World::call_at(TrueTime at, Callback<void()> task) {
   uint32_t slot;
   if (free_tasks_.empty()) {

@@ -105,6 +105,7 @@ class World final : private Kernel {
   MachineClock& clock(NodeHandle node);
   // Rates change through here, so that armed timers follow.
   void set_clock_rate(NodeHandle node, int64_t ppb);
+  void leap_clock(NodeHandle node, Duration by);
   SimNetwork& network() { return network_; }
   const WorldOptions& world_options() const { return options_; }
   // Turns that took several inputs' time to come.

@@ -9,7 +9,7 @@
 namespace kahuna::engine {
 
 namespace {
-
+constexpr int kReadAttempts = 4;
 constexpr std::string_view kMagic = "KHMI";
 constexpr uint32_t kFormat = 1;
 constexpr size_t kDigits = 20;
@@ -88,7 +88,11 @@ Result<Image> read_image(Suspend suspend, Disk& disk, const std::string& dir, Im
   Image image;
   image.bytes.resize(file->size());
   MutableByteView all(reinterpret_cast<std::byte*>(image.bytes.data()), image.bytes.size());
-  ASSIGN_OR_RETURN(size_t got, read_whole(suspend, *file, 0, all));
+  auto read = read_whole(suspend, *file, 0, all, kReadAttempts);
+  // What the disk never gives back is lost.
+  if (!read && read.error().code == ErrorCode::kIo) return damaged("cannot be read: " + read.error().text);
+  if (!read) return fail(std::move(read.error()));
+  const size_t got = *read;
   if (got != image.bytes.size() || got < sizeof(Header)) return damaged("too short");
   Header header;
   std::memcpy(&header, image.bytes.data(), sizeof header);

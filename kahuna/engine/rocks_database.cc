@@ -6,6 +6,7 @@
 #include <chrono>
 #include <utility>
 
+#include "kahuna/engine/rocks_reads.h"
 #include "runtime/check.h"
 
 namespace kahuna::engine {
@@ -50,7 +51,10 @@ class RocksDatabase::Listener final : public rocksdb::EventListener {
 RocksDatabase::RocksDatabase(RocksOptions options, std::string path, RandomStream random,
                              Callback<void()> on_queued)
     : options_(std::move(options)), path_(std::move(path)) {
-  if (!options_.simulated) return;
+  if (!options_.simulated) {
+    machine_env_ = rocksdb::NewCompositeEnv(with_persistent_reads(rocksdb::FileSystem::Default()));
+    return;
+  }
   entropy_.emplace(random);
   RocksScope scope(entropy());
   env_ = std::make_unique<RocksSimEnv>(*options_.simulated, std::move(on_queued));
@@ -68,6 +72,7 @@ RocksDatabase::~RocksDatabase() {
 Result<> RocksDatabase::open() {
   RocksScope scope(entropy());
   rocksdb::Options settings = rocks_settings(options_, env_.get(), hints_, views_);
+  if (machine_env_) settings.env = machine_env_.get();
   settings.listeners.push_back(std::make_shared<Listener>(*this));
   rocksdb::DB* db = nullptr;
   rocksdb::Status status = rocksdb::DB::Open(settings, path_, &db);

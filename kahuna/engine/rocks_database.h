@@ -60,6 +60,7 @@ class RocksDatabase {
   std::shared_ptr<std::atomic<int>> views_ = std::make_shared<std::atomic<int>>(0);
   std::optional<RocksEntropy> entropy_;  // simulation only
   std::unique_ptr<RocksSimEnv> env_;     // simulation only
+  std::unique_ptr<rocksdb::Env> machine_env_;  // otherwise
   std::unique_ptr<rocksdb::DB> db_;
 
   std::mutex mutex_;  // the listener is called on RocksDB's threads

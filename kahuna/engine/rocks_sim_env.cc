@@ -1,5 +1,6 @@
 #include "kahuna/engine/rocks_sim_env.h"
 
+#include "kahuna/engine/rocks_reads.h"
 #include "kahuna/engine/rocks_sim_files.h"
 #include "runtime/check.h"
 
@@ -9,7 +10,7 @@ using rocksdb::EnvOptions;
 using rocksdb::Status;
 
 RocksSimEnv::RocksSimEnv(SyncFileSystem& files, Callback<void()> on_queued)
-    : Env(make_rocks_files(files), make_rocks_clock(files)),
+    : Env(with_persistent_reads(make_rocks_files(files)), make_rocks_clock(files)),
       files_(files),
       on_queued_(std::move(on_queued)),
       legacy_(rocksdb::NewCompositeEnv(GetFileSystem())) {}

@@ -18,6 +18,7 @@ constexpr size_t kPartitionsMax = 4096;
 // File: u32 length, u32 crc32c of the rest, then the FlatBuffer, 8-aligned.
 constexpr size_t kPrefixBytes = 8;
 constexpr size_t kFileBytesMax = 1 << 20;
+constexpr int kReadAttempts = 4;
 
 flatbuffers::Offset<meta::Founding> build(flatbuffers::FlatBufferBuilder& b, const Founding& f) {
   std::vector<flatbuffers::Offset<meta::FoundingMember>> members;
@@ -106,7 +107,12 @@ Result<std::unique_ptr<Identity>> Identity::load(Suspend s, Host& host, const st
     return fail(ErrorCode::kDamaged, "the identity file has an impossible size");
   Payload bytes(std::string(size, '\0'));
   auto* data = const_cast<std::byte*>(bytes.data());
-  ASSIGN_OR_RETURN(size_t n, read_whole(s, **file, 0, {data, size}));
+  auto read = read_whole(s, **file, 0, {data, size}, kReadAttempts);
+  if (!read && read.error().code == ErrorCode::kIo)
+    return fail(ErrorCode::kDamaged, "the identity file cannot be read (" + read.error().text +
+                                     "); this directory's node must be replaced: start it on an empty directory");
+  if (!read) return fail(std::move(read.error()));
+  const size_t n = *read;
   uint32_t length = 0, crc = 0;
   std::memcpy(&length, data, 4);
   std::memcpy(&crc, data + 4, 4);

@@ -80,9 +80,9 @@ class Observer {
   }
   virtual void on_apply(NodeId node, PartitionId group, const raft::Entry& entry,
                         const partition::Reply& reply) = 0;
-  // The replica's state was replaced by that of `position`; it applies what follows.
   // A replica starts without the state that its engine once had.
   virtual void on_state_lost(NodeId node, PartitionId group) { (void)node, (void)group; }
+  // The replica's state was replaced by that of `position`; it applies what follows.
   virtual void on_install(NodeId node, PartitionId group, raft::LogPosition position) {
     (void)node, (void)group, (void)position;
   }
@@ -108,6 +108,7 @@ class Node {
 
   virtual bool booted() const = 0;       // recovered and founded; serving
   virtual NodeId id() const = 0;         // 0 before the directory was read
+  virtual uint64_t boot() const = 0;     // this boot, as counted in the directory; 0 before that
   virtual Address address() const = 0;   // where it listens; port 0 before it does
   // With more than one loop, what follows is for observers that share the thread of all loops.
   // Partitions hosted, ascending; the replica is null when not hosted.

@@ -87,6 +87,7 @@ class NodeImpl final : public Node,
   }
   bool booted() const override { return started_; }
   NodeId id() const override { return identity_ ? identity_->node() : NodeId(); }
+  uint64_t boot() const override { return identity_ ? identity_->boot().number : 0; }
   Address address() const override { return listener_ ? listener_->address() : Address(); }
   std::vector<PartitionId> partitions() const override;
   const raft::Replica* replica(PartitionId id) const override {

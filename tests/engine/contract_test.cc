@@ -552,6 +552,42 @@ TEST_P(EngineCrash, DamageIsFoundAtOpenOrAtRead) {
             ErrorCode::kDamaged);
 }
 
+void fail_reads(Machine& machine, int times) {
+  for (const auto& [name, bytes] : machine.disk().contents())
+    if (name.starts_with("engine/")) machine.disk().fail_reads(name, times);
+}
+
+// A sector that cannot be read will not be readable at the next start either.
+TEST_P(EngineCrash, WhatCannotBeReadIsDamage) {
+  Machine machine(GetParam());
+  machine.open();
+  WriteBatch batch;
+  batch.put(" a", std::string(10'000, 'v'));
+  ASSERT_TRUE(machine.engine().write(batch).has_value());
+  ASSERT_TRUE(machine.flush().has_value());
+  machine.close();
+  fail_reads(machine, -1);
+  Result<> opened = machine.try_open();
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_EQ(opened.error().code, ErrorCode::kDamaged) << opened.error().text;
+}
+
+TEST_P(EngineCrash, AReadThatFailsAtTimesIsTriedAgain) {
+  Machine machine(GetParam());
+  machine.open();
+  WriteBatch batch;
+  batch.put(" a", std::string(10'000, 'v'));
+  ASSERT_TRUE(machine.engine().write(batch).has_value());
+  ASSERT_TRUE(machine.flush().has_value());
+  machine.close();
+  fail_reads(machine, 2);
+  machine.open();
+  fail_reads(machine, 2);
+  std::string value;
+  EXPECT_TRUE(machine.engine().get(" a", value).value_or(false));
+  EXPECT_EQ(value.size(), 10'000u);
+}
+
 INSTANTIATE_TEST_SUITE_P(Engines, EngineCrash,
                          testing::Values(Kind::kMemory, Kind::kRocksSimulated),
                          [](const auto& info) {

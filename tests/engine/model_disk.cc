@@ -20,6 +20,10 @@ class ModelSyncFile final : public SyncFile {
       : disk_(disk), inode_(std::move(inode)) {}
   Result<size_t> read_at(uint64_t offset, MutableByteView bytes) override {
     RETURN_IF_ERROR(disk_.usable());
+    if (inode_->failing_reads != 0) {
+      if (inode_->failing_reads > 0) --inode_->failing_reads;
+      return fail(ErrorCode::kIo, "unreadable sector");
+    }
     if (offset >= inode_->bytes.size()) return 0;
     return inode_->bytes.copy(reinterpret_cast<char*>(bytes.data()), bytes.size(), offset);
   }

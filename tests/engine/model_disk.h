@@ -37,6 +37,8 @@ class ModelDisk final : public Disk, public SyncFileSystem {
   Hash128 trace;         // of every change
   std::map<std::string, std::string> contents() const;
   void damage(const std::string& path, size_t offset);
+  // The next reads of it fail, so many of them; -1: all.
+  void fail_reads(const std::string& path, int times) { names_.at(path)->failing_reads = times; }
 
   // Disk
   void open(std::string path, OpenOptions options,
@@ -65,6 +67,7 @@ class ModelDisk final : public Disk, public SyncFileSystem {
 
   struct Inode {
     std::string bytes, durable;
+    int failing_reads = 0;
   };
   using InodeRef = std::shared_ptr<Inode>;
   Result<> append(Inode& inode, ByteView bytes, uint64_t offset);

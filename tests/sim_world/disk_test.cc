@@ -316,6 +316,32 @@ TEST(SimDisk, RotsLosesWipesAndRollsBack) {
   EXPECT_EQ(m.whole(), std::string(2000, 'x'));
 }
 
+TEST(SimDisk, MisdirectsAWrite) {
+  Machine m;
+  make_file(m);
+  SimDisk& disk = m.world.disk(m.node);
+  ASSERT_TRUE(write(m.world, *m.file, 0, std::string(4096, 'a')));
+  ASSERT_TRUE(write(m.world, *m.file, 4096, std::string(512, 'b')));
+  ASSERT_TRUE(sync(m.world, *m.file));
+  Misdirection what;
+  disk.misdirect(RandomStream(1, "test"), [](const std::string& path) { return path == "f"; },
+                 [](const std::string&, uint64_t offset, ByteView) { return offset == 1024; },
+                 [&](const Misdirection& m) { what = m; });
+  // Its own page is no place to hit.
+  EXPECT_EQ(write(m.world, *m.file, 512, std::string(512, 'x')), 512u);
+  EXPECT_EQ(what.bytes, 0u);
+  ASSERT_TRUE(sync(m.world, *m.file));
+  EXPECT_EQ(write(m.world, *m.file, 4096, std::string(512, 'c')), 512u);
+  ASSERT_TRUE(sync(m.world, *m.file));
+  EXPECT_EQ(what.bytes, 512u);
+  EXPECT_EQ(disk.counters().misdirected, 1u);
+  EXPECT_EQ(write(m.world, *m.file, 4608, std::string(512, 'd')), 512u);  // one only
+  ASSERT_TRUE(sync(m.world, *m.file));
+  m.crash(CrashKind::kPower);
+  EXPECT_EQ(m.whole(), std::string(512, 'a') + std::string(512, 'x') + std::string(512, 'c') +
+                           std::string(2560, 'a') + std::string(512, 'b') + std::string(512, 'd'));
+}
+
 TEST(SimDisk, StallsAndSlowsDown) {
   Machine m;
   make_file(m);

@@ -117,6 +117,20 @@ class ToyCluster : public FaultTarget {
     Host& host = world_.start(handles_[node]);
     toys_[node] = std::make_unique<Toy>(host, peers, period_);
   }
+  bool damage(size_t node, FaultKind kind, RandomStream& dice, std::string& text) override {
+    SimDisk& disk = world_.disk(handles_[node]);
+    auto names = disk.list("");
+    if (!names || names->empty()) return false;
+    const std::string& path = (*names)[dice.below(names->size())];
+    text += ": " + path;
+    if (kind == FaultKind::kRot) return disk.rot(path, 0).has_value();
+    if (kind == FaultKind::kLatent) return disk.lose_sector(path, 0).has_value();
+    disk.misdirect(dice, [](const std::string&) { return true; },
+                   [](const std::string&, uint64_t, ByteView) { return true; }, [](const Misdirection&) {});
+    return true;
+  }
+  bool may_forget(size_t, FaultKind) override { return true; }
+  void forget(size_t node, FaultKind) override { world_.disk(handles_[node]).wipe(); }
   Toy& toy(size_t node) { return *toys_[node]; }
   uint64_t heard() const {
     uint64_t sum = heard_before;
@@ -146,7 +160,7 @@ inline ToyRun run_toy(uint64_t seed, std::string_view faults, Duration time, std
   CHECK(spec.pin_all(pins).has_value());
   auto set = draw_faults(spec, faults);
   CHECK(set.has_value());
-  World world(seed, draw_world(spec, *set, {}));
+  World world(seed, draw_world(spec, *set, {.clocks_unbounded = true}));
   ToyRun run;
   {
     ToyCluster cluster(world, nodes);
