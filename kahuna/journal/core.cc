@@ -102,7 +102,8 @@ Result<> Core::append(PartitionId id, const raft::Persist& persist, Callback<voi
     CHECK_EQ(state.vote_node, group.queued.vote_node);  // R6: one vote per term
     CHECK_EQ(state.vote_incarnation, group.queued.vote_incarnation);
   }
-  state.commit = std::max(state.commit, persist.commit.value());
+  const uint64_t commit = std::max(state.commit, persist.commit.value());
+  state.commit = std::min(commit, std::max(state.commit, vouched(group, persist)));
   if (!persist.entries.empty() && group.queued_last == state.released)
     state.released = std::max(state.released, persist.entries[0].index.value() - 1);
   bool vote_due = !same_hard_state(state, group.queued);
@@ -113,6 +114,10 @@ Result<> Core::append(PartitionId id, const raft::Persist& persist, Callback<voi
   group.queued = state;
   if (state_due) queue_state(group);
   if (!persist.entries.empty()) queue_entries(group, persist.entries, persist.restored);
+  if (commit > group.queued.commit) {
+    group.queued.commit = commit;
+    group.state_due = true;
+  }
   waiters_.push_back({queue_end_, std::move(done)});
   if (write) {
     schedule();
@@ -121,6 +126,16 @@ Result<> Core::append(PartitionId id, const raft::Persist& persist, Callback<voi
     host_.scheduler->defer([self = shared_from_this()] { self->run_waiters(self->synced_end_); });
   }
   return {};
+}
+
+// What a commit index may say that lies before these entries in the journal, which a crash may end
+// between the two: the entries that they are to replace would seem committed.
+uint64_t Core::vouched(const GroupIndex& group, const raft::Persist& persist) const {
+  if (persist.entries.empty()) return UINT64_MAX;
+  const uint64_t cut = std::max(persist.entries[0].index, persist.restored.next()).value();
+  if (cut > group.queued_last) return UINT64_MAX;
+  SOMETIMES(journal_notes_a_commit_later);
+  return cut - 1;
 }
 
 void Core::queue_state(GroupIndex& group) {
@@ -213,10 +228,16 @@ void Core::flush() {
 }
 
 // With a full disk: writes what lets the oldest segments be recycled, past the batch that waits for
-// one. Marks may overtake queued records: they only repeat, earlier, what those will say.
+// one. Marks may overtake queued records: they only repeat, earlier, what those will say, and of what is
+// committed no more than what those leave as it is.
 void Core::relieve() {
   std::vector<std::byte> marks;
-  for (uint64_t id : marks_due_) append_state(marks, index_.find(id)->queued);
+  for (uint64_t id : marks_due_) {
+    const GroupIndex& group = *index_.find(id);
+    StateItem state = group.queued;
+    state.commit = std::min(state.commit, group.pending_first - 1);
+    append_state(marks, state);
+  }
   const bool front_dead = used_.size() > 1 && index_.live(used_.front()->life()).dead();
   if (marks.empty() && !front_dead) return;
   builder_.plan(marks, used_.back()->header.unit);

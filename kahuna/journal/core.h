@@ -70,6 +70,7 @@ class Core : public std::enable_shared_from_this<Core> {
 
   // --- queue and batches (core.cc) ---
   Result<> admit(PartitionId group, const raft::Persist& persist) const;
+  uint64_t vouched(const GroupIndex& group, const raft::Persist& persist) const;
   void queue_state(GroupIndex& group);
   void queue_entries(GroupIndex& group, const std::vector<raft::Entry>& entries, Index restored);
   void queue_release_marks();

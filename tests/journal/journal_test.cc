@@ -122,6 +122,95 @@ TEST(Journal, CommitAloneWritesNothingAndCompletesInOrder) {
   EXPECT_EQ(order, "abc");
 }
 
+// A commit index is about the entries of its own append: without them it would vouch for what they
+// were to replace.
+TEST(Journal, NotesNoCommitBeforeTheEntriesThatItIsAbout) {
+  int overtaken = 0;
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    Harness h(seed);
+    open_ready(h);
+    auto append = [&](uint64_t group, uint64_t term, uint64_t first, size_t count, size_t bytes, uint64_t commit) {
+      raft::Persist persist;
+      persist.hard_state = {Term(term), {}};
+      for (size_t i = 0; i < count; ++i) {
+        raft::Entry entry{Index(first + i), Term(term)};
+        entry.payload = Payload(std::string(bytes, 'x'));
+        persist.entries.push_back(std::move(entry));
+      }
+      persist.commit = Index(commit);
+      ASSERT_TRUE(h.journal->append(PartitionId(group), persist, [] {}));
+    };
+    append(1, 1, 2, 4, 100, 2);
+    h.machine->settle();
+    const uint64_t batches = h.journal->statistics().batches;
+    // The next batch ends between what the second of these says of its group and its first entry.
+    append(2, 1, 2, 1, 7000, 1);
+    append(1, 2, 3, 4, 2000, 6);
+    while (h.journal->statistics().batches == batches) {
+      h.machine->turn();
+      if (h.journal->statistics().batches == batches) { ASSERT_TRUE(h.machine->complete_one()); }
+    }
+    h.crash();
+    Machine machine(h.disk, RandomStream(seed, "read"));
+    std::map<PartitionId, journal::RecoveredGroup> found;
+    ASSERT_TRUE(machine.run([&](Suspend s) {
+      auto read = journal::Journal::read(s, machine.host(), h.options);
+      ASSERT_TRUE(read.has_value()) << read.error().text;
+      found = std::move(*read);
+    }));
+    const journal::RecoveredGroup& group = found[PartitionId(1)];
+    if (group.entries.back().term == Term(1)) ++overtaken;
+    for (const raft::Entry& entry : group.entries)
+      EXPECT_TRUE(entry.index > group.commit || entry.index == Index(2) || entry.term == Term(2))
+          << "seed " << seed << ": entry " << entry.index.value() << " of term 1 counts as committed";
+  }
+  EXPECT_GT(overtaken, 0);
+}
+
+// Nor do the marks that go ahead of what waits for room on a full disk.
+TEST(Journal, MarksOfAFullDiskVouchForNothingTheyOvertake) {
+  int overtaken = 0;
+  for (uint64_t seed = 1; seed <= 10; ++seed) {
+    Harness h(seed);
+    open_ready(h);
+    auto append = [&](uint64_t group, uint64_t term, uint64_t first, size_t count, size_t bytes, uint64_t commit) {
+      raft::Persist persist;
+      persist.hard_state = {Term(term), {}};
+      for (size_t i = 0; i < count; ++i) {
+        raft::Entry entry{Index(first + i), Term(term)};
+        entry.payload = Payload(std::string(bytes, 'x'));
+        persist.entries.push_back(std::move(entry));
+      }
+      persist.commit = Index(commit);
+      ASSERT_TRUE(h.journal->append(PartitionId(group), persist, [] {}));
+    };
+    append(1, 1, 2, 4, 100, 3);
+    h.machine->settle();
+    h.disk.space = h.disk.used();
+    // More than the segments there are, all at once.
+    append(2, 1, 2, 30, 4000 + 300 * seed, 1);
+    append(1, 2, 4, 4, 2000, 7);
+    h.machine->settle();
+    ASSERT_TRUE(h.journal->statistics().no_space);
+    h.journal->release(PartitionId(1), Index(2));
+    h.machine->settle();
+    h.crash();
+    Machine machine(h.disk, RandomStream(seed, "read"));
+    std::map<PartitionId, journal::RecoveredGroup> found;
+    ASSERT_TRUE(machine.run([&](Suspend s) {
+      auto read = journal::Journal::read(s, machine.host(), h.options);
+      ASSERT_TRUE(read.has_value()) << read.error().text;
+      found = std::move(*read);
+    }));
+    const journal::RecoveredGroup& group = found[PartitionId(1)];
+    if (group.entries.back().term == Term(1) && group.released == Index(2)) ++overtaken;
+    for (const raft::Entry& entry : group.entries)
+      EXPECT_TRUE(entry.index > group.commit || entry.index <= Index(3) || entry.term == Term(2))
+          << "seed " << seed << ": entry " << entry.index.value() << " of term 1 counts as committed";
+  }
+  EXPECT_GT(overtaken, 0);
+}
+
 TEST(Journal, RefusesBeyondTheQueueBound) {
   journal::Options options = Harness::small_options();
   options.pending_bytes_max = 4096;
