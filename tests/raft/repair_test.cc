@@ -64,6 +64,55 @@ TEST(RaftRepair, MutantThatBelievesThemIsSeen) {
 }
 #endif
 
+// Of what was committed the log of 3, which has lost its state, holds everything, and 1 has a state that it
+// goes on from. But 1 ends with what it proposed when nobody heard it any more.
+TEST(RaftRepair, TheLogOfOneWithoutAStateOverrulesAStaleEnd) {
+  Cluster cluster(3, Options(), 1);
+  cluster.settle();
+  cluster.timer(1);
+  cluster.settle();
+  EXPECT_TRUE(cluster.propose(1, "x").has_value());
+  for (int i = 0; i < 8; ++i) {
+    cluster.settle();
+    cluster.timer(1);
+  }
+  cluster.settle();
+  cluster.compact(3);
+  // Nobody hears 1.
+  EXPECT_TRUE(cluster.propose(1, "stale").has_value());
+  EXPECT_TRUE(cluster.propose(1, "stale too").has_value());
+  cluster.sync(1);
+  cluster.network.clear();
+  cluster.crash(1);
+  cluster.advance_to(cluster.now() + Duration::seconds(2));
+  for (int i = 0; i < 10 && cluster.leader() != 2u; ++i) {
+    cluster.timer(2);
+    cluster.settle();
+  }
+  ASSERT_EQ(cluster.leader(), 2u);
+  EXPECT_TRUE(cluster.propose(2, "y").has_value());
+  cluster.settle();
+  for (int i = 0; i < 4; ++i) {
+    cluster.timer(2);
+    cluster.settle();
+  }
+  EXPECT_GE(cluster.committed(), Index(5));
+  cluster.crash(2);
+  cluster.crash(3);
+  cluster.network.clear();
+  cluster.lose_state(3);
+  cluster.restart(1);
+  cluster.restart(3);
+  ASSERT_TRUE(cluster.replica(3).status().stateless);
+  ASSERT_TRUE(cluster.replica(1).term_at(cluster.replica(3).status().base.index));
+  for (int i = 0; i < 200 && !cluster.leader(); ++i) {
+    cluster.settle();
+    cluster.timer(i % 2 == 0 ? 1 : 3);
+  }
+  EXPECT_EQ(cluster.violation(), "");
+  EXPECT_EQ(cluster.leader(), 1u);
+}
+
 // With damage on a majority the group waits for ever rather than forget.
 TEST(RaftRepair, WaitsWhenTwoOfThreeHaveLostIt) {
   Cluster cluster(3, Options(), 1);
