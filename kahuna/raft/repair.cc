@@ -171,26 +171,57 @@ void Replica::copy_intact(Index first, Index last, std::vector<Entry>& out) cons
 // To one whose log ends too early for a vote, by one who cannot campaign with what it has more.
 void Replica::offer_log(const Message& candidacy) {
   if ((tail_.empty() && !stateless_) || up_to_date(candidacy.prev)) return;
-  if (promised_term_at(candidacy.prev.index) != candidacy.prev.term) return;
+  LogPosition after = candidacy.prev;
+  if (promised_term_at(after.index) != after.term) {
+    // It ends with something else: what both have ends here, or before.
+    const Index limit = std::min(after.index.prev(), log_.last().index);
+    if (limit < log_.base().index) return;
+    after = log_.last_with_term_at_most(limit, after.term);
+  }
   std::vector<Entry> entries;
-  copy_intact(candidacy.prev.index.next(), promised().index, entries);
+  copy_intact(after.index.next(), promised().index, entries);
   if (entries.empty()) return;
   Message& offer = send(MessageKind::kFetchReply, candidacy.from);
-  offer.prev = candidacy.prev;
+  offer.prev = after;
   offer.entries = std::move(entries);
 }
 
 bool Replica::take_offer(Time now, const Message& message) {
   if (!message.prev.term || message.rejected || message.entries.empty()) return false;
   const bool campaigns = role_ == Role::kFollower || role_ == Role::kPreCandidate;
-  if (!campaigns || leader_is_fresh(now) || !tail_.empty() || message.prev != log_.last()) return true;
+  if (!campaigns || leader_is_fresh(now) || !tail_.empty()) return true;
+  if (message.prev != log_.last() && !drop_overruled(now, message)) return true;
   SOMETIMES(raft_takes_the_log_of_one_who_cannot_campaign);
   Term newest = message.entries.back().term;
   if (newest > hard_state_.term) become_follower(now, newest, ReplicaId());
   const Index before = log_.last().index;
-  for (const Entry& entry : message.entries) log_.append(entry);
+  for (const Entry& entry : message.entries)
+    if (entry.index > before) log_.append(entry);
   follow_configurations(before);
   return true;
+}
+
+// Drops the end of the log that an offer proves to be overruled. True: what is offered goes on behind the
+// rest.
+bool Replica::drop_overruled(Time now, const Message& offer) {
+  if (offer.entries.back().term <= log_.last().term) return false;
+  if (offer.prev.index < log_.base().index || offer.prev.index > log_.last().index) return false;
+  const bool joins = log_.holds(offer.prev);
+  Index kept = joins ? offer.prev.index : offer.prev.index.prev();
+  for (const Entry& entry : offer.entries) {
+    if (!joins || !log_.holds({entry.index, entry.term})) break;
+    kept = entry.index;
+  }
+  if (kept < commit_ || kept >= log_.last().index) return false;
+  SOMETIMES(raft_drops_an_overruled_end);
+  // Whatever was acknowledged in this term is not said any more.
+  become_follower(now, hard_state_.term.next(), ReplicaId());
+  log_.truncate_after(kept);
+  durability_.truncated(kept);
+  unwritten_ = std::min(unwritten_, kept.next());
+  restored_ = std::min(restored_, kept);
+  if (configurations_.truncate_after(kept)) adopt_configuration(now);
+  return joins;
 }
 
 void Replica::handle_fetch_reply(Time now, Message& message) {

@@ -386,6 +386,7 @@ class Replica {
   void copy_intact(Index first, Index last, std::vector<Entry>& out) const;
   void offer_log(const Message& candidacy);
   bool take_offer(Time now, const Message& message);
+  bool drop_overruled(Time now, const Message& offer);
   void consider_discarding();
   void handle_fetch_reply(Time now, Message& message);
 
