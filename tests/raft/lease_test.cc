@@ -100,6 +100,26 @@ TEST(RaftLease, APromiseRefusesVotesUntilItEnds) {
   EXPECT_FALSE(solo.sent(MessageKind::kVoteReply).back().rejected);
 }
 
+// A leader that leaves the group may lead it from outside, by the promise of the only one who stays.
+TEST(RaftLease, WhoIsToBeAloneKeepsItsPromiseUntilThatIsCommitted) {
+  const std::vector<ReplicaId> both{Solo::id(1), Solo::id(2)}, one{Solo::id(1)};
+  for (const uint64_t commit : {3, 4}) {
+    Recovered recovered = Solo::with_log({2, 2, 2}, commit);
+    recovered.configuration = {both, {}, {}};
+    recovered.entries[1].kind = recovered.entries[2].kind = EntryKind::kConfiguration;
+    recovered.entries[1].payload = encode(Configuration{one, both, {}});
+    recovered.entries[2].payload = encode(Configuration{one, {}, {}});
+    const Time start = Time::from_nanos(0) + 10_ms;
+    Replica replica(with_leases(), Solo::kGroup, Solo::id(1), std::move(recovered), RandomStream(1, "alone"), start);
+    replica.on_timer(start);
+    EXPECT_EQ(replica.role(), commit == 4 ? Role::kCandidate : Role::kFollower);
+    if (commit == 4) continue;
+    EXPECT_EQ(replica.deadline(), start + 500_ms);
+    replica.on_timer(start + 500_ms);
+    EXPECT_EQ(replica.role(), Role::kCandidate);
+  }
+}
+
 TEST(RaftLease, TheLeaderReleasesFromThePromise) {
   for (bool marked : {true, false}) {
     Solo solo(Solo::with_log({2}), with_leases());
