@@ -486,5 +486,24 @@ TEST(RaftRead, NeedsAQuorumOfFive) {
   EXPECT_EQ(solo.granted().size(), 1u);
 }
 
+// It is to leave a group of which one other stays, and was elected before that was committed.
+TEST(RaftLeader, FromOutsideKeepsAskingTheOnlyMember) {
+  const std::vector<ReplicaId> both{Solo::id(1), Solo::id(2)}, other{Solo::id(2)};
+  Recovered recovered = Solo::with_log({2, 2, 2}, 3);
+  recovered.configuration = {both, {}, {}};
+  recovered.entries[1].kind = recovered.entries[2].kind = EntryKind::kConfiguration;
+  recovered.entries[1].payload = encode(Configuration{other, both, {}});
+  recovered.entries[2].payload = encode(Configuration{other, {}, {}});
+  Solo solo(std::move(recovered));
+  solo.lead(false);
+  ASSERT_EQ(solo->role(), Role::kLeader);
+  ASSERT_NE(solo->deadline(), Time::max());
+  solo.fire();
+  solo.drain();
+  EXPECT_EQ(solo.sent(Kind::kHeartbeat, 2).size(), 1u);
+  for (int beat = 0; beat < 20 && solo->role() == Role::kLeader; ++beat) solo.fire();
+  EXPECT_EQ(solo->role(), Role::kFollower);  // nobody answers
+}
+
 }  // namespace
 }  // namespace kahuna::raft::testing
