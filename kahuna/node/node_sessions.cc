@@ -101,7 +101,7 @@ void NodeImpl::greet(Session& session, uint64_t id, ByteView payload) {
   if (!accepted) return close_soon(id);
   session.greeted = true;
   session.role = hello->role;
-  service_.hear(hello->watermark);
+  if (hello->role == wire::Role::Node || service_.credible(hello->watermark.value())) service_.hear(hello->watermark);
   if (hello->role != wire::Role::Node) return;
   session.node = hello->node;
   session.boot = hello->boot.number;

@@ -71,7 +71,12 @@ void Service::open(std::vector<partition::Descriptor> descriptors, NodeId self, 
 // --- requests ---
 
 void Service::on_request(uint64_t session, const wire::Request& r) {
-  hear(Watermark(r.watermark()));
+  if (!descriptors_.empty()) {
+    if (!credible(r.watermark()) || !credible(r.birth()))
+      return refuse(session, r.id(), {ErrorCode::kInvalid, "the request's birth or watermark is beyond anything that this "
+                                         "cluster can have told; start the client anew"});
+    hear(Watermark(r.watermark()));
+  }
   if (r.kind() == wire::RequestKind::Status) return hooks_.collect_status(session, r.id());
   if (r.kind() == wire::RequestKind::MoveLeader) return move_leader(session, r);
   if (!is_keyed(r.kind()))

@@ -3,7 +3,9 @@
 //   S1 an answer says "not done" only when that is provable; otherwise kUnknown (DESIGN §8);
 //   S2 a request that was forwarded to this node is never forwarded again;
 //   S3 every accepted request ends by its deadline;
-//   S4 a node that is about to stop takes no new requests, and ends those it has first.
+//   S4 a node that is about to stop takes no new requests, and ends those it has first;
+//   S5 no request moves stamps to where nothing honest can follow: one whose birth or watermark is further
+//      ahead of what this node has heard than all writes of many years is refused, and not heard.
 #pragma once
 
 #include <map>
@@ -68,6 +70,11 @@ class Service {
   const ReadRequest* reading(Token token);
   void answer_status(uint64_t session, uint64_t request, const std::string& status);
 
+  // How far a client's knowledge may be ahead of this node's (S5). Every write is one step.
+  static constexpr uint64_t kLeadMax = uint64_t{1} << 40;
+  bool credible(uint64_t watermark) const {
+    return watermark <= watermark_.value() || watermark - watermark_.value() <= kLeadMax;
+  }
   // Nothing honest comes near the bound: a value beyond it is damage, and would stop all stamping.
   static constexpr Watermark kWatermarkMax{uint64_t{1} << 61};
   void hear(Watermark watermark) {

@@ -1,1 +1,1 @@
-set(deps kahuna_node kahuna_partition kahuna_engine kahuna_journal kahuna_raft kahuna_runtime)
+set(deps kahuna_node kahuna_partition kahuna_engine kahuna_journal kahuna_raft kahuna_schemas kahuna_runtime flatbuffers::flatbuffers)

@@ -7,20 +7,6 @@
 namespace kahuna::partition {
 namespace {
 
-TEST(StateMachineExactlyOnce, DISABLED_ABirthFromNowhereLeavesAWayOn) {
-  TestReplica replica(whole_space(), Limits{.operation_records_max = 4});
-  Command hostile = set_command("k", "a", 1);
-  hostile.operation.birth = Watermark((uint64_t{1} << 62) - 1);
-  Reply first = replica.apply(hostile);
-  // What another client hears of it is what it is born with next.
-  for (uint64_t sequence = 2; sequence < 12; ++sequence) {
-    Command next = set_command("k", "b", sequence);
-    next.operation.client = 8;
-    next.operation.birth = first.outcome == Outcome::kDone ? first.stamp : Watermark();
-    EXPECT_EQ(replica.apply(next).outcome, Outcome::kDone) << sequence;
-  }
-}
-
 TEST(StateMachineRevisions, StartAtZeroAndDeleteConsumesOne) {
   TestReplica replica;
   EXPECT_FALSE(replica.get("k").has_value());
