@@ -47,6 +47,7 @@ std::string_view name_of(ErrorCode code) {
     case ErrorCode::kClosed: return "closed";
     case ErrorCode::kNotFound: return "not-found";
     case ErrorCode::kRolledBack: return "rolled-back";
+    case ErrorCode::kRemoved: return "removed";
   }
   return "invalid";
 }

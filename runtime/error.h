@@ -30,6 +30,7 @@ enum class ErrorCode : uint8_t {
   kClosed = 16,         // the stream, mailbox or server is closing; not done unless stated
   kNotFound = 17,       // a file or directory that should exist does not
   kRolledBack = 18,     // the directory has lost what it once held; it must not be used any more
+  kRemoved = 19,        // the node does not belong to the cluster (any more); another directory may
 };
 
 enum class Retry : uint8_t { kNever, kNow, kLater, kElsewhere };

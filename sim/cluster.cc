@@ -139,9 +139,11 @@ class Cluster::Watcher final : public node::Observer {
     if (cluster_.slots_[node_].forgot) return;
     size_t group = replica.group().value();
     if (group >= seen_.size()) seen_.resize(group + 1);
+    Slot& slot = cluster_.slots_[node_];
+    if (!slot.id) slot.id = replica.status().self.node;
     bool first = !seen_[group];
     seen_[group] = true;
-    auto violation = first && cluster_.slots_[node_].starts > 1
+    auto violation = first && slot.directory_starts > 1
                          ? cluster_.invariants_.restarted(replica)
                          : cluster_.invariants_.observe(replica);
     if (violation) cluster_.report("raft", *violation);
@@ -215,7 +217,13 @@ node::Options Cluster::node_options(size_t node) {
   node::Options o;
   o.name = slots_[node].name;
   o.listen = {slots_[node].name, kPort};
-  for (const Slot& slot : slots_) o.founders.push_back({slot.name, {slot.name, kPort}});
+  o.joins = slots_[node].joins;
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    if (!o.joins)
+      o.founders.push_back({slots_[i].name, {slots_[i].name, kPort}});
+    else if (i != node)
+      o.join.push_back({slots_[i].name, kPort});
+  }
   o.partitions = options_.groups;
   o.raft = options_.raft;
   o.journal.segment_bytes = options_.segment_bytes;
@@ -270,9 +278,10 @@ void Cluster::start() {
 
 void Cluster::restart(size_t node) {
   Slot& slot = slots_[node];
-  if (up(node) || slot.frozen || violation_) return;
+  if (up(node) || slot.frozen || violation_ || !may_start(node)) return;
   world_.cancel(std::exchange(slot.restart, 0));
   ++slot.starts;
+  ++slot.directory_starts;
   for (ClusterListener* listener : listeners_) listener->process(node, true);
   slot.stopping = false;
   Host& host = world_.start(slot.handle, draw_loops(node));
@@ -369,6 +378,7 @@ void Cluster::on_fatal(size_t node, const Error& error) {
   world_.call_soon([this, node, start, code, text] {
     if (slots_[node].starts != start || !world_.running(slots_[node].handle)) return;
     judge_fatal(node, Error(code, text));
+    if (code == ErrorCode::kRemoved && slots_[node].leaving) slots_[node].departed = true;
     crash(node, CrashKind::kProcess);
     restart_later(node);
   });
@@ -384,6 +394,10 @@ void Cluster::judge_fatal(size_t node, const Error& error) {
   }
   switch (error.code) {
     case ErrorCode::kIo: return;
+    case ErrorCode::kRemoved:
+      if (!slots_[node].leaving) break;
+      SOMETIMES(sim_member_has_left);
+      return;
     case ErrorCode::kNoSpace:
       if (!slots_[node].node->booted()) return;  // one that runs waits for room
       break;
@@ -580,19 +594,28 @@ Result<uint64_t> Cluster::state_digest(size_t node, PartitionId id) {
 std::string Cluster::describe() const {
   std::string text;
   for (const Slot& slot : slots_) {
-    text += fmt::format("  {}: {}{}{}", slot.name,
+    text += fmt::format("  {}: {}{}{}{}{}", slot.name,
                         !slot.node                   ? "down"
                         : world_.paused(slot.handle) ? "paused"
                         : slot.node->booted()        ? "up"
                                                      : "booting",
-                        slot.frozen ? ", frozen" : "",
+                        slot.frozen ? ", frozen" : "", slot.joins ? ", joined" : "",
+                        slot.leaving ? ", leaving" : "",
                         slot.last_fatal.empty() ? "" : ", last stopped by: " + slot.last_fatal);
     if (slot.node && slot.node->booted()) {
       for (PartitionId id : slot.node->partitions()) {
         const raft::Replica* replica = slot.node->replica(id);
         if (!replica) continue;
         raft::Status s = replica->status();
-        text += fmt::format("\n    p{}: {} term {} base {} last {}.{} commit {} applied {} durable {}{}",
+        auto names = [&](const std::vector<ReplicaId>& list) {
+          std::string all;
+          for (ReplicaId each : list) {
+            auto at = std::find_if(slots_.begin(), slots_.end(), [&](const Slot& s) { return s.id == each.node; });
+            all += " " + (at == slots_.end() ? std::to_string(each.node.value()) : at->name);
+          }
+          return all;
+        };
+        text += fmt::format("\n    p{}: {} term {} base {} last {}.{} commit {} applied {} durable {}{}{}",
                             id.value(),
                             s.role == raft::Role::kLeader     ? "leader"
                             : s.role == raft::Role::kFollower ? "follower"
@@ -601,7 +624,10 @@ std::string Cluster::describe() const {
                             s.commit.value(), s.applied.value(), s.durable.value(),
                             s.quiet       ? ", quiet"
                             : s.stateless ? ", its state is being replaced"
-                                          : "");
+                                          : "",
+                            !members_changed_ ? ""
+                                              : fmt::format(", voters{}, outgoing{}, learners{}", names(s.configuration->voters),
+                                                            names(s.configuration->outgoing), names(s.configuration->learners)));
       }
     }
     text += '\n';

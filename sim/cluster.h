@@ -117,6 +117,13 @@ class Cluster final : public FaultTarget {
   void crash(size_t node, CrashKind kind) override;
   void stop(size_t node, Callback<void()> done) override;
   bool move_leader(RandomStream& dice, std::string& text) override;
+  bool replace_member(RandomStream& dice, std::string& text) override;
+  // The cluster is asked to remove the member there until it has; a new one then joins from there. `dead`:
+  // it is lost at once, with its disk. Nothing else may be on its way there.
+  void remove_member(size_t node, bool dead);
+  bool members_changed() const { return members_changed_; }
+  // Every node that was not lost is a member, and all partitions have exactly the members as voters.
+  bool members_settled() const;
   // Does nothing when it runs, or is frozen.
   void restart(size_t node) override;
   // Faults of the plan, as far as the atlas allows. A wiped node forgets only when all have booted once: who
@@ -189,6 +196,12 @@ class Cluster final : public FaultTarget {
     bool lost = false;     // ... so that it refuses to boot
     bool forgot = false;   // ... so that it has forgotten what it promised: whatever it says, it may not serve
     bool engine_damaged = false;
+    NodeId id;               // of its directory; none when not known yet
+    bool joins = false;      // it is no founder
+    bool leaving = false;    // is being removed
+    bool removed = false;    // ... which is recorded
+    bool departed = false;   // ... and the node there has stopped for good
+    uint64_t directory_starts = 0;
     EventId restart = 0;
     uint64_t starts = 0;
     uint64_t crashes = 0;
@@ -210,6 +223,10 @@ class Cluster final : public FaultTarget {
   void judge_fatal(size_t node, const Error& error);
   void restart_later(size_t node);
   void on_installing(size_t node);
+  // Members (cluster_members.cc).
+  void ask_to_remove(size_t node, NodeId id);
+  bool may_start(size_t node);
+  bool may_harm();
   Result<uint64_t> state_digest(size_t node, PartitionId id);
   // At the end of a process: the plan's damage, and an image.
   void damage_at_crash(size_t node);
@@ -239,6 +256,8 @@ class Cluster final : public FaultTarget {
   uint64_t rotten_ = 0;
   size_t crashes_installing_ = 0;  // left
   bool calm_ = false;
+  bool members_changed_ = false;
+  bool harmed_ = false;  // something durable was damaged or lost, or will be
   TrueTime instant_;             // when time last moved
   uint64_t instant_events_ = 0;  // events until then
 };

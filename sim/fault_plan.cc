@@ -10,7 +10,7 @@ constexpr std::string_view kNames[kFaultKinds] = {
     "bridge", "flap", "clog", "swizzle", "slow-link", "reset", "half-open", "slow-disk",
     "stall-disk", "full-disk", "sync-error", "clock-step", "clock-rate", "black-hole",
     "stop", "stall-engine", "move-leader", "deaf", "clock-freeze", "clock-leap", "rot", "latent", "misdirect",
-    "wipe", "roll-back", "delay", "frame-loss", "frame-duplication", "frame-reordering", "random-reset",
+    "wipe", "roll-back", "members", "delay", "frame-loss", "frame-duplication", "frame-reordering", "random-reset",
     "short-io", "write-error", "read-error", "skew", "drift", "batching", "points"};
 
 std::string field(FaultKind kind, std::string_view what = {}) {

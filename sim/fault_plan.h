@@ -64,6 +64,7 @@ enum class FaultKind : uint8_t {
   kMisdirect,     // a write goes to another place
   kWipe,          // a machine loses power and returns with an empty disk
   kRollBack,      // ... with its disk as it was in an earlier boot
+  kMembers,       // a member is removed, and another one joins in its place
   // Always at work, at a rate.
   kDelay,         // latency tails
   kFrameLoss,     // single node-to-node frames
@@ -122,6 +123,8 @@ class FaultTarget {
   virtual void stop(size_t node, Callback<void()> done) = 0;
   // Asks the leader of a partition, if there is one, to let another node lead; `dice` says which.
   virtual bool move_leader(RandomStream& dice, std::string& text) = 0;
+  // Begins to replace a member by a new one, if that can be done now; `dice` says which and how.
+  virtual bool replace_member(RandomStream& dice, std::string& text) = 0;
   // Starts one; called only when none runs.
   virtual void restart(size_t node) = 0;
   // kRot, kLatent, kMisdirect: what was durable on the node's disk is damaged, now or (kMisdirect) by one of

@@ -138,6 +138,7 @@ bool FaultPlan::apply(FaultKind kind, RandomStream& random, std::string& text) {
   if (kind == FaultKind::kStop) return stop(random, text);
   if (kind == FaultKind::kWipe || kind == FaultKind::kRollBack) return forget(kind, random, text);
   if (kind == FaultKind::kMoveLeader) return target_.move_leader(random, text);
+  if (kind == FaultKind::kMembers) return target_.replace_member(random, text);
   if (kind <= FaultKind::kStall) return apply_to_process(kind, random, text);
   if (kind <= FaultKind::kHalfOpen || kind == FaultKind::kBlackHole)
     return apply_to_network(kind, random, text);

@@ -217,7 +217,8 @@ class Run {
     // Those that forgot make no quorum.
     std::stable_partition(nodes.begin(), nodes.end(), [&](size_t node) { return !cluster_->forgot(node); });
     size_t quorum = nodes.size() / 2 + 1;
-    bool all = whole_core_ || cluster_->applied_entries() == 0;
+    // Those left out may be the members of a group.
+    bool all = whole_core_ || cluster_->members_changed() || cluster_->applied_entries() == 0;
     nodes.resize(all ? nodes.size() : random.between(quorum, nodes.size()));
     std::sort(nodes.begin(), nodes.end());
     return nodes;

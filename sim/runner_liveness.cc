@@ -31,6 +31,12 @@ class Liveness {
         world_.run_until([&] { return cluster_.stuck() || cluster_.open_operations() == 0; }, end);
     if (world_.stopped()) return std::nullopt;
     if (!quiet) return Violation{"client", "an operation outlived its deadline:\n" + oldest_open()};
+    bool settled = !cluster_.members_changed() ||
+                   world_.run_until([&] { return cluster_.stuck() || members_settled(); }, world_.now() + patience_ * 3);
+    if (world_.stopped()) return std::nullopt;
+    if (!settled)
+      return Violation{"members", fmt::format("members did not settle within {} in a healed cluster\n{}",
+                                              to_string(patience_ * 3), cluster_.describe())};
     bool booted = world_.run_until([&] { return cluster_.stuck() || cluster_.all_booted(core_); },
                                    world_.now() + patience_);
     if (world_.stopped()) return std::nullopt;
@@ -133,6 +139,12 @@ class Liveness {
     if (world_.now() < look_again_) return false;
     look_again_ = world_.now() + Duration::millis(1);
     return cluster_.settled(core_, partitions_);
+  }
+
+  bool members_settled() {
+    if (world_.now() < look_again_) return false;
+    look_again_ = world_.now() + Duration::millis(1);
+    return cluster_.members_settled();
   }
 
   bool repaired_now() {

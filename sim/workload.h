@@ -110,6 +110,8 @@ class ClientDriver {
   // One operation outside the mix, recorded like the others. `done` gets the completed operation.
   void set(std::string_view key, Callback<void(const Operation&)> done);
   void get(std::string_view key, Callback<void(const Operation&)> done);
+  // Not recorded. True: done.
+  void members(std::string_view wish, Callback<void(bool)> done);
 
  private:
   class Impl;

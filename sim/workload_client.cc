@@ -61,6 +61,11 @@ class ClientDriver::Impl {
     op.value = fresh_value(kValuesPerHost / 2 + values_++);
     issue(op, std::move(done));
   }
+  void members(std::string_view wish, Callback<void(bool)> done) {
+    client_->members(wish, std::nullopt, [done = std::move(done)](Result<client::WriteReply> reply) mutable {
+      if (done) done(reply && reply->done);
+    });
+  }
   void get_one(std::string_view key, OperationDone done) {
     Operation op;
     op.function = Function::kRead;
@@ -384,6 +389,9 @@ uint32_t ClientDriver::client_number() const {
 }
 void ClientDriver::set(std::string_view key, Callback<void(const Operation&)> done) {
   impl_->set_one(key, std::move(done));
+}
+void ClientDriver::members(std::string_view wish, Callback<void(bool)> done) {
+  impl_->members(wish, std::move(done));
 }
 void ClientDriver::get(std::string_view key, Callback<void(const Operation&)> done) {
   impl_->get_one(key, std::move(done));

@@ -47,6 +47,11 @@ struct ScanOptions {
   uint64_t limit = 0;  // keys in all; 0 = every key
 };
 struct StatusOptions {};
+struct MembersOptions {
+  std::string what;  // list | add | remove | promote
+  std::string name;  // of the member; add: where the new node waits
+  bool learner = false;
+};
 struct MoveLeaderOptions {
   uint64_t partition = 0;
   std::string node;
@@ -80,6 +85,8 @@ struct ServerOptions {
   Address listen;
   std::string data;
   std::vector<std::pair<std::string, Address>> founders;
+  bool joins = false;         // a cluster that exists; then there are no founders
+  std::vector<Address> join;  // whom to ask; none: it waits
   size_t partitions = 16;
   size_t loops = 1;              // event loops, each with a thread
   std::string engine = "rocks";  // rocks | memory
@@ -102,7 +109,7 @@ struct CompletionOptions {};
 struct Invocation {
   ConnectOptions connect;
   std::variant<PutOptions, GetOptions, DeleteOptions, ExistsOptions, ScanOptions, StatusOptions,
-               MoveLeaderOptions, BenchOptions, LocalOptions, ServerOptions, VersionOptions, CompletionOptions>
+               MembersOptions, MoveLeaderOptions, BenchOptions, LocalOptions, ServerOptions, VersionOptions, CompletionOptions>
       verb;
 };
 

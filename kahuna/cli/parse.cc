@@ -41,7 +41,7 @@ Result<> one_of(std::string_view flag, const std::string& value,
 
 // The server's settings as they are typed, before they are checked.
 struct RawServer {
-  std::string config, name = "n1", listen = "127.0.0.1:2073", data, founders;
+  std::string config, name = "n1", listen = "127.0.0.1:2073", data, founders, join;
   uint64_t partitions = 16;
   uint64_t loops = 1;
   std::string engine = "rocks", io = "uring", reads = "quorum", log_level = "info";
@@ -76,11 +76,20 @@ Result<ServerOptions> check_server(const RawServer& raw) {
     }
     options.founders.emplace_back(part.substr(0, equals), std::move(address));
   }
-  if (options.founders.empty()) options.founders.emplace_back(options.name, options.listen);
+  options.joins = !raw.join.empty();
+  if (options.joins && !raw.founders.empty())
+    return fail(ErrorCode::kInvalid, "--join and --founders exclude each other: a node founds a cluster or joins one");
+  for (const std::string& part : split(raw.join == "wait" ? "" : raw.join, ',')) {
+    ASSIGN_OR_RETURN(Address address, parse_address(part));
+    options.join.push_back(std::move(address));
+  }
+  if (options.joins && (options.listen.host == "0.0.0.0" || options.listen.host == "::"))
+    return fail(ErrorCode::kInvalid, "--listen " + raw.listen + " tells the other nodes nothing: name an address of this machine");
+  if (options.founders.empty() && !options.joins) options.founders.emplace_back(options.name, options.listen);
   const bool listed =
       std::any_of(options.founders.begin(), options.founders.end(),
                   [&](const auto& founder) { return founder.first == options.name; });
-  if (!listed) {
+  if (!listed && !options.joins) {
     return fail(ErrorCode::kInvalid, "--founders does not list this node's own name '" +
                                          options.name + "'; add " + options.name + "=" +
                                          raw.listen);
@@ -204,6 +213,9 @@ Result<> declare_server(CLI::App& app, RawServer& raw, const std::string& path) 
   settings.add("founders", raw.founders,
                "NAME=HOST:PORT,… of the nodes that found the cluster, the same on each; used once "
                "(none: this node alone)");
+  settings.add("join", raw.join,
+               "HOST:PORT,… of nodes of a cluster that this node, on an empty directory, is to join; or 'wait', until "
+               "'kahuna members add' names it");
   settings.add("partitions", raw.partitions, "user partitions of a cluster founded now, 1..4096");
   settings.add("loops", raw.loops, "event loops that share the partitions, 1..64; may change at a restart");
   settings.add("engine", raw.engine, "rocks | memory (images on disk, all state in memory)");
@@ -365,6 +377,13 @@ class Parser {
     declare_connect(*scan, connect_);
     declare_connect(*app_.add_subcommand("status", "show the nodes and their partitions"),
                     connect_);
+    CLI::App* members = app_.add_subcommand("members", "show or change who holds the data");
+    members->add_option("what", members_.what, "list | add | remove | promote")->required();
+    members->add_option("name", members_.name,
+                        "the member to remove, or the learner that is to vote; add: HOST:PORT of a server that was "
+                        "started with --join wait");
+    members->add_flag("--learner", members_.learner, "add: it holds everything and votes on nothing, until promoted");
+    declare_connect(*members, connect_);
     CLI::App* move =
         app_.add_subcommand("move-leader", "make another node lead a partition; no request fails");
     move->add_option("partition", move_leader_.partition, "its number, as 'status --json' has it")
@@ -439,6 +458,13 @@ class Parser {
       invocation.verb = scan_;
     } else if (verb == "status") {
       invocation.verb = StatusOptions();
+    } else if (verb == "members") {
+      RETURN_IF_ERROR(one_of("the word after 'members'", members_.what, {"list", "add", "remove", "promote"}));
+      if (members_.name.empty() != (members_.what == "list"))
+        return fail(ErrorCode::kInvalid, members_.what == "list" ? "'members list' takes no name"
+                                                                 : "name the member: kahuna members " + members_.what + (members_.what == "add" ? " HOST:PORT" : " NAME"));
+      if (members_.learner && members_.what != "add") return fail(ErrorCode::kInvalid, "--learner goes with 'members add' only");
+      invocation.verb = members_;
     } else if (verb == "move-leader") {
       invocation.verb = move_leader_;
     } else if (verb == "bench") {
@@ -471,6 +497,7 @@ class Parser {
   DeleteOptions delete_;
   ExistsOptions exists_;
   ScanOptions scan_;
+  MembersOptions members_;
   MoveLeaderOptions move_leader_;
   RawBench raw_bench_;
   BenchOptions bench_;

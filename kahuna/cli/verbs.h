@@ -17,6 +17,7 @@ int run_verb(World& world, const ConnectOptions& connect, const DeleteOptions& o
 int run_verb(World& world, const ConnectOptions& connect, const ExistsOptions& options);
 int run_verb(World& world, const ConnectOptions& connect, const ScanOptions& options);
 int run_verb(World& world, const ConnectOptions& connect, const StatusOptions& options);
+int run_verb(World& world, const ConnectOptions& connect, const MembersOptions& options);
 int run_verb(World& world, const ConnectOptions& connect, const MoveLeaderOptions& options);
 
 // The exit status an error means.

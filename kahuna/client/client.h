@@ -91,6 +91,10 @@ class Client {
   // One page of the keys directly inside `bucket` (text before the last '/').
   virtual void scan(std::string_view bucket, std::string_view cursor, uint32_t limit,
                     std::optional<Duration> timeout, Callback<void(Result<Page>)> done) = 0;
+  // Who belongs to the cluster: a wish of kahuna/node/roster.h. Done once it is recorded; the replicas
+  // follow. Not done: somebody else changed members at that moment.
+  virtual void members(std::string_view wish, std::optional<Duration> timeout,
+                       Callback<void(Result<WriteReply>)> done) = 0;
   // Status of the node at one endpoint (not forwarded), JSON. Tried once: kUnavailable, kTimeout.
   virtual void status(const Address& endpoint, Callback<void(Result<std::string>)> done) = 0;
 

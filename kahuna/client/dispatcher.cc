@@ -180,6 +180,12 @@ void Dispatcher::scan(std::string_view bucket, std::string_view cursor, uint32_t
   dispatch(*operation);
 }
 
+void Dispatcher::members(std::string_view wish, std::optional<Duration> timeout,
+                         Callback<void(Result<WriteReply>)> done) {
+  Operation* operation = admit(wire::RequestKind::Members, wish, timeout, std::move(done));
+  if (operation) dispatch(*operation);
+}
+
 void Dispatcher::status(const Address& endpoint, Callback<void(Result<std::string>)> done) {
   const size_t node = find_or_add_node(endpoint);
   if (node == kNoNode) {
@@ -443,7 +449,7 @@ void Dispatcher::attempt_failed(Operation& operation, const wire::Response& resp
   if (text.size() > kErrorTextBytesMax) text.resize(kErrorTextBytesMax);
   const Next next = judge(operation, code);
   if (next == Next::kFinish || operation.kind == wire::RequestKind::Status) {
-    const bool known = response.error() <= static_cast<uint8_t>(ErrorCode::kNotFound);
+    const bool known = response.error() <= static_cast<uint8_t>(ErrorCode::kRemoved);
     Error error =
         operation.maybe_executed
             ? Error(ErrorCode::kUnknown, text + "; it may have happened: read before writing again")

@@ -36,6 +36,8 @@ class Dispatcher final : public Client, public Session::Owner {
               Callback<void(Result<ExistsReply>)> done) override;
   void scan(std::string_view bucket, std::string_view cursor, uint32_t limit,
             std::optional<Duration> timeout, Callback<void(Result<Page>)> done) override;
+  void members(std::string_view wish, std::optional<Duration> timeout,
+               Callback<void(Result<WriteReply>)> done) override;
   void status(const Address& endpoint, Callback<void(Result<std::string>)> done) override;
   void move_leader(PartitionId partition, std::string_view node,
                    Callback<void(Result<>)> done) override;

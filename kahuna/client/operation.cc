@@ -47,6 +47,7 @@ Next judge(Operation& operation, ErrorCode code) {
     case ErrorCode::kTooLarge:
     case ErrorCode::kWrongCluster:
     case ErrorCode::kRolledBack:
+    case ErrorCode::kRemoved:
     case ErrorCode::kDamaged:
     case ErrorCode::kIo:
     case ErrorCode::kInUse:

@@ -59,7 +59,8 @@ struct Operation {
   Completion done;
 
   bool writes() const {
-    return kind == wire::RequestKind::Set || kind == wire::RequestKind::Delete;
+    return kind == wire::RequestKind::Set || kind == wire::RequestKind::Delete ||
+           kind == wire::RequestKind::Members;
   }
 };
 

@@ -95,6 +95,8 @@ bool well_formed(wire::RequestKind kind, const wire::Response& response) {
     case wire::RequestKind::Delete:
       return outcome == wire::Outcome::Done || outcome == wire::Outcome::NotSet ||
              outcome == wire::Outcome::NotFound;
+    case wire::RequestKind::Members:
+      return outcome == wire::Outcome::Done || outcome == wire::Outcome::NotSet;
     case wire::RequestKind::Get:
     case wire::RequestKind::Exists:
       return outcome == wire::Outcome::Found || outcome == wire::Outcome::NotFound;

@@ -25,6 +25,8 @@ node::Options node_options(const cli::ServerOptions& options) {
   result.name = options.name;
   result.listen = options.listen;
   for (const auto& [name, address] : options.founders) result.founders.push_back({name, address});
+  result.joins = options.joins;
+  result.join = options.join;
   result.partitions = options.partitions;
   result.request_timeout = options.request_timeout;
   result.raft.election_timeout_min = options.election_timeout_min;
@@ -146,7 +148,7 @@ class Server {
     const Time now = world_.host().clock->now();
     if (!warned_ && now - started_ > kBootPatience) {
       warned_ = true;
-      log_.warn("waiting", {{"for", "recovery, or the other founders"}});
+      log_.warn("waiting", {{"for", options_.joins ? "recovery, or to be let into the cluster" : "recovery, or the other founders"}});
     }
     boot_timer_ = world_.host().clock->call_at(now + kBootCheckInterval, [this] { await_boot(); });
   }

@@ -44,6 +44,8 @@ class Dialer final : public codec::FrameConnection::Owner {
   void probe();
 
   NodeId node;              // the peer, once known
+  NodeId member;            // who it must be; none: whoever has the name
+  Revision roster;          // the peer is known to go by this one, or a later one
   PeerBatchBuilder outbox;  // this turn's messages; the owner sends it
 
   void on_frame(codec::FrameConnection& connection, codec::FrameKind kind, ByteView payload) override;

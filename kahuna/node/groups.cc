@@ -33,29 +33,32 @@ Groups::~Groups() {
   host_.clock->cancel(flush_timer_);
   host_.clock->cancel(hand_over_timer_);
   host_.clock->cancel(probe_timer_);
+  host_.clock->cancel(members_timer_);
 }
 
-Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<ReplicaId> voters,
+Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<ReplicaId> founders, bool alone,
                      journal::RecoveredGroup found) {
   auto mark = engine_.applied().find(descriptor.id);
-  raft::LogPosition applied = mark == engine_.applied().end() ? raft::kFoundingBase : mark->second;
+  const bool marked = mark != engine_.applied().end();
+  raft::LogPosition applied = marked ? mark->second : raft::kFoundingBase;
   raft::Recovered recovered = raft::recover(found.hard_state, std::move(found.entries), found.commit,
                                             applied, std::move(found.faulty));
+  const auto founder = std::find_if(founders.begin(), founders.end(), [&](ReplicaId r) { return r.node == self_; });
+  // Only founders have the state in which a group begins.
+  const bool comes = founder == founders.end() && !marked && !recovered.stateless;
   const bool state_lost = recovered.stateless;
-  if (state_lost && voters.size() < 2)
+  if ((state_lost || comes) && alone)
     return fail(ErrorCode::kDamaged, "partition " + std::to_string(descriptor.id.value()) +
                                          ": its state up to entry " + std::to_string(recovered.applied.value()) +
                                          " is lost, and no other replica has it; restore a backup");
   std::optional<Install> install;
   RETURN_IF_ERROR(recover_install(descriptor, install));
-  recovered.stateless = state_lost || install.has_value();
+  recovered.stateless = state_lost || install.has_value() || (comes && !MUTANT(comes_with_the_founding_state));
   ASSIGN_OR_RETURN(partition::StateMachine state,
                    recovered.stateless ? partition::StateMachine::make_empty(engine_, descriptor) : open_state(descriptor));
-  auto self = std::find_if(voters.begin(), voters.end(), [&](ReplicaId r) { return r.node == self_; });
-  CHECK(self != voters.end());
-  ReplicaId self_id = *self;
-  founders_ = std::move(voters);
-  recovered.configuration = configuration_of(state);
+  const ReplicaId self_id = founder == founders.end() ? ReplicaId{self_, 1} : *founder;
+  founders_ = std::move(founders);
+  recovered.configuration = configuration_of(state, recovered.stateless);
   size_t position = groups_.size();
   const raft::LogPosition base = recovered.base;
   const Index applied_to = recovered.applied;
@@ -74,13 +77,9 @@ Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<Replic
   if (cut) cut_journal(group, base, false, false);
   group.faulty = !group.replica.is_whole();
   group.damage = std::move(found.damage);
-  if (state_lost) begin_without_state(group);
+  if (state_lost) report_lost_state(group);
+  if (group.replica.status().stateless) begin_without_state(group);
   return {};
-}
-
-raft::Configuration Groups::configuration_of(const partition::StateMachine& state) const {
-  auto members = raft::decode_configuration(as_bytes(state.members()));
-  return members ? *members : raft::Configuration{founders_, {}, {}};
 }
 
 Result<partition::StateMachine> Groups::open_state(const partition::Descriptor& descriptor) {
@@ -288,8 +287,10 @@ void Groups::process_group(Group& group) {
     if (stopped_) return;
   }
   release_reads(group);
-  if (bool serves = group.replica.can_serve(); serves != std::exchange(group.serves, serves) && serves)
+  if (bool serves = group.replica.can_serve(); serves != std::exchange(group.serves, serves) && serves) {
+    if (!members_timer_ && !wanted_.voters.empty() && !is_there(group.replica, wanted_)) move_members_soon();
     hooks_.on_serving(group.id);
+  }
   if (NodeId leader = group.replica.leader().node; leader != group.leader) {
     group.leader = leader;
     hooks_.on_leader(group.id, leader);
@@ -406,6 +407,7 @@ void Groups::finish_applied() {
     group->replica.applied(group->applied);
     release_reads(*group);
     if (group->replica.has_ready()) touch(*group);
+    hooks_.on_applied(group->id);
   }
   use_again(applied_, groups);
   std::vector<Answer> answers;

@@ -29,6 +29,7 @@
 #include "kahuna/journal/journal.h"
 #include "kahuna/node/disk_watch.h"
 #include "kahuna/node/hand_overs.h"
+#include "kahuna/node/membership.h"
 #include "kahuna/node/node.h"
 #include "kahuna/node/snapshot_streams.h"
 #include "kahuna/partition/state_machine.h"
@@ -61,11 +62,16 @@ class Groups final : private SnapshotStreams::Hooks {
     virtual void on_damage(std::string text) { (void)text; }
     // The disk is full, and no writes are taken; "": they are again.
     virtual void on_disk_full(std::string_view why) { (void)why; }
+    // Entries were applied, or another state has come.
+    virtual void on_applied(PartitionId partition) { (void)partition; }
     // Another leader is known, or none any more.
     virtual void on_leader(PartitionId partition, NodeId leader) { (void)partition, (void)leader; }
   };
 
   static constexpr Duration kRoundPatience = Duration::millis(2);
+  // How often groups are looked at that are not where they should be, and how many move at a time.
+  static constexpr Duration kMembersPaceMin = Duration::millis(20), kMembersPaceMax = Duration::seconds(1);
+  static constexpr size_t kMemberStepsMax = 16;
   static constexpr Duration kStallRetry = Duration::millis(5);
   // When a node is lost whose quiet groups have to find other leaders, so many a second do.
   static constexpr Duration kQuietCampaignPace = Duration::micros(200);
@@ -77,8 +83,9 @@ class Groups final : private SnapshotStreams::Hooks {
          NodeId self, const Options& options, Observer* observer);
   ~Groups() override;
 
-  // Before start(): one hosted partition with what the journal found of it.
-  Result<> add(const partition::Descriptor& descriptor, std::vector<ReplicaId> voters,
+  // Before start(): one hosted partition with what the journal found of it. A replica of a node that is not
+  // among the founders begins without a state. `alone`: no other node has what this one has.
+  Result<> add(const partition::Descriptor& descriptor, std::vector<ReplicaId> founders, bool alone,
                journal::RecoveredGroup recovered);
   void start();
 
@@ -104,6 +111,11 @@ class Groups final : private SnapshotStreams::Hooks {
   // The engine's flushed marks may have moved at another's wish.
   void flushed();
 
+  // From now on the groups that are led here move to these members.
+  void want(Wanted wanted);
+  // Partitions led here whose members, as committed, do not include that node.
+  std::vector<PartitionId> without(NodeId node) const;
+
   // Throws the replica's state away and asks its leader for another: for rows that are damaged. Its log
   // and its vote go on counting. kUnavailable: there is nobody to ask.
   Result<> reseed(PartitionId id);
@@ -121,8 +133,11 @@ class Groups final : private SnapshotStreams::Hooks {
   struct Group;
   struct Install;
 
-  // In force where the state ends.
-  raft::Configuration configuration_of(const partition::StateMachine& state) const;
+  // Members (groups_members.cc). Who is in force where the state ends, if there is one.
+  raft::Configuration configuration_of(const partition::StateMachine& state, bool stateless) const;
+  void move_members_soon();
+  void move_members();
+  bool move_members(Group& group);
 
   void touch(Group& group);
   void process();
@@ -145,6 +160,7 @@ class Groups final : private SnapshotStreams::Hooks {
   void fail_writes(Group& group);
   void report_damage(Group& group);
   void report_repaired(Group& group);
+  void report_lost_state(Group& group);
   void begin_without_state(Group& group);
   void engine_failed(const Error& error);
   void start_round();
@@ -236,6 +252,9 @@ class Groups final : private SnapshotStreams::Hooks {
   std::vector<InstallSaving> installs_saving_;  // in batch_
 
   std::vector<ReplicaId> founders_;  // of every partition
+  Wanted wanted_;                    // no voters: not known yet
+  TimerId members_timer_ = 0;
+  Duration members_pace_ = kMembersPaceMin;
 
   // Read rounds (G3).
   struct QueuedRead {

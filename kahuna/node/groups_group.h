@@ -57,6 +57,7 @@ struct Groups::Group {
   raft::HardState journaled_hard_state;
   std::optional<Install> install;  // a snapshot replaces the state; the replica has none meanwhile
   bool install_due = false;        // in installs_due_
+  std::optional<Time> woken_to_move;  // leader: was quiet, and is asked who is there (groups_members.cc)
   bool faulty = false;             // the log was not whole when last looked at
   std::string damage;              // where on disk
 

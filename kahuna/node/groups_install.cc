@@ -240,7 +240,7 @@ void Groups::finish_install(Group& group) {
   const raft::FaultyTail& tail = group.replica.tail();
   // What is lost behind the position was promised; the journal must go on saying so.
   const bool in_place = tail.term_at(position.index) == position.term || (held && !tail.empty());
-  group.replica.restore(position, configuration_of(*state));
+  group.replica.restore(position, configuration_of(*state, false));
   if (!MUTANT(restore_without_journal_cut)) cut_journal(group, position, held, in_place);
   if (stopped_) return;
   group.install.reset();
@@ -248,6 +248,7 @@ void Groups::finish_install(Group& group) {
   group.applied = position.index;
   group.released = std::max(group.released, position.index);
   stamp_seen_ = std::max(stamp_seen_, group.state.last_stamp());
+  hooks_.on_applied(group.id);
   if (observer_) observer_->on_install(self_, group.id, position);
   if (install.from)
     hooks_.send(SnapshotReply{group.id, group.replica.status().self, install.from, install.stream,

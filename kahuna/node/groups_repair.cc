@@ -6,12 +6,15 @@
 namespace kahuna::node {
 
 // The engine has lost what it held of a group: the others have it.
-void Groups::begin_without_state(Group& group) {
+void Groups::report_lost_state(Group& group) {
   SOMETIMES(replica_starts_without_its_state);
   hooks_.on_damage("partition " + std::to_string(group.id.value()) + ": the state on node '" + options_.name +
                    "' is lost; it is fetched from the leader");
   if (observer_) observer_->on_state_lost(self_, group.id);
-  if (group.install) return;  // and was being replaced
+}
+
+void Groups::begin_without_state(Group& group) {
+  if (group.install) return;  // it was being replaced
   group.install.emplace();
   group.install_due = true;
   installs_due_.push_back(&group);

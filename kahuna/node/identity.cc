@@ -4,6 +4,7 @@
 
 #include <flatbuffers/flatbuffers.h>
 
+#include "kahuna/node/roster.h"
 #include "runtime/hash.h"
 #include "schemas/meta_generated.h"
 
@@ -12,8 +13,10 @@ namespace {
 
 // Version 1 knows of one journal only; a directory that has another layout must not be opened by a
 // server that would overlook some.
-constexpr uint32_t kFormat = 1, kFormatLayouts = 2;
+// So must one whose members are not the founders.
+constexpr uint32_t kFormat = 1, kFormatLayouts = 2, kFormatRoster = 3;
 constexpr size_t kMembersMax = 9;
+constexpr size_t kRosterMax = 1000;
 constexpr size_t kPartitionsMax = 4096;
 // File: u32 length, u32 crc32c of the rest, then the FlatBuffer, 8-aligned.
 constexpr size_t kPrefixBytes = 8;
@@ -48,7 +51,53 @@ Result<Founding> unpack(const meta::Founding& stored) {
   return f;
 }
 
+flatbuffers::Offset<meta::Roster> build(flatbuffers::FlatBufferBuilder& b, const Roster& roster) {
+  std::vector<flatbuffers::Offset<meta::Member>> members;
+  for (const RosterMember& m : roster.members)
+    members.push_back(meta::CreateMember(b, m.node.value(), b.CreateString(m.name), b.CreateString(to_string(m.address)),
+                                         m.incarnation, static_cast<uint8_t>(m.state)));
+  return meta::CreateRoster(b, b.CreateVector(members), roster.revision.value());
+}
+
+Result<Roster> unpack(const meta::Roster& stored) {
+  Roster roster;
+  roster.revision = Revision(stored.revision());
+  if (!stored.members() || stored.members()->size() == 0 || stored.members()->size() > kRosterMax)
+    return fail(ErrorCode::kDamaged, "the roster is not well formed");
+  for (const auto* m : *stored.members()) {
+    if (!m->name() || !m->address() || m->node() == 0 || m->state() < 1 || m->state() > 3)
+      return fail(ErrorCode::kDamaged, "a member of the roster is not well formed");
+    ASSIGN_OR_RETURN(Address address, parse_address(m->address()->string_view()));
+    roster.members.push_back({NodeId(m->node()), m->name()->str(), std::move(address), m->incarnation(),
+                              static_cast<MemberState>(m->state())});
+  }
+  if (std::none_of(roster.members.begin(), roster.members.end(),
+                   [](const RosterMember& m) { return m.state == MemberState::kVoter; }))
+    return fail(ErrorCode::kDamaged, "nobody of the roster votes");
+  return roster;
+}
+
 }  // namespace
+
+bool valid_name(std::string_view name) {
+  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
+  });
+}
+
+std::string encode_roster(const Roster& roster) {
+  flatbuffers::FlatBufferBuilder b;
+  b.Finish(build(b, roster));
+  return {reinterpret_cast<const char*>(b.GetBufferPointer()), b.GetSize()};
+}
+
+Result<Roster> decode_roster(ByteView bytes) {
+  flatbuffers::Verifier verifier(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+  if (bytes.empty() || !verifier.VerifyBuffer<meta::Roster>(nullptr))
+    return fail(ErrorCode::kDamaged, "the roster does not verify");
+  return unpack(*flatbuffers::GetRoot<meta::Roster>(bytes.data()));
+}
 
 std::string encode_founding(const Founding& founding) {
   flatbuffers::FlatBufferBuilder b;
@@ -124,11 +173,11 @@ Result<std::unique_ptr<Identity>> Identity::load(Suspend s, Host& host, const st
   if (!meta::VerifyIdentityBuffer(verifier))
     return fail(ErrorCode::kVersion, "the identity file is of a layout this version does not know");
   const meta::Identity& stored = *meta::GetIdentity(data + kPrefixBytes);
-  if (stored.format() != kFormat && stored.format() != kFormatLayouts)
+  if (stored.format() < kFormat || stored.format() > kFormatRoster)
     return fail(ErrorCode::kVersion,
                 "data directory " + disk.native_path("") + " has layout version " +
                     std::to_string(stored.format()) + ", this server reads versions up to " +
-                    std::to_string(kFormatLayouts) + "; run the server version that wrote it");
+                    std::to_string(kFormatRoster) + "; run the server version that wrote it");
   identity->node_ = NodeId(stored.node());
   identity->boot_.number = stored.boot() + 1;
   identity->name_ = stored.name() ? stored.name()->str() : "";
@@ -139,6 +188,11 @@ Result<std::unique_ptr<Identity>> Identity::load(Suspend s, Host& host, const st
   if (stored.founding()) {
     ASSIGN_OR_RETURN(identity->founding_, unpack(*stored.founding()));
   }
+  if (identity->founding_) identity->roster_ = founded_roster(*identity->founding_);
+  if (stored.roster()) {
+    ASSIGN_OR_RETURN(identity->roster_, unpack(*stored.roster()));
+  }
+  identity->removed_ = stored.removed();
   identity->layout_ = {std::max<size_t>(stored.journals(), 1), stored.journals_made()};
   identity->journals_left_ = stored.journals_left();
   if (identity->layout_.loops > kLoopsMax)
@@ -153,9 +207,23 @@ Result<> Identity::lay_out(Suspend s, Host& host, Layout layout, bool journals_l
   return store(s, host);
 }
 
-Result<> Identity::found(Suspend s, Host& host, Founding founding) {
+Result<> Identity::found(Suspend s, Host& host, Founding founding, std::optional<Roster> roster) {
   CHECK(!founding_);
+  roster_ = roster ? std::move(*roster) : founded_roster(founding);
   founding_ = std::move(founding);
+  return store(s, host);
+}
+
+Result<> Identity::remember(Suspend s, Host& host, Roster roster) {
+  CHECK(roster_.revision < roster.revision);
+  std::swap(roster_, roster);
+  auto stored = store(s, host);
+  if (!stored) std::swap(roster_, roster);
+  return stored;
+}
+
+Result<> Identity::mark_removed(Suspend s, Host& host) {
+  removed_ = true;
   return store(s, host);
 }
 
@@ -164,11 +232,14 @@ Result<> Identity::store(Suspend s, Host& host) {
   auto name = b.CreateString(name_);
   flatbuffers::Offset<meta::Founding> founding;
   if (founding_) founding = build(b, *founding_);
-  uint32_t format = layout_ == Layout() ? kFormat : kFormatLayouts;
+  const bool as_founded = roster_.revision == Revision();
+  flatbuffers::Offset<meta::Roster> roster;
+  if (!as_founded) roster = build(b, roster_);
+  uint32_t format = !as_founded || removed_ ? kFormatRoster : layout_ == Layout() ? kFormat : kFormatLayouts;
   meta::FinishIdentityBuffer(
       b, meta::CreateIdentity(b, format, node_.value(), boot_.number, name, founding, 0,
                               static_cast<uint32_t>(layout_.loops == 1 ? 0 : layout_.loops),
-                              layout_.made, journals_left_));
+                              layout_.made, journals_left_, roster, removed_));
   std::string bytes(kPrefixBytes, '\0');
   bytes.append(reinterpret_cast<const char*>(b.GetBufferPointer()), b.GetSize());
   uint32_t length = b.GetSize();

@@ -5,12 +5,15 @@
 // 3. It says which journals count: the number of loops that the directory's logs are laid out for,
 //    and the boot that laid them out. A journal of any other layout counts for nothing, whatever it
 //    holds; so storing a new layout moves all logs at once, and nothing but that does.
-// 4. The boot counter is raised and durable before load() returns: no two boots share a number.
+// 4. The roster is a copy of what meta records, for a start without meta; it only ever gets newer.
+// 5. Once marked as removed the directory is never served from again.
+// 6. The boot counter is raised and durable before load() returns: no two boots share a number.
 #pragma once
 
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runtime/fiber.h"
@@ -25,6 +28,9 @@ struct Boot {
   uint64_t number = 0, nonce = 0;
 };
 
+// 1..64 of letters, digits, '-', '_', '.'.
+bool valid_name(std::string_view name);
+
 struct FoundingMember {
   NodeId node;
   std::string name;
@@ -38,6 +44,24 @@ struct Founding {
   std::vector<FoundingMember> members;  // in the founders' listed order
   size_t partitions = 0;
   SemanticLevel level = kCurrentSemanticLevel;
+};
+
+// Who belongs to the cluster now: roster.h.
+enum class MemberState : uint8_t {
+  kVoter = 1,    // votes in every partition, or will
+  kLearner = 2,  // holds everything, and counts for nothing until it is promoted
+  kRemoved = 3,  // holds nothing that counts, or soon will not; for good
+};
+struct RosterMember {
+  NodeId node;
+  std::string name;
+  Address address;
+  uint64_t incarnation = 1;
+  MemberState state = MemberState::kVoter;
+};
+struct Roster {
+  std::vector<RosterMember> members;  // in the order in which they came
+  Revision revision;                  // of meta's record; below 0: as founded
 };
 
 // One journal per event loop, and which partition's log is in which (id % loops).
@@ -66,8 +90,15 @@ class Identity {
   NodeId node() const { return node_; }
   Boot boot() const { return boot_; }
   const std::optional<Founding>& founding() const { return founding_; }
-  // Makes the founding durable. CHECKs that there was none. Suspends.
-  Result<> found(Suspend suspend, Host& host, Founding founding);
+  // Makes the founding durable, and the roster if there is a later one. CHECKs that there was none. Suspends.
+  Result<> found(Suspend suspend, Host& host, Founding founding, std::optional<Roster> roster = {});
+
+  // As last stored; of the founding when never. Nothing before that.
+  const Roster& roster() const { return roster_; }
+  bool removed() const { return removed_; }
+  // Make it durable. One at a time. Suspend.
+  Result<> remember(Suspend suspend, Host& host, Roster roster);
+  Result<> mark_removed(Suspend suspend, Host& host);
 
   const Layout& layout() const { return layout_; }
   // Journals that are not of the layout may be in the directory.
@@ -85,6 +116,8 @@ class Identity {
   std::optional<Founding> founding_;
   Layout layout_;
   bool journals_left_ = false;
+  Roster roster_;
+  bool removed_ = false;
 };
 
 }  // namespace kahuna::node

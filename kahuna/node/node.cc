@@ -8,17 +8,12 @@
 namespace kahuna::node {
 namespace {
 
-bool valid_name(std::string_view name) {
-  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_' || c == '.';
-  });
-}
-
 Result<> validate(const Options& o) {
   if (!valid_name(o.name))
     return fail(ErrorCode::kInvalid, "bad node name '" + o.name + "': use 1..64 of letters, digits, '-', '_', '.'");
-  if (o.founders.empty() || o.founders.size() > 9)
+  if (o.joins && !o.founders.empty())
+    return fail(ErrorCode::kInvalid, "a node that joins a cluster does not found one: give it --join or --founders");
+  if (!o.joins && (o.founders.empty() || o.founders.size() > 9))
     return fail(ErrorCode::kInvalid, "name 1..9 founders, for example --founders n1=127.0.0.1:2073,n2=…");
   bool self = false;
   for (size_t i = 0; i < o.founders.size(); ++i) {
@@ -29,7 +24,7 @@ Result<> validate(const Options& o) {
         return fail(ErrorCode::kInvalid, "founder '" + o.founders[i].name + "' is listed twice");
     self = self || o.founders[i].name == o.name;
   }
-  if (!self) return fail(ErrorCode::kInvalid, "node '" + o.name + "' is not among its own founders");
+  if (!self && !o.joins) return fail(ErrorCode::kInvalid, "node '" + o.name + "' is not among its own founders");
   if (o.partitions < 1 || o.partitions > 4096)
     return fail(ErrorCode::kInvalid, "the number of partitions must be 1..4096");
   // A command that fits no segment would stop the node that was asked to log it.
@@ -77,14 +72,13 @@ void NodeImpl::on_shard_disk_full(size_t loop, std::string_view why) {
 }
 
 std::string NodeImpl::address_of(NodeId node) const {
-  const FoundingMember* m = member(node);
-  return m ? to_string(address_for(m->name, m->address)) : std::string();
+  const RosterMember* m = member(node);
+  return m ? to_string(address_of(*m)) : std::string();
 }
 
 NodeId NodeImpl::node_named(std::string_view name) const {
-  for (const FoundingMember& m : identity_->founding()->members)
-    if (m.name == name) return m.node;
-  return NodeId();
+  const RosterMember* m = find_member(roster(), name);
+  return m ? m->node : NodeId();
 }
 
 NodeStatus NodeImpl::status() const {
@@ -97,7 +91,8 @@ NodeStatus NodeImpl::status() const {
   status.disk_full = !full_loops_.empty();
   if (identity_ && identity_->founding()) {
     status.cluster = identity_->founding()->cluster;
-    status.members = identity_->founding()->members;
+    status.roster = roster();
+    for (RosterMember& m : status.roster.members) m.address = address_of(m);
   }
   status.watermark = service_.watermark();
   status.in_flight = service_.in_flight();

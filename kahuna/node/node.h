@@ -29,6 +29,9 @@ struct Options {
   std::string name;                // unique in the cluster; letters, digits, '-', '_', '.'
   Address listen;                  // native protocol: clients and peers
   std::vector<Founder> founders;   // the same list on every founding node; only ever used once
+  // Instead of founders: this node joins a cluster. Whom to ask; none: it waits until somebody asks for it.
+  bool joins = false;
+  std::vector<Address> join;
   size_t partitions = 16;          // user partitions of a cluster that this node helps to found
   raft::Options raft;
   journal::Options journal;

@@ -11,15 +11,17 @@ namespace kahuna::node {
 
 Result<> NodeImpl::boot(Suspend s) {
   ASSIGN_OR_RETURN(identity_, Identity::load(s, host_, options_.name, loops()));
+  if (identity_->removed()) return fail(was_removed(options_.name));
   RETURN_IF_ERROR(open_engine(s));
   RETURN_IF_ERROR(open_journals(s));
   ASSIGN_OR_RETURN(listener_, host_.network->listen(options_.listen, [this](std::unique_ptr<Stream> stream) {
                      accept(std::move(stream));
                    }));
+  if (options_.joins) begin_joining();
+  if (identity_->founding()) return start_groups(s);
   for (const Founder& f : options_.founders)
     if (f.name != options_.name)
       dialers_.push_back(std::make_unique<Dialer>(host_, *this, f.name, f.address));
-  if (identity_->founding()) return start_groups(s);
   consider_founding();
   return {};
 }
@@ -87,8 +89,8 @@ Result<> NodeImpl::start_groups(Suspend s) {
   engine::Engine& engine = shards_ ? *engine_queue_ : *engine_;
   RETURN_IF_ERROR(forget_damaged_engine(s, *host_.disk));
   auto groups = std::make_unique<Groups>(host_, *this, *journal_, engine, identity_->node(), options_, observer_);
-  Shard::Start start{identity_->node(), founding, identity_->layout(), engine_.get(), engine_->applied()};
-  if (auto added = add_groups(*groups, founding, identity_->layout(), 0, recovered_); !added) {
+  Shard::Start start{identity_->node(), founding, is_alone(), identity_->layout(), engine_.get(), engine_->applied()};
+  if (auto added = add_groups(*groups, founding, is_alone(), identity_->layout(), 0, recovered_); !added) {
     // The engine is all that is read there.
     if (added.error().code == ErrorCode::kDamaged && !is_alone())
       RETURN_IF_ERROR(note_damaged_engine(s, *host_.disk));
@@ -101,6 +103,7 @@ Result<> NodeImpl::start_groups(Suspend s) {
     if (partition::StateMachine* state = groups_->state(id)) stamp = std::max(stamp, state->last_stamp());
   service_.open(partition::founding_descriptors(founding.partitions), identity_->node(), stamp);
   registry_.open(identity_->node(), identity_->boot(), encode_founding(founding));
+  membership_.open(identity_->roster());
   groups_->start();
   signs_.begin(options_.sign_of_life_interval);
   started_ = true;

@@ -1,17 +1,21 @@
 // A node's parts and how they hang together: the class behind node.h. Included by node*.cc only: node.cc
 // (status, stopping), node_boot.cc (from a directory to running replicas), node_peers.cc (founding, other
-// nodes), node_sessions.cc (accepted connections).
+// nodes), node_members.cc (when the roster changes), node_sessions.cc (accepted connections).
 #pragma once
 
 #include "kahuna/node/node.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 
+#include "kahuna/node/departure.h"
 #include "kahuna/node/dialer.h"
 #include "kahuna/node/engine_queue.h"
 #include "kahuna/node/groups.h"
 #include "kahuna/node/identity.h"
+#include "kahuna/node/joiner.h"
+#include "kahuna/node/membership.h"
 #include "kahuna/node/registry.h"
 #include "kahuna/node/service.h"
 #include "kahuna/node/shards.h"
@@ -39,11 +43,15 @@ class NodeImpl final : public Node,
                        public Dialer::Hooks,
                        public Registry::Hooks,
                        public SignsOfLife::Hooks,
+                       public Membership::Hooks,
+                       public Departure::Hooks,
+                       public Joiner::Hooks,
                        public codec::FrameConnection::Owner {
  public:
   NodeImpl(Host& host, Options options, Callback<void(Error)> on_fatal, Observer* observer)
       : host_(host), options_(std::move(options)), on_fatal_(std::move(on_fatal)), observer_(observer),
-        service_(host_, *this, options_), registry_(host_, *this), signs_(*host.clock, *this),
+        service_(host_, *this, options_), registry_(host_, *this), signs_(*host.clock, *this), membership_(*this),
+        departure_(host_, *this),
         fibers_(*host.clock, *host.scheduler) {
     if (host.loops && host.loops->count() > 1)
       shards_ = std::make_unique<Shards>(host, *this, options_, observer);
@@ -52,10 +60,12 @@ class NodeImpl final : public Node,
   ~NodeImpl() override {
     alive_.reset();
     host_.clock->cancel(drain_timer_);
+    host_.clock->cancel(dialers_timer_);
     fibers_.cancel_all();
     listener_.reset();
     sessions_.clear();
     dialers_.clear();
+    joiner_.reset();
     groups_.reset();
     engine_queue_.reset();
     shards_.reset();
@@ -119,6 +129,9 @@ class NodeImpl final : public Node,
   void on_serving(PartitionId partition) override {
     if (partition == kMetaPartition) registry_.update();
   }
+  void on_applied(PartitionId partition) override {
+    if (partition == kMetaPartition) membership_.update();
+  }
   void on_read(Token token, Result<> granted) override {
     if (!granted) return service_.on_read(token, fail(std::move(granted.error())));
     const ReadRequest* request = service_.reading(token);
@@ -147,7 +160,7 @@ class NodeImpl final : public Node,
   void on_shard_engine_damaged(Error reason) override { on_engine_damaged(std::move(reason)); }
   void on_shard_disk_full(size_t loop, std::string_view why) override;
   void on_shard_damage(std::string text) override { on_damage(std::move(text)); }
-  void hear(Watermark watermark) override { service_.hear(watermark); }
+  void hear(Watermark watermark) override { service_.hear(watermark); }  // and of Joiner::Hooks
   engine::Engine& engine() override { return *engine_queue_; }
 
   // --- Service::Hooks ---
@@ -192,6 +205,16 @@ class NodeImpl final : public Node,
     return {};
   }
 
+  Result<std::optional<partition::Command>> members_command(std::string_view wish) override {
+    return membership_.command(wish);
+  }
+
+  // --- Membership::Hooks, Departure::Hooks, Joiner::Hooks (node_members.cc) ---
+  void on_roster() override;
+  void ask_whether_gone() override;
+  void on_departed() override;
+  void on_join_refused(Error error) override { fatal_later(std::move(error)); }
+
   // --- Dialer::Hooks ---
   Hello greeting() const override;
   Result<> on_greeted(Dialer& dialer, const Hello& hello) override;
@@ -208,17 +231,20 @@ class NodeImpl final : public Node,
   }
 
   void on_refused(Dialer&, const Hello& hello) override {
-    // The others remember what this directory has forgotten.
-    if (hello.refused_code == ErrorCode::kRolledBack) fatal_later({ErrorCode::kRolledBack, hello.refused});
+    // The others remember what this directory has forgotten, or know of its removal.
+    const bool knows = hello.roster_revision >= roster().revision;
+    if (hello.refused_code == ErrorCode::kRolledBack || (hello.refused_code == ErrorCode::kRemoved && knows))
+      fatal_later({hello.refused_code, hello.refused});
   }
 
   // --- SignsOfLife::Hooks ---
   void probe_peers() override {
     for (auto& dialer : dialers_) dialer->probe();
+    tell_roster_again();
   }
   void on_silent(NodeId peer) override { peer_disconnected(peer); }
 
-  // --- Registry::Hooks ---
+  // --- Registry::Hooks, Membership::Hooks ---
   partition::StateMachine* meta() override { return groups_ ? groups_->state(kMetaPartition) : nullptr; }
   bool leads_meta() const override {
     const raft::Replica* replica = groups_ ? groups_->replica(kMetaPartition) : nullptr;
@@ -253,7 +279,11 @@ class NodeImpl final : public Node,
   Result<> open_engine(Suspend s);
   // No other node has what this one's engine holds.
   bool is_alone() const {
-    return identity_ && identity_->founding() && identity_->founding()->members.size() < 2;
+    if (!identity_ || !identity_->founding()) return false;
+    const auto& members = identity_->roster().members;
+    return std::none_of(members.begin(), members.end(), [this](const RosterMember& m) {
+      return m.state != MemberState::kRemoved && m.node != identity_->node();
+    });
   }
   size_t loops() const { return shards_ ? shards_->count() : 1; }
   // On another loop than this one.
@@ -284,8 +314,21 @@ class NodeImpl final : public Node,
   Result<> judge_peer(const Hello& hello) const;
   void on_peer_batch(Session& session, const wire::PeerBatch& batch, ByteView bytes);
   void consider_founding();
-  void adopt_founding(Founding founding);
+  void adopt_founding(Founding founding, std::optional<Roster> roster);
+  void on_offer(const wire::PeerBatch& batch);
   void offer_founding(Dialer& dialer);
+  void begin_joining();
+
+  // Members (node_members.cc).
+  void store_identity();
+  void sync_dialers();
+  bool is_dialed(const RosterMember& member) const;
+  void tell_roster(Dialer& dialer);
+  void tell_roster_again();
+  void on_roster_told(NodeId from, const Roster& roster);
+  void greeted_by(const Hello& hello);
+  void on_leaving(NodeId node);
+  void tell_gone(NodeId node, const std::vector<PartitionId>& partitions);
   void flush(Dialer& dialer) {
     (void)dialer.send(codec::FrameKind::kPeer,
                       dialer.outbox.finish(identity_->node(), dialer.node, service_.watermark()));
@@ -304,18 +347,15 @@ class NodeImpl final : public Node,
       if (dialer->node == node) return dialer.get();
     return nullptr;
   }
-  const FoundingMember* member(NodeId node) const {
-    if (!identity_ || !identity_->founding()) return nullptr;
-    for (const FoundingMember& m : identity_->founding()->members)
-      if (m.node == node) return &m;
-    return nullptr;
+  // As last known; empty before the cluster is founded.
+  const Roster& roster() const {
+    static const Roster kNone;
+    if (!membership_.roster().members.empty()) return membership_.roster();
+    return identity_ ? identity_->roster() : kNone;
   }
-  // A node's configured address wins over the one it was founded with.
-  Address address_for(const std::string& name, const Address& otherwise) const {
-    for (const Founder& f : options_.founders)
-      if (f.name == name) return f.address;
-    return otherwise;
-  }
+  const RosterMember* member(NodeId node) const { return find_member(roster(), node); }
+  // A founder's configured address wins over the recorded one.
+  Address address_of(const RosterMember& member) const;
   void fatal_later(Error error) {
     if (!on_fatal_ || failing_) return;
     failing_ = true;
@@ -344,13 +384,21 @@ class NodeImpl final : public Node,
   size_t leaving_ = 0;        // loops that still lead, when stopping
   Callback<void()> stopped_;  // to be told
   TimerId drain_timer_ = 0;
-  std::vector<std::unique_ptr<Dialer>> dialers_;  // in the founders' order
+  std::vector<std::unique_ptr<Dialer>> dialers_;  // in the founders' order, then in the roster's
+  TimerId dialers_timer_ = 0;
+  std::unique_ptr<Joiner> joiner_;  // null when nothing is to be asked
   std::unique_ptr<Listener> listener_;
   std::map<uint64_t, Session> sessions_;
   uint64_t next_session_ = 1;
   Registry registry_;
   SignsOfLife signs_;
+  Membership membership_;
+  Departure departure_;
+  bool storing_ = false;   // a fiber is in store_identity()
+  bool departed_ = false;  // no partition needs this node any more
+  Time lingers_until_;     // members that were removed are dialed, connected or not
   std::optional<Founding> offered_founding_;   // to be made durable
+  std::optional<Roster> offered_roster_;
   bool founding_now_ = false;
   std::set<size_t> full_loops_;                // whose disk is full
   Fibers fibers_;

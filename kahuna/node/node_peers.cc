@@ -9,7 +9,8 @@ namespace kahuna::node {
 // --- founding: the first listed founder mints, when it has met all the others unfounded ---
 
 void NodeImpl::consider_founding() {
-  if (identity_->founding() || founding_now_ || options_.founders.front().name != options_.name) return;
+  if (identity_->founding() || founding_now_ || options_.joins) return;
+  if (options_.founders.front().name != options_.name) return;
   Founding founding;
   for (const Founder& f : options_.founders) {
     NodeId node = identity_->node();
@@ -22,17 +23,19 @@ void NodeImpl::consider_founding() {
   }
   founding.cluster = ClusterId(host_.random("cluster-id").next() | 1);
   founding.partitions = options_.partitions;
-  adopt_founding(std::move(founding));
+  adopt_founding(std::move(founding), std::nullopt);
 }
 
-void NodeImpl::adopt_founding(Founding founding) {
+void NodeImpl::adopt_founding(Founding founding, std::optional<Roster> roster) {
   if (identity_->founding() || founding_now_) return;
   founding_now_ = true;
   offered_founding_ = std::move(founding);
+  offered_roster_ = std::move(roster);
   fibers_.spawn("found", [this](Suspend s) {
-    auto stored = identity_->found(s, host_, std::move(*offered_founding_));
+    auto stored = identity_->found(s, host_, std::move(*offered_founding_), std::move(offered_roster_));
     if (stored) stored = start_groups(s);
     if (!stored) return fatal_later(stored.error());
+    joiner_.reset();
     for (auto& dialer : dialers_)
       if (dialer->up()) offer_founding(*dialer);
   });
@@ -41,7 +44,46 @@ void NodeImpl::adopt_founding(Founding founding) {
 void NodeImpl::offer_founding(Dialer& dialer) {
   if (!identity_->founding()) return;
   dialer.outbox.set_founding(encode_founding(*identity_->founding()), false);
+  if (roster().revision != Revision()) dialer.outbox.set_roster(encode_roster(roster()));
   flush(dialer);
+}
+
+void NodeImpl::on_offer(const wire::PeerBatch& batch) {
+  auto founding = decode_founding(as_bytes(text_of(batch.founding())));
+  if (!founding) return;
+  std::optional<Roster> roster;
+  if (batch.roster()) {
+    auto told = decode_roster(as_bytes(text_of(batch.roster())));
+    if (!told) return;
+    roster = std::move(*told);
+  }
+  if (!options_.joins) {
+    const bool listed = std::any_of(founding->members.begin(), founding->members.end(), [&](const FoundingMember& m) {
+      return m.node == identity_->node() && m.name == options_.name;
+    });
+    if (!listed)
+      return fatal_later({ErrorCode::kWrongCluster, "this cluster was founded without this data directory; a node whose "
+                                                    "directory was lost cannot rejoin under its old name"});
+    return adopt_founding(std::move(*founding), std::move(roster));
+  }
+  const RosterMember* self = roster ? find_member(*roster, identity_->node()) : nullptr;
+  if (!self) return;
+  if (self->state == MemberState::kRemoved) return fatal_later(was_removed(options_.name));
+  SOMETIMES(node_joins);
+  adopt_founding(std::move(*founding), std::move(roster));
+}
+
+// --- joining ---
+
+void NodeImpl::begin_joining() {
+  if (options_.join.empty()) return;  // somebody will ask for it
+  ClusterId cluster;
+  std::string wish;
+  if (identity_->founding())
+    cluster = identity_->founding()->cluster;
+  else
+    wish = "join " + std::to_string(identity_->node().value()) + " " + options_.name + " " + to_string(options_.listen) + " voter";
+  joiner_ = std::make_unique<Joiner>(host_, *this, options_.join, cluster, std::move(wish));
 }
 
 // --- peers ---
@@ -53,12 +95,16 @@ Hello NodeImpl::greeting() const {
   if (identity_) h.boot = identity_->boot();
   h.name = options_.name;
   h.watermark = service_.watermark();
-  h.address = to_string(address_for(options_.name, options_.listen));
+  Address address = options_.listen;
+  for (const Founder& f : options_.founders)
+    if (f.name == options_.name) address = f.address;
+  h.address = to_string(address);
+  h.roster_revision = roster().revision;
   if (identity_ && identity_->founding()) {
     h.founded = true;
     h.cluster = identity_->founding()->cluster;
-    for (const FoundingMember& m : identity_->founding()->members)
-      h.members.push_back({m.node, m.name, to_string(address_for(m.name, m.address))});
+    for (const RosterMember& m : roster().members)
+      if (m.state != MemberState::kRemoved) h.members.push_back({m.node, m.name, to_string(address_of(m))});
   }
   return h;
 }
@@ -69,9 +115,18 @@ Result<> NodeImpl::judge_peer(const Hello& hello) const {
   const auto& founding = identity_->founding();
   if (founding && hello.cluster && hello.cluster != founding->cluster)
     return fail(ErrorCode::kWrongCluster, "node '" + hello.name + "' belongs to another cluster; check --founders and --data");
-  if (founding && !member(hello.node))
-    return fail(ErrorCode::kWrongCluster, "node '" + hello.name + "' is not a member of this cluster: its data directory is new or "
-                                          "was replaced; a lost directory cannot rejoin under its old name");
+  if (founding && !member(hello.node)) {
+    if (hello.roster_revision > roster().revision)
+      return fail(ErrorCode::kUnavailable, "node '" + hello.name + "' knows of later members than this node");
+    SOMETIMES(stranger_refused);
+    return fail(ErrorCode::kRemoved, "node '" + hello.name + "' is not a member of this cluster: its data directory is new, or it "
+                                     "was removed long ago; a lost directory cannot rejoin under its old name: 'kahuna members "
+                                     "remove' the member that had it, then start this node on an empty directory with --join");
+  }
+  if (!founding && options_.joins) {
+    if (hello.founded) return {};
+    return fail(ErrorCode::kWrongCluster, "node '" + options_.name + "' waits to join a cluster, and '" + hello.name + "' is in none");
+  }
   if (!founding && std::none_of(options_.founders.begin(), options_.founders.end(),
                                 [&](const Founder& f) { return f.name == hello.name; }))
     return fail(ErrorCode::kWrongCluster, "node '" + hello.name + "' is not among this node's --founders");
@@ -82,14 +137,20 @@ Result<> NodeImpl::on_greeted(Dialer& dialer, const Hello& hello) {
   RETURN_IF_ERROR(judge_peer(hello));
   if (hello.role != wire::Role::Node || hello.name != dialer.name())
     return fail(ErrorCode::kWrongCluster, "the node at " + to_string(dialer.address()) + " is '" + hello.name + "', not '" + dialer.name() + "'");
+  if (dialer.member && dialer.member != hello.node)
+    return fail(ErrorCode::kWrongCluster, "node '" + hello.name + "' is another one than this cluster's member");
   dialer.node = hello.node;
+  dialer.roster = hello.roster_revision;
   registry_.heard(hello.node, hello.boot);
   service_.hear(hello.watermark);
   // The dialer counts as up only after this returns.
   host_.scheduler->post([this, alive = std::weak_ptr<char>(alive_), name = dialer.name(), founded = hello.founded] {
     if (alive.expired()) return;
-    for (auto& d : dialers_)
-      if (d->name() == name && d->up() && !founded) offer_founding(*d);
+    for (auto& d : dialers_) {
+      if (d->name() != name || !d->up()) continue;
+      if (!founded) offer_founding(*d);
+      if (founded) tell_roster(*d);
+    }
     consider_founding();
   });
   return {};
@@ -98,19 +159,15 @@ Result<> NodeImpl::on_greeted(Dialer& dialer, const Hello& hello) {
 void NodeImpl::on_peer_batch(Session& session, const wire::PeerBatch& batch, ByteView bytes) {
   if (NodeId(batch.from()) != session.node || NodeId(batch.to()) != identity_->node()) return;
   service_.hear(Watermark(batch.watermark()));
-  if (batch.founding() && !identity_->founding()) {
-    auto founding = decode_founding(as_bytes(text_of(batch.founding())));
-    if (founding) {
-      bool listed = std::any_of(founding->members.begin(), founding->members.end(), [&](const FoundingMember& m) {
-        return m.node == identity_->node() && m.name == options_.name;
-      });
-      if (!listed)
-        return fatal_later({ErrorCode::kWrongCluster, "this cluster was founded without this data directory; a node whose "
-                                                      "directory was lost cannot rejoin under its old name"});
-      adopt_founding(std::move(*founding));
-    }
-  }
+  if (batch.founding() && !identity_->founding()) on_offer(batch);
   if (!groups_) return;
+  if (batch.roster())
+    if (auto told = decode_roster(as_bytes(text_of(batch.roster())))) on_roster_told(session.node, *told);
+  if (Dialer* dialer = dialer_of(session.node); dialer && batch.roster_revision() >= 0)
+    dialer->roster = std::max(dialer->roster, Revision(batch.roster_revision()));
+  if (batch.leaving()) on_leaving(session.node);
+  if (batch.gone())
+    for (uint64_t id : *batch.gone()) departure_.heard(PartitionId(id));
   NodeId from = session.node, to = identity_->node();
   if (shards_) shards_->receive(from, batch, bytes);
   // Groups takes no message for a partition that is not its own.

@@ -103,6 +103,7 @@ void NodeImpl::greet(Session& session, uint64_t id, ByteView payload) {
   session.role = hello->role;
   if (hello->role == wire::Role::Node || service_.credible(hello->watermark.value())) service_.hear(hello->watermark);
   if (hello->role != wire::Role::Node) return;
+  greeted_by(*hello);
   session.node = hello->node;
   session.boot = hello->boot.number;
   registry_.heard(hello->node, hello->boot);

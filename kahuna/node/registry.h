@@ -2,6 +2,7 @@
 // partition. Records are ordinary ones under reserved keys (partition/position.h):
 //
 //   __kahuna:founding      the roster and the map as founded (schemas/meta.fbs, Founding)
+//   __kahuna:roster        who belongs to the cluster now (roster.h); not this class's
 //   __kahuna:boot/<node>   the highest boot of that node that the cluster has met: "number nonce"
 //
 //   Y1 a recorded boot only grows;

@@ -10,6 +10,7 @@ namespace kahuna::node {
 namespace {
 
 constexpr uint32_t kScanLimitMax = 1000;
+constexpr PartitionId kMetaPartition{0};  // has no hash range: routes do not speak of it
 
 // Hash positions of a descriptor, both inclusive (partition/position.h: 00 01 hash8 …).
 uint64_t hash_bound(std::string_view position, uint64_t otherwise) {
@@ -79,6 +80,7 @@ void Service::on_request(uint64_t session, const wire::Request& r) {
   }
   if (r.kind() == wire::RequestKind::Status) return hooks_.collect_status(session, r.id());
   if (r.kind() == wire::RequestKind::MoveLeader) return move_leader(session, r);
+  if (r.kind() == wire::RequestKind::Members) return change_members(session, r);
   if (!is_keyed(r.kind()))
     return refuse(session, r.id(), {ErrorCode::kInvalid, "unknown kind of request " +
                                        std::to_string(static_cast<int>(r.kind())) + "; this server is older than its client"});
@@ -130,6 +132,29 @@ void Service::move_leader(uint64_t session, const wire::Request& r) {
   if (begun) return;
   remove(token);
   refuse(session, r.id(), begun.error(), &id);
+}
+
+void Service::change_members(uint64_t session, const wire::Request& r) {
+  if (descriptors_.empty())
+    return refuse(session, r.id(), {ErrorCode::kUnavailable, "this node is still starting, or its cluster is being founded"});
+  const PartitionId id = kMetaPartition;
+  if (closed_) return refuse(session, r.id(), stopping(), &id);
+  const NodeId leader = hooks_.leader_of(id);
+  if (!leader) return refuse(session, r.id(), leaderless(id), &id);
+  if (leader != self_ && !r.forwarded()) return forward(session, r, id, leader);
+  auto change = hooks_.members_command(text_of(r.key()));
+  if (!change) return refuse(session, r.id(), change.error(), &id);
+  const Token token = add(session, r, id);
+  if (!*change) {
+    Answer answer{.outcome = wire::Outcome::Done};
+    return finish(token, answer);
+  }
+  (*change)->operation = to_command(r).operation;
+  (*change)->watermark = watermark_;
+  auto accepted = hooks_.propose(id, std::move(**change), token);
+  if (accepted) return;
+  remove(token);
+  refuse(session, r.id(), accepted.error(), &id);
 }
 
 void Service::close(Callback<void()> idle) {
@@ -337,7 +362,7 @@ void Service::send(uint64_t session, const Answer& a) {
     cursor = bytes(a.page->cursor);
   }
   flatbuffers::Offset<wire::Route> route;
-  if (a.route && !descriptors_.empty()) {
+  if (a.route && *a.route != kMetaPartition && !descriptors_.empty()) {
     NodeId leader = hooks_.leader_of(*a.route);
     auto d = std::find_if(descriptors_.begin(), descriptors_.end(), [&](const auto& x) { return x.id == *a.route; });
     auto address = b.CreateString(leader ? hooks_.address_of(leader) : std::string());

@@ -39,6 +39,8 @@ class Service {
     virtual void wake(PartitionId partition) = 0;
     // Ends in on_write(token), unless an error is returned at once (then it never does).
     virtual Result<> propose(PartitionId partition, partition::Command command, Token token) = 0;
+    // What a wish about members writes to meta; on the leader of meta (membership.h).
+    virtual Result<std::optional<partition::Command>> members_command(std::string_view wish) = 0;
     // Ends in on_read(token), unless an error is returned at once.
     virtual Result<> read(const ReadRequest& request, Token token) = 0;
     // Ends in on_transfer(token), unless an error is returned at once.
@@ -93,7 +95,8 @@ class Service {
     NodeId forwarded_to;  // none: local
     ReadRequest read;     // unless it writes
     bool is_write() const {
-      return kind == wire::RequestKind::Set || kind == wire::RequestKind::Delete;
+      return kind == wire::RequestKind::Set || kind == wire::RequestKind::Delete ||
+             kind == wire::RequestKind::Members;
     }
   };
   struct Answer;  // the fields of a Response
@@ -102,6 +105,7 @@ class Service {
   Pending* find(Token token);
   void remove(Token token);
   void move_leader(uint64_t session, const wire::Request& request);
+  void change_members(uint64_t session, const wire::Request& request);
   void serve_locally(uint64_t session, const wire::Request& request, PartitionId partition);
   void forward(uint64_t session, const wire::Request& request, PartitionId partition, NodeId leader);
   void finish(Token token, Answer& answer);

@@ -12,14 +12,14 @@ namespace {
 constexpr size_t kFrameBytesMax = 1024 * 1024;
 }  // namespace
 
-Result<> add_groups(Groups& groups, const Founding& founding, const Layout& layout, size_t loop,
+Result<> add_groups(Groups& groups, const Founding& founding, bool alone, const Layout& layout, size_t loop,
                     RecoveredGroups& recovered) {
-  std::vector<ReplicaId> voters;
-  for (const FoundingMember& m : founding.members) voters.push_back({m.node, m.incarnation});
-  std::sort(voters.begin(), voters.end());
+  std::vector<ReplicaId> founders;
+  for (const FoundingMember& m : founding.members) founders.push_back({m.node, m.incarnation});
+  std::sort(founders.begin(), founders.end());
   for (const partition::Descriptor& d : partition::founding_descriptors(founding.partitions))
     if (layout.loop_of(d.id) == loop)
-      RETURN_IF_ERROR(groups.add(d, voters, std::move(recovered[d.id])));
+      RETURN_IF_ERROR(groups.add(d, founders, alone, std::move(recovered[d.id])));
   recovered.clear();
   return {};
 }
@@ -81,7 +81,7 @@ void Shard::start(Start start, Done done) {
     engine_ = std::make_unique<ShardEngine>(*start.engine, std::move(start.applied), *this);
     auto groups =
         std::make_unique<Groups>(host_, *this, *journal_, *engine_, self_, options_, observer_);
-    RETURN_IF_ERROR(add_groups(*groups, start.founding, layout_, host_.loops->self(), recovered_));
+    RETURN_IF_ERROR(add_groups(*groups, start.founding, start.alone, layout_, host_.loops->self(), recovered_));
     groups_ = std::move(groups);
     for (PartitionId id : groups_->ids())
       if (partition::StateMachine* state = groups_->state(id))

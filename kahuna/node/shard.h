@@ -21,7 +21,7 @@
 namespace kahuna::node {
 
 // Adds the partitions of a founded cluster that are pinned to `loop`, with what its journal held.
-Result<> add_groups(Groups& groups, const Founding& founding, const Layout& layout, size_t loop,
+Result<> add_groups(Groups& groups, const Founding& founding, bool alone, const Layout& layout, size_t loop,
                     RecoveredGroups& recovered);
 
 // Where the shards' batches arrive; belongs to the home loop, which empties it when it ends.
@@ -48,6 +48,7 @@ class Shard final : public Groups::Hooks, public ShardEngine::Hooks {
   struct Start {
     NodeId self;
     Founding founding;
+    bool alone;  // no other node has what this one has
     Layout layout;
     engine::Engine* engine;
     Marks applied;
@@ -58,6 +59,13 @@ class Shard final : public Groups::Hooks, public ShardEngine::Hooks {
   void hand_over(Done done);
   // Answers on the home loop.
   void answer(Callback<void()> call) { outlet_.batch().calls.push_back(std::move(call)); }
+
+  void want(Wanted wanted) {
+    if (groups_) groups_->want(std::move(wanted));
+  }
+  std::vector<PartitionId> without(NodeId node) const {
+    return groups_ ? groups_->without(node) : std::vector<PartitionId>();
+  }
 
   // For observers that share this loop's thread (the simulator). Null until started.
   Groups* groups() { return groups_.get(); }

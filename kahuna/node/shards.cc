@@ -153,6 +153,18 @@ void Shards::wake(PartitionId partition) {
   to(layout_.loop_of(partition)).wanted.push_back(partition);
 }
 
+void Shards::want(const Wanted& wanted) {
+  for (size_t loop = 1; loop < cells_.size(); ++loop)
+    to(loop).calls.push_back([wanted](Shard& shard) { shard.want(wanted); });
+}
+
+void Shards::find_without(NodeId node, std::function<void(std::vector<PartitionId>)> each) {
+  for (size_t loop = 1; loop < cells_.size(); ++loop)
+    to(loop).calls.push_back([node, each](Shard& shard) {
+      shard.answer([each, ids = shard.without(node)]() mutable { each(std::move(ids)); });
+    });
+}
+
 void Shards::flushed(const Marks& marks) {
   for (size_t loop = 1; loop < cells_.size(); ++loop) to(loop).flushed = marks;
 }

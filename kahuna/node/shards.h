@@ -56,6 +56,9 @@ class Shards {
   void receive(NodeId peer, const wire::PeerBatch& batch, ByteView bytes);
   void peer_disconnected(NodeId peer);
   void wake(PartitionId partition);
+  void want(const Wanted& wanted);
+  // Groups::without() of each loop; `each` runs here, unless the node ends first.
+  void find_without(NodeId node, std::function<void(std::vector<PartitionId>)> each);
   void flushed(const Marks& marks);
   // Of all the loops that answer in time, in any order.
   void collect_status(Callback<void(std::vector<LoopStatus>)> done);

@@ -14,6 +14,25 @@ const char* name_of(raft::Role role) {
   return kRoles[static_cast<int>(role)];
 }
 
+// Those who are in no roster any more by number.
+std::string names_json(const NodeStatus& status, const std::vector<ReplicaId>& replicas) {
+  std::string out;
+  for (ReplicaId replica : replicas) {
+    const RosterMember* member = find_member(status.roster, replica.node);
+    out += std::string(out.empty() ? "\"" : ",\"") + (member ? member->name : number(replica.node.value())) + "\"";
+  }
+  return "[" + out + "]";
+}
+
+std::string members_json(const NodeStatus& status) {
+  static constexpr const char* kStates[] = {"", "voter", "learner", "removed"};
+  std::string out;
+  for (const RosterMember& m : status.roster.members)
+    out += std::string(out.empty() ? "" : ",") + "{\"name\":\"" + m.name + "\",\"node\":\"" + number(m.node.value()) +
+           "\",\"address\":\"" + to_string(m.address) + "\",\"state\":\"" + kStates[static_cast<int>(m.state)] + "\"}";
+  return "[" + out + "]";
+}
+
 std::string partitions_json(const NodeStatus& status) {
   std::vector<std::pair<const raft::Status*, size_t>> replicas;
   for (const LoopStatus& part : status.parts)
@@ -23,17 +42,19 @@ std::string partitions_json(const NodeStatus& status) {
   std::string out;
   for (const auto& [replica, loop] : replicas) {
     const raft::Status& s = *replica;
-    auto leader = std::find_if(status.members.begin(), status.members.end(),
-                               [&](const FoundingMember& m) { return m.node == s.leader.node; });
+    const RosterMember* leader = find_member(status.roster, s.leader.node);
     out += std::string(out.empty() ? "" : ",") + "{\"id\":" + number(s.group.value()) +
            ",\"loop\":" + number(loop) + ",\"role\":\"" + name_of(s.role) + "\",\"leader\":\"" +
-           (leader != status.members.end() ? leader->name : "") +
+           (leader ? leader->name : "") +
            "\",\"term\":" + number(s.hard_state.term.value()) +
            ",\"last\":" + number(s.last.index.value()) + ",\"commit\":" + number(s.commit.value()) +
            ",\"applied\":" + number(s.applied.value()) +
            ",\"base\":" + number(s.base.index.value()) + ",\"lost\":" + number(s.lost) +
            ",\"installing\":" + (s.stateless ? "true" : "false") +
-           ",\"quiet\":" + (s.quiet ? "true" : "false") + "}";
+           ",\"quiet\":" + (s.quiet ? "true" : "false") +
+           ",\"voters\":" + names_json(status, s.configuration->voters) +
+           ",\"leaving\":" + names_json(status, s.configuration->outgoing) +
+           ",\"learners\":" + names_json(status, s.configuration->learners) + "}";
   }
   return out;
 }
@@ -55,7 +76,7 @@ std::string to_json(const NodeStatus& status) {
     out += std::string(i ? "," : "") + "{\"name\":\"" + p.name + "\",\"address\":\"" +
            to_string(p.address) + "\",\"connected\":" + (p.connected ? "true" : "false") + "}";
   }
-  out += "],\"partitions\":[" + partitions_json(status) + "],\"damaged\":[";
+  out += "],\"members\":" + members_json(status) + ",\"partitions\":[" + partitions_json(status) + "],\"damaged\":[";
   bool first = true;
   journal::Statistics j;
   for (const LoopStatus& part : status.parts) {

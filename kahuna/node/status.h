@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "kahuna/node/identity.h"
+#include "kahuna/node/roster.h"
 #include "kahuna/node/shard_batches.h"
 
 namespace kahuna::node {
@@ -22,7 +22,7 @@ struct NodeStatus {
   size_t loops = 1;
   bool disk_full = false;
   ClusterId cluster;
-  std::vector<FoundingMember> members;
+  Roster roster;
   Watermark watermark;
   size_t in_flight = 0, sessions = 0;
   std::vector<Peer> peers;

@@ -36,7 +36,7 @@ std::string encode_hello(const Hello& h) {
   b.Finish(wire::CreateHello(b, kProtocolVersion, h.role, h.cluster.value(), h.node.value(), h.boot.number,
                              kCurrentSemanticLevel.value(), h.watermark.value(), name, refused,
                              address, list, h.founded, h.boot.nonce,
-                             static_cast<uint8_t>(h.refused_code)));
+                             static_cast<uint8_t>(h.refused_code), h.roster_revision.value()));
   return {reinterpret_cast<const char*>(b.GetBufferPointer()), b.GetSize()};
 }
 
@@ -58,6 +58,7 @@ Result<Hello> decode_hello(ByteView bytes) {
   h.refused = str(w->refused());
   h.refused_code = static_cast<ErrorCode>(w->refused_code());
   h.founded = w->founded();
+  h.roster_revision = Revision(w->roster_revision());
   if (w->members())
     for (const auto* m : *w->members())
       h.members.push_back({NodeId(m->node()), str(m->name()), str(m->address())});
@@ -115,9 +116,26 @@ void PeerBatchBuilder::set_founding(std::string encoded, bool accepted) {
   founding_accepted_ = accepted;
 }
 
+void PeerBatchBuilder::set_roster(std::string encoded) {
+  roster_ = std::move(encoded);
+}
+
+void PeerBatchBuilder::set_roster_revision(Revision revision) {
+  roster_revision_ = revision;
+}
+
+void PeerBatchBuilder::set_leaving() {
+  leaving_ = true;
+}
+
+void PeerBatchBuilder::set_gone(const std::vector<PartitionId>& partitions) {
+  for (PartitionId id : partitions) gone_.push_back(id.value());
+}
+
 bool PeerBatchBuilder::empty() const {
   return messages_.empty() && heartbeats_.empty() && replies_.empty() && parts_.empty() &&
-         part_replies_.empty() && founding_.empty() && !founding_accepted_;
+         part_replies_.empty() && founding_.empty() && !founding_accepted_ && roster_.empty() &&
+         roster_revision_ == Revision() && !leaving_ && gone_.empty();
 }
 
 ByteView PeerBatchBuilder::finish(NodeId from, NodeId to, Watermark watermark) {
@@ -132,11 +150,15 @@ ByteView PeerBatchBuilder::finish(NodeId from, NodeId to, Watermark watermark) {
   flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<wire::SnapshotReply>>> part_replies;
   if (!parts_.empty()) parts = b.CreateVector(parts_);
   if (!part_replies_.empty()) part_replies = b.CreateVector(part_replies_);
+  flatbuffers::Offset<flatbuffers::Vector<uint8_t>> roster;
+  flatbuffers::Offset<flatbuffers::Vector<uint64_t>> gone;
+  if (!roster_.empty()) roster = bytes_in(b, roster_);
+  if (!gone_.empty()) gone = b.CreateVector(gone_);
   if (!founding_.empty())
     founding = b.CreateVector(reinterpret_cast<const uint8_t*>(founding_.data()), founding_.size());
   b.Finish(wire::CreatePeerBatch(b, from.value(), to.value(), watermark.value(), messages,
                                  heartbeats, replies, founding, founding_accepted_, parts,
-                                 part_replies));
+                                 part_replies, roster, leaving_, gone, roster_revision_.value()));
   messages_.clear();
   heartbeats_.clear();
   replies_.clear();
@@ -144,6 +166,10 @@ ByteView PeerBatchBuilder::finish(NodeId from, NodeId to, Watermark watermark) {
   part_replies_.clear();
   founding_.clear();
   founding_accepted_ = false;
+  roster_.clear();
+  roster_revision_ = Revision();
+  leaving_ = false;
+  gone_.clear();
   return {reinterpret_cast<const std::byte*>(b.GetBufferPointer()), b.GetSize()};
 }
 
@@ -156,6 +182,10 @@ void PeerBatchBuilder::clear() {
   part_replies_.clear();
   founding_.clear();
   founding_accepted_ = false;
+  roster_.clear();
+  roster_revision_ = Revision();
+  leaving_ = false;
+  gone_.clear();
 }
 
 // The verifier does not look at the alignment of structs in a vector.

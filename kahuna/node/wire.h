@@ -35,6 +35,7 @@ struct Hello {
   std::string refused;
   ErrorCode refused_code = ErrorCode::kOk;
   bool founded = false;
+  Revision roster_revision;
   std::vector<HelloMember> members;
 };
 
@@ -48,6 +49,10 @@ class PeerBatchBuilder {
   void add(const SnapshotPart& part);
   void add(const SnapshotReply& reply);
   void set_founding(std::string encoded, bool accepted);
+  void set_roster(std::string encoded);
+  void set_roster_revision(Revision revision);
+  void set_leaving();
+  void set_gone(const std::vector<PartitionId>& partitions);
   bool empty() const;
   size_t bytes() const { return builder_.GetSize(); }
   // The encoded batch; valid until clear(), which must come before the next add().
@@ -62,6 +67,10 @@ class PeerBatchBuilder {
   std::vector<flatbuffers::Offset<wire::SnapshotReply>> part_replies_;
   std::string founding_;
   bool founding_accepted_ = false;
+  std::string roster_;
+  Revision roster_revision_;
+  bool leaving_ = false;
+  std::vector<uint64_t> gone_;
 };
 
 // Null when the bytes do not verify.

@@ -19,6 +19,8 @@ std::expected<Invocation, int> parse_words(std::vector<std::string> words) {
   return parse(static_cast<int>(words.size()), argv.data());
 }
 
+int exit_status_of(const std::expected<Invocation, int>& parsed) { return parsed ? 0 : parsed.error(); }
+
 // A file that goes away with its test.
 class ConfigFile {
  public:
@@ -32,6 +34,31 @@ class ConfigFile {
   ~ConfigFile() { ::unlink(path.c_str()); }
   std::string path;
 };
+
+TEST(Parse, ReadsWishesAboutMembers) {
+  const auto add = parse_words({"members", "add", "127.0.0.1:9", "--learner"});
+  ASSERT_TRUE(add.has_value());
+  EXPECT_EQ(std::get<MembersOptions>(add->verb).name, "127.0.0.1:9");
+  EXPECT_TRUE(std::get<MembersOptions>(add->verb).learner);
+  EXPECT_TRUE(parse_words({"members", "list"}).has_value());
+  EXPECT_EQ(exit_status_of(parse_words({"members", "list", "n1"})), 2);
+  EXPECT_EQ(exit_status_of(parse_words({"members", "remove"})), 2);
+  EXPECT_EQ(exit_status_of(parse_words({"members", "remove", "n1", "--learner"})), 2);
+  EXPECT_EQ(exit_status_of(parse_words({"members", "expel", "n1"})), 2);
+}
+
+TEST(Parse, ANodeFoundsOrJoins) {
+  const auto joins = parse_words({"server", "--data", "d", "--name", "n4", "--join", "127.0.0.1:1,127.0.0.1:2"});
+  ASSERT_TRUE(joins.has_value());
+  EXPECT_TRUE(std::get<ServerOptions>(joins->verb).founders.empty());
+  EXPECT_EQ(std::get<ServerOptions>(joins->verb).join.size(), 2u);
+  const auto waits = parse_words({"server", "--data", "d", "--join", "wait"});
+  ASSERT_TRUE(waits.has_value());
+  EXPECT_TRUE(std::get<ServerOptions>(waits->verb).joins);
+  EXPECT_TRUE(std::get<ServerOptions>(waits->verb).join.empty());
+  EXPECT_EQ(exit_status_of(parse_words({"server", "--data", "d", "--join", "wait", "--founders", "n1=127.0.0.1:1"})), 2);
+  EXPECT_EQ(exit_status_of(parse_words({"server", "--data", "d", "--join", "wait", "--listen", "0.0.0.0:2073"})), 2);
+}
 
 TEST(Parse, ReadsAPut) {
   const auto parsed = parse_words({"put", "k", "v", "--nx", "--if-revision", "-1", "--if-value", "",

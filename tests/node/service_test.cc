@@ -43,6 +43,7 @@ class ServiceTest : public testing::Test, protected Service::Hooks {
     proposed_.push_back(std::move(command));
     return {};
   }
+  Result<std::optional<partition::Command>> members_command(std::string_view) override { return std::nullopt; }
   Result<> read(const ReadRequest&, Token) override { return {}; }
   Result<> transfer(PartitionId, NodeId, Token) override { return {}; }
 

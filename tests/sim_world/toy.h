@@ -111,6 +111,7 @@ class ToyCluster : public FaultTarget {
   }
   void stop(size_t, Callback<void()> done) override { done(); }
   bool move_leader(RandomStream&, std::string&) override { return true; }
+  bool replace_member(RandomStream&, std::string&) override { return true; }
   void restart(size_t node) override {
     std::vector<std::string> peers;
     for (size_t i = 0; i < node; ++i) peers.push_back("n" + std::to_string(i));

@@ -1,0 +1,78 @@
+// Which members the groups of this loop have, and the way to those that are wanted (membership.h).
+#include <algorithm>
+
+#include "kahuna/node/groups_group.h"
+#include "runtime/probe.h"
+
+namespace kahuna::node {
+
+// Without a state a replica does not know who belongs to its group, and does not guess: its log may
+// name later configurations, and whoever asks for its vote knows.
+raft::Configuration Groups::configuration_of(const partition::StateMachine& state, bool stateless) const {
+  if (stateless && !MUTANT(founders_assumed_without_a_state)) return {};
+  auto members = raft::decode_configuration(as_bytes(state.members()));
+  return members ? *members : raft::Configuration{founders_, {}, {}};
+}
+
+void Groups::want(Wanted wanted) {
+  wanted_ = std::move(wanted);
+  move_members_soon();
+}
+
+void Groups::move_members_soon() {
+  members_pace_ = kMembersPaceMin;
+  host_.clock->cancel(members_timer_);
+  members_timer_ = host_.clock->call_at(host_.clock->now(), guarded([this] { move_members(); }));
+}
+
+// A few groups at a time, so that the others are served meanwhile. While nothing can be done it looks
+// less and less often, and when all are there, not at all.
+void Groups::move_members() {
+  members_timer_ = 0;
+  if (stopped_ || wanted_.voters.empty()) return;
+  bool all_there = true;
+  size_t steps = 0;
+  for (auto& group : groups_) {
+    if (group->replica.role() != raft::Role::kLeader || is_there(group->replica, wanted_)) continue;
+    all_there = false;
+    if (steps < kMemberStepsMax && move_members(*group)) ++steps;
+  }
+  if (all_there) return;
+  members_pace_ = steps > 0 ? kMembersPaceMin : std::min(members_pace_ * 2, kMembersPaceMax);
+  members_timer_ = host_.clock->call_at(host_.clock->now() + members_pace_, guarded([this] { move_members(); }));
+}
+
+bool Groups::move_members(Group& group) {
+  const Time now = host_.clock->now();
+  const Duration patience = options_.raft.election_timeout_max;
+  // In a quiet group nobody was heard lately. It is woken, and falls quiet again when all have answered.
+  if (group.replica.quiet() && !group.woken_to_move) {
+    SOMETIMES(members_wake_a_quiet_group);
+    group.woken_to_move = now;
+    wake(group);
+    return true;
+  }
+  if (group.woken_to_move && !group.replica.quiet() && now - *group.woken_to_move <= patience) return false;
+  group.woken_to_move.reset();
+  auto step = next_step(group.replica, wanted_, now, patience);
+  if (!step) return false;
+  if (step->successor && group.replica.transfer(now, step->successor)) {
+    SOMETIMES(members_leader_hands_over);
+    touch(group);
+    return true;
+  }
+  if (!group.replica.change(now, std::move(step->voters), std::move(step->learners))) return false;
+  touch(group);
+  return true;
+}
+
+std::vector<PartitionId> Groups::without(NodeId node) const {
+  std::vector<PartitionId> ids;
+  for (const auto& group : groups_) {
+    const raft::Replica& replica = group->replica;
+    if (replica.can_serve() && replica.settled() && !replica.configuration().contains({node, 1})) ids.push_back(group->id);
+  }
+  return ids;
+}
+
+}  // namespace kahuna::node
