@@ -185,6 +185,7 @@ class Groups final : private SnapshotStreams::Hooks {
   // Snapshots (groups_install.cc).
   void send(const SnapshotPart& part) override { hooks_.send(part); }
   void stream_ended(PartitionId id, ReplicaId to, Term term) override;
+  void was_committed(PartitionId id, Index index) override;
   void parts_due() override { schedule(); }
   Result<> recover_install(const partition::Descriptor& descriptor, std::optional<Install>& install);
   bool begin_install(Group& group, const SnapshotPart& part);

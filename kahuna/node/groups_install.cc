@@ -36,6 +36,12 @@ void Groups::stream_ended(PartitionId id, ReplicaId to, Term term) {
   touch(*group);
 }
 
+void Groups::was_committed(PartitionId id, Index index) {
+  Group* group = find(id);
+  group->replica.heard_committed(index);
+  touch(*group);
+}
+
 void Groups::receive(const SnapshotReply& reply) {
   Group* group = find(reply.group);
   if (group && !stopped_ && reply.to == group->replica.status().self) streams_.on_reply(reply);

@@ -116,6 +116,7 @@ Result<> SnapshotStreams::begin(Stream& stream) {
   stream.written = 0;
   stream.written_row.clear();
   stream.heard = clock_.now();
+  stream.again = false;
   go_on(stream, 0, {});
   SOMETIMES(snapshot_stream_begins);
   return {};
@@ -179,8 +180,9 @@ bool SnapshotStreams::may_send(const Stream& stream) {
   return stream.view && !stream.all_sent && stream.sent - stream.written < kSnapshotPartsInFlight;
 }
 
+// Patience begins with what is sent first, not anew with every attempt.
 void SnapshotStreams::wait_for_reply(Stream& stream) {
-  stream.heard = clock_.now();
+  if (!stream.again) stream.heard = clock_.now();
   stream.resend_at = clock_.now() + options_.raft.election_timeout_max;
 }
 
@@ -228,6 +230,7 @@ void SnapshotStreams::on_reply(const SnapshotReply& reply) {
   if (found == streams_.end()) return;
   Stream& stream = **found;
   stream.heard = clock_.now();
+  stream.again = false;
   switch (reply.answer) {
     case SnapshotAnswer::kParts:
       if (reply.parts <= stream.written) break;
@@ -244,6 +247,7 @@ void SnapshotStreams::on_reply(const SnapshotReply& reply) {
       break;
     case SnapshotAnswer::kBusy:
       stream.wanted.applied = std::max(stream.wanted.applied, Index(reply.parts));
+      hooks_.was_committed(reply.group, Index(reply.parts));
       put_off(stream);
       break;
     case SnapshotAnswer::kHave:
@@ -295,6 +299,7 @@ void SnapshotStreams::on_timer() {
     }
     if (stream.written > 0 && stream.sent > stream.written) SOMETIMES(snapshot_stream_resumes);
     go_on(stream, stream.written, stream.written_row);
+    stream.again = waits;
     ++at;
   }
   begin_due();

@@ -34,6 +34,8 @@ class SnapshotStreams {
     virtual ~Hooks() = default;
     virtual void send(const SnapshotPart& part) = 0;
     virtual void stream_ended(PartitionId group, ReplicaId to, Term term) = 0;
+    // A receiver holds a part of a state at that index.
+    virtual void was_committed(PartitionId group, Index index) = 0;
     // send_due() is to be called at the end of this turn.
     virtual void parts_due() = 0;
   };
@@ -75,6 +77,7 @@ class SnapshotStreams {
     uint64_t written = 0;  // parts, by the receiver
     std::string written_row;
     Time heard, resend_at;
+    bool again = false;  // what is to be sent was sent before, and nobody has answered since
   };
 
   // Has the state, and not yet the log up to `goal`.

@@ -335,6 +335,12 @@ Offer Replica::snapshot_offered(Time now, ReplicaId from, Term term, LogPosition
   return Offer::kHave;
 }
 
+void Replica::heard_committed(Index index) {
+  if (role_ != Role::kLeader || index <= commit_ || index > log_.last().index) return;
+  SOMETIMES(raft_commits_what_a_state_shows);
+  set_commit(index);
+}
+
 void Replica::resign(Time now) {
   if (role_ != Role::kFollower) become_follower(now, hard_state_.term, ReplicaId());
 }

@@ -230,6 +230,9 @@ class Replica {
   void compact(Index index);
   // Leader: a stream for snapshots_due, asked for in `term`, ended, well or not.
   void snapshot_ended(ReplicaId to, Term term);
+  // Leader: somebody holds a part of the state at `index`, which an earlier leader had committed. With the one that
+  // knew gone, and without the acknowledgement of one that has no state, it could not be counted again.
+  void heard_committed(Index index);
   // Follower: the leader of `term` offers its state at `position`.
   Offer snapshot_offered(Time now, ReplicaId from, Term term, LogPosition position);
   // Gives up leadership, or a candidacy. Others campaign.

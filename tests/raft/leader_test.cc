@@ -335,6 +335,21 @@ TEST(RaftLeader, HeartbeatCommitIsCappedByWhatThePeerHas) {
   EXPECT_EQ(solo.sent(Kind::kHeartbeat, 3)[0].commit, Index(0));
 }
 
+// A state that somebody holds was committed by an earlier leader: entries of its term count by that.
+TEST(RaftLeader, TakesForCommittedWhatAStateShows) {
+  Solo solo(Solo::with_log({2, 2, 2, 2}));
+  solo->heard_committed(Index(3));
+  EXPECT_EQ(solo->status().commit, Index(1));  // not by a follower
+  solo.lead(/*commit=*/false);
+  ASSERT_EQ(solo->status().commit, Index(1));
+  solo->heard_committed(Index(4));
+  EXPECT_EQ(solo->status().commit, Index(4));
+  EXPECT_FALSE(solo->can_serve());  // nothing of its own term
+  solo->heard_committed(Index(3));
+  solo->heard_committed(Index(100));
+  EXPECT_EQ(solo->status().commit, Index(4));
+}
+
 TEST(RaftLeader, StepsDownOnAHigherTermInAnyReply) {
   for (Kind kind : {Kind::kAppendReply, Kind::kHeartbeatReply, Kind::kVoteReply}) {
     Solo solo;
