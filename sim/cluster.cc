@@ -332,13 +332,19 @@ void Cluster::stop(size_t node, Callback<void()> done) {
 }
 
 bool Cluster::move_leader(RandomStream& dice, std::string& text) {
-  const partition::Descriptor& descriptor = descriptors_[dice.below(descriptors_.size())];
+  const PartitionId id = descriptors_[dice.below(descriptors_.size())].id;
   const size_t to = dice.below(slots_.size());
-  // The leader of the latest term: an earlier one may not know yet.
+  if (!move_leader(id, to)) return false;
+  text = fmt::format("partition {} to {}", id.value(), slots_[to].name);
+  return true;
+}
+
+bool Cluster::move_leader(PartitionId id, size_t to) {
+  // An earlier term's leader may not know yet that it is one no more.
   const Slot* leader = nullptr;
   Term term;
   for (const Slot& slot : slots_) {
-    const raft::Replica* replica = slot.node ? slot.node->replica(descriptor.id) : nullptr;
+    const raft::Replica* replica = slot.node ? slot.node->replica(id) : nullptr;
     if (!replica || replica->role() != raft::Role::kLeader || replica->term() < term) continue;
     leader = &slot;
     term = replica->term();
@@ -346,8 +352,7 @@ bool Cluster::move_leader(RandomStream& dice, std::string& text) {
   const Slot& target = slots_[to];
   if (!leader || leader == &target || !target.node || !target.node->id()) return false;
   if (world_.paused(leader->handle)) return false;
-  text = fmt::format("partition {} from {} to {}", descriptor.id.value(), leader->name, target.name);
-  world_.in_turn(leader->handle, [&] { leader->node->move_leader(descriptor.id, target.node->id()); });
+  world_.in_turn(leader->handle, [&] { leader->node->move_leader(id, target.node->id()); });
   return true;
 }
 

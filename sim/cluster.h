@@ -124,6 +124,8 @@ class Cluster final : public FaultTarget {
   bool members_changed() const { return members_changed_; }
   // Every node that was not lost is a member, and all partitions have exactly the members as voters.
   bool members_settled() const;
+  // Asks the leader of the latest term; false when there is none, or it is `to`, or either does not run.
+  bool move_leader(PartitionId id, size_t to);
   // Does nothing when it runs, or is frozen.
   void restart(size_t node) override;
   // Faults of the plan, as far as the atlas allows. A wiped node forgets only when all have booted once: who
@@ -137,6 +139,9 @@ class Cluster final : public FaultTarget {
   // is none. Wipe: an empty disk. Roll back: the disk as it was in an earlier boot. A node that was
   // wiped or rolled back may refuse to boot, or wait.
   bool damage(size_t node, bool newest = false);
+  // Both copies of the newest batch; some bits of the engine's files.
+  bool lose_newest(size_t node);
+  bool damage_engine_of(size_t node, size_t bits);
   void wipe(size_t node);
   void roll_back(size_t node, const DiskImage& image);
   // Frozen for good: dead, stopped, or cut off from everybody (drawn).

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
 
@@ -131,6 +132,17 @@ std::optional<std::string> damage_journal(SimDisk& disk, RandomStream& random,
     return std::nullopt;
   }
   return text_of(place);
+}
+
+bool lose_newest_batch(SimDisk& disk, RandomStream& random) {
+  Sectors found = look_at_one(disk, random);
+  for (const Place& place : found.headers) found.newest = std::max(found.newest, place.batch);
+  bool any = false;
+  for (const auto* places : {&found.bodies, &found.headers})
+    for (const Place& place : *places)
+      if (place.batch == found.newest)
+        any |= disk.rot(place.path, place.offset + random.below(journal::kSectorPayload)).has_value();
+  return any;
 }
 
 std::optional<std::string> damage_engine(SimDisk& disk, RandomStream& random, Damage how) {

@@ -33,6 +33,9 @@ struct JournalDamage {
 std::optional<std::string> damage_journal(SimDisk& disk, RandomStream& random,
                                           const JournalDamage& damage = {});
 
+// A bit flips in every sector of the newest batch, body and header. False when there is none.
+bool lose_newest_batch(SimDisk& disk, RandomStream& random);
+
 // The same to one of the files of the node's engine, wherever in it.
 std::optional<std::string> damage_engine(SimDisk& disk, RandomStream& random, Damage how = Damage::kRot);
 

@@ -102,6 +102,24 @@ bool Cluster::damage(size_t node, bool newest) {
   return true;
 }
 
+bool Cluster::lose_newest(size_t node) {
+  Slot& slot = slots_[node];
+  CHECK(!world_.running(slot.handle));
+  if (!lose_newest_batch(world_.disk(slot.handle), random_)) return false;
+  slot.damaged = true;
+  ++rotten_;
+  return true;
+}
+
+bool Cluster::damage_engine_of(size_t node, size_t bits) {
+  Slot& slot = slots_[node];
+  for (size_t i = 0; i < bits; ++i) {
+    if (!damage_engine(world_.disk(slot.handle), random_)) return false;
+    slot.engine_damaged = true;
+  }
+  return true;
+}
+
 // --- forgetting ---
 
 void Cluster::wipe(size_t node) {

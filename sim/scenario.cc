@@ -154,6 +154,12 @@ void Stage::pause(size_t node) {
   world_.pause(cluster_.handle(node));
 }
 
+void Stage::pause_loop(size_t node, size_t loop) {
+  if (!going() || !cluster_.up(node)) return;
+  tell("a thread hangs on " + world_.name(cluster_.handle(node)));
+  world_.pause_loop(cluster_.handle(node), loop);
+}
+
 void Stage::resume(size_t node) {
   if (!cluster_.up(node) || !world_.paused(cluster_.handle(node))) return;
   tell("resume " + world_.name(cluster_.handle(node)));
@@ -177,10 +183,14 @@ void Stage::isolate(size_t node, bool from_clients) {
   if (from_clients) cut_clients(node);
 }
 
-void Stage::cut_clients(size_t node) {
+void Stage::cut_clients(size_t node, size_t spared) {
   NodeHandle server = cluster_.handle(node);
   for (uint32_t machine = 0; machine < world_.nodes(); ++machine) {
     if (!world_.is_client({machine})) continue;
+    if (spared > 0) {
+      --spared;
+      continue;
+    }
     block(server, {machine});
     block({machine}, server);
   }
@@ -215,12 +225,27 @@ void Stage::message(size_t node, const raft::Message& message) {
   if (hook_) hook_(node, message);
 }
 
+void Stage::hold(std::string_view point, size_t node, bool on) {
+  std::pair key(std::string(point), node);
+  if (!going() || on == held_.contains(key)) return;
+  on ? (void)held_.insert(key) : (void)held_.erase(key);
+  plan_.hold(point, node, on);
+}
+
+void Stage::set_rate(size_t node, int64_t ppb) {
+  if (!going()) return;
+  rates_.emplace(node, clock(node).rate_ppb());
+  world_.set_clock_rate(cluster_.handle(node), ppb);
+}
+
 void Stage::finish() {
   hook_ = {};
   heal();
   if (cluster_.violation() || world_.stopped()) return;
+  for (auto [node, ppb] : std::exchange(rates_, {})) world_.set_clock_rate(cluster_.handle(node), ppb);
   for (size_t node = 0; node < nodes(); ++node) resume(node);
   for (size_t node : std::exchange(down_, {})) cluster_.restart(node);
+  for (const auto& [point, node] : std::exchange(held_, {})) plan_.hold(point, node, false);
   for (size_t node : std::exchange(deaf_, {})) plan_.hold(kHearsNothing, node, false);
 }
 
@@ -229,7 +254,7 @@ void Stage::finish() {
 std::vector<Scenario> scenarios() {
   std::vector<Scenario> all;
   for (auto part : {election_scenarios(), log_scenarios(), read_scenarios(), disk_scenarios(),
-                    snapshot_scenarios(), quiescence_scenarios()})
+                    snapshot_scenarios(), quiescence_scenarios(), lease_scenarios(), away_scenarios()})
     all.insert(all.end(), part.begin(), part.end());
   // H-R2 before H-R10.
   std::sort(all.begin(), all.end(), [](const Scenario& a, const Scenario& b) {

@@ -13,7 +13,7 @@
 //
 //   N1 a step that is not reached ends the script: what follows does nothing, and the run is
 //      UNKNOWN, unless something was violated;
-//   N2 what the script did is undone when it ends, but for what it did to clocks and disks;
+//   N2 what the script did is undone when it ends, but for what it did to wall clocks and disks;
 //   N3 the script runs outside of any node's turn, in the place of the first phase's waiting; it
 //      changes the cluster through Stage only.
 //
@@ -22,6 +22,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <span>
@@ -94,19 +95,36 @@ class Stage final : private ClusterListener {
   void cut(size_t from, size_t to);
   // ... both ways between the node and all others; from clients and to them as well when asked.
   void isolate(size_t node, bool from_clients = false);
-  // ... between the node and all clients.
-  void cut_clients(size_t node);
+  // ... between the node and all clients, but for so many of their machines.
+  void cut_clients(size_t node, size_t spared = 0);
   void heal();
   // The node lives, but its replicas hear nothing of what others send them; or they do again.
   void deafen(size_t node, bool on = true);
+  // An in-code fault point fires at every hit there; or no more.
+  void hold(std::string_view point, size_t node, bool on = true);
   // Both ways between two nodes.
   void mend(size_t one, size_t other);
   void reset_connection(size_t node, bool half_open);
+  // The thread of one of its event loops hangs, until resume().
+  void pause_loop(size_t node, size_t loop);
+  // Asks the leader of the partition to let another node lead.
+  void hand_over(uint64_t group, size_t to) {
+    if (going()) cluster_.move_leader(PartitionId(group), to);
+  }
+  // The rate of the node's monotonic clock, in parts per billion off the truth; kFrozenPpb: it stands still.
+  void set_rate(size_t node, int64_t ppb);
   SimDisk& disk(size_t node) { return world_.disk(cluster_.handle(node)); }
   MachineClock& clock(size_t node) { return world_.clock(cluster_.handle(node)); }
   // To the disk of a node that is down: see Cluster.
   void damage_newest(size_t node) {
     if (going()) cluster_.damage(node, true);
+  }
+  // ... both copies of its newest batch; of its engine, some bits.
+  void lose_newest(size_t node) {
+    if (going()) cluster_.lose_newest(node);
+  }
+  void damage_engine(size_t node, size_t bits) {
+    if (going()) cluster_.damage_engine_of(node, bits);
   }
   void wipe(size_t node) {
     if (going()) cluster_.wipe(node);
@@ -142,6 +160,8 @@ class Stage final : private ClusterListener {
   RandomStream random_;
   std::vector<std::pair<NodeHandle, NodeHandle>> blocked_;
   std::set<size_t> down_, deaf_;
+  std::map<size_t, int64_t> rates_;  // as they were
+  std::set<std::pair<std::string, size_t>> held_;
   std::function<void(size_t, const raft::Message&)> hook_;
   std::string missed_;
   std::vector<Recording::Step> steps_;
@@ -174,5 +194,7 @@ std::span<const Scenario> read_scenarios();
 std::span<const Scenario> disk_scenarios();
 std::span<const Scenario> snapshot_scenarios();
 std::span<const Scenario> quiescence_scenarios();
+std::span<const Scenario> lease_scenarios();
+std::span<const Scenario> away_scenarios();
 
 }  // namespace kahuna::sim

@@ -214,7 +214,77 @@ void rolled_back_returns(Stage& s) {
   s.until("the two that forgot nothing serve", [&] { return s.writes_done() > before + 20; });
 }
 
+// Both copies of a batch rot on a node that is down, and with them its latest term and vote, for all it
+// knows. It does not vote by what is left.
+void vote_is_lost(Stage& s) {
+  uint64_t refused = s.probe("sim_damaged_node_refuses_to_boot");
+  size_t lead = s.settle();
+  size_t node = s.others(lead)[s.random().below(2)];
+  auto refuses = [&] { return s.probe("sim_damaged_node_refuses_to_boot") > refused; };
+  for (int round = 0; round < 10 && !refuses() && s.going(); ++round) {
+    s.run(Duration::millis(500));
+    s.crash(node);
+    s.lose_newest(node);
+    s.start(node);
+    s.happens(refuses, Duration::seconds(5));
+  }
+  s.prove("it refuses to start", refuses());
+  s.run(Duration::seconds(5));
+  s.prove("and takes no part", !s.hosts(node));
+  uint64_t before = s.writes_done();
+  s.until("the others serve", [&] { return s.writes_done() > before + 20; });
+}
+
+// Files of a node's engine rot while it runs: it stops, begins with a new engine, and is brought up by the
+// others, who serve all the while.
+void engine_rots(Stage& s) {
+  s.repeat_until_hit("engine_set_up_anew", 40, [&] {
+    size_t lead = s.settle();
+    size_t node = s.random().chance(1, 3) ? lead : s.others(lead)[s.random().below(2)];
+    s.crash(node, CrashKind::kProcess);
+    s.damage_engine(node, 3);
+    s.start(node);
+    s.until("it is back, with a state", [&] { return s.hosts(node) && !s.status(node).stateless; });
+    s.run(Duration::seconds(2));
+  }, 2);
+  s.until("states were fetched", [&] { return s.probe("snapshot_installed") > 0; });
+  s.settle();
+}
+
+// An entry's only intact copy is on a node that is down, the other is damaged: the partition waits, rather than
+// go on without it, and is served when the holder returns.
+void intact_copy_is_down(Stage& s) {
+  bool waited = false;
+  for (int round = 0; round < 20 && !waited && s.going(); ++round) {
+    size_t lead = s.settle();
+    size_t rotten = s.others(lead)[s.random().below(2)], behind = 3 - lead - rotten;
+    s.isolate(behind);
+    s.until("entries are committed that one replica never had",
+            [&] { return s.leads(lead) && s.commit(rotten) > s.last(behind) + 5; });
+    s.crash(rotten);
+    s.damage_newest(rotten);
+    s.crash(lead);
+    s.mend(rotten, behind);  // what the leader sent the third stays where it is
+    s.start(rotten);
+    s.until("the damaged one is back", [&] { return s.hosts(rotten); });
+    bool faulty = !s.whole(rotten);
+    s.run(Duration::seconds(10));
+    if (faulty) {
+      s.prove("nobody leads without the entry", !s.leader());
+      waited = true;
+    }
+    uint64_t before = s.writes_done();
+    s.heal();
+    s.start(lead);
+    s.until("with the holder all is served", [&] { return s.whole(rotten) && s.writes_done() > before + 20; });
+  }
+  s.prove("it waited for the holder", waited);
+}
+
 constexpr Scenario kScenarios[] = {
+    {"T-24", "both copies of a batch rot: the node does not vote by what is left of it", "rate=300", "drift", vote_is_lost},
+    {"T-30", "files of a node's engine rot: it begins anew, the others serve", "rate=500,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000", "", engine_rots},
+    {"T-44", "the only intact copy of an entry is down: the partition waits for it", "rate=300", "drift", intact_copy_is_down},
     {"H-R27", "power is lost everywhere after log was released: what was flushed is there", "rate=1000,segment-bytes=131072,save-entries=16,flush-bytes=4096,flush-interval=200ms", "batching", power_loss_after_release},
     {"H-R28", "a majority's disks are full: writes are refused, and taken again when there is room", "rate=1000,segment-bytes=131072,value-bytes-max=4000,save-entries=16,flush-bytes=100000", "drift", full_majority},
     {"H-K12", "a partition that is written to without a pause is still released", "rate=1000,segment-bytes=131072,save-entries=256,flush-bytes=100000,flush-interval=1s", "delay", never_idle},

@@ -175,9 +175,32 @@ void stamps_over_failover(Stage& s) {
   }
 }
 
+// Failover after failover among five: votes are split now and then, and each is over in few terms.
+void split_votes_end(Stage& s) {
+  std::map<std::pair<uint64_t, uint64_t>, std::set<size_t>> candidates;  // by group, term
+  bool split = false;
+  s.on_message([&](size_t node, const Message& m) {
+    if (m.kind != MessageKind::kVote) return;
+    auto& those = candidates[{m.group.value(), m.term.value()}];
+    those.insert(node);
+    split |= those.size() > 1;
+  });
+  for (int round = 0; round < 120 && (!split || round < 20) && s.going(); ++round) {
+    size_t old = s.settle();
+    uint64_t term = s.term(old);
+    s.crash(old, CrashKind::kProcess);
+    s.until("another leads", [&] { return s.leader_but(old).has_value(); }, Duration::seconds(10));
+    auto next = s.leader_but(old);
+    s.prove("in few terms", next && s.term(*next) <= term + 8);
+    s.start(old);
+  }
+  s.prove("votes were split", split);
+}
+
 constexpr Scenario kScenarios[] = {
     {"H-R15", "a deposed leader takes the later term from the answer to a stale message", "", "delay,drift,batching", stale_leader_learns},
     {"H-R17", "all nodes start at one instant: split votes resolve in bounded time", "nodes=5,groups=8,sched.fifo=on", "", split_votes},
+    {"H-R18", "votes are split among five, failover after failover, and each ends in few terms", "nodes=5,groups=24,sched.fifo=on", "", split_votes_end},
     {"H-R19", "founders that cannot see each other found no cluster", "groups=1", "skew,drift", founding_apart, true},
     {"H-R20", "a cluster of one node serves, and again after power losses", "nodes=1", "skew", one_node},
     {"H-R24", "leaders whose wall clocks are an hour behind their predecessors' stamp no version twice", "", "delay,drift", stamps_over_failover},

@@ -1,4 +1,7 @@
 // What the log holds: orphans, inherited tails, stragglers, order.
+#include <algorithm>
+#include <vector>
+
 #include "sim/scenario.h"
 
 namespace kahuna::sim {
@@ -164,7 +167,139 @@ void slow_follower(Stage& s) {
   s.until("it has caught up", [&] { return s.commit(slow) >= goal; });
 }
 
+// A new leader knows nothing of where the others' logs end, and its own begins far from entry 1.
+void unknown_progress(Stage& s) {
+  size_t lead = s.settle();
+  size_t behind = s.others(lead)[s.random().below(2)];
+  s.until("logs are compacted", [&] { return s.status(lead).base.index.value() > 50; });
+  uint64_t installed = s.probe("snapshot_installed");
+  s.isolate(behind);
+  uint64_t had = s.last(behind);
+  s.until("it is a little behind", [&] {
+    auto now = s.leader_but(behind);
+    return now && s.commit(*now) > had + 10;
+  });
+  auto old = s.leader_but(behind);
+  if (!old) return;
+  s.crash(*old, CrashKind::kProcess);
+  s.heal();
+  s.until("another leads that has never heard of the straggler's log", [&] { return s.leader_but(*old).has_value(); });
+  size_t next = s.leader_but(*old).value_or(0);
+  uint64_t goal = s.commit(next);
+  s.until("it finds where that ends", [&] { return s.commit(behind) >= goal && s.last(behind) > had; });
+  s.prove("not by sending the state", s.probe("snapshot_installed") == installed);
+  s.start(*old);
+}
+
+// Deposed leaders hold tails of different terms; each is brought back to the common log in few steps.
+void tails_of_many_terms(Stage& s) {
+  uint64_t truncated = s.probe("raft_truncates_tail");
+  int tails = 0;
+  auto enough = [&] { return tails >= 3 && s.probe("raft_truncates_tail") >= truncated + 3; };
+  for (int round = 0; round < 60 && !(round >= 6 && enough()) && s.going(); ++round) {
+    size_t old = s.settle();
+    uint64_t from = s.commit(old);
+    s.until("it commits", [&] { return s.commit(s.leader().value_or(old)) > from; });
+    old = s.leader().value_or(old);
+    s.isolate(old);
+    from = s.commit(old);
+    tails += s.happens([&] { return s.leads(old) && s.last(old) > from + 3; }, Duration::millis(400));
+    s.until("another leads", [&] { return s.leader_but(old).has_value(); });
+    size_t next = s.leader_but(old).value_or(0);
+    // That one is deposed as well, with a tail of its own.
+    if (s.random().chance(1, 2)) {
+      s.isolate(next);
+      s.run(Duration::millis(30));
+      s.mend(old, s.others(old)[0] == next ? s.others(old)[1] : s.others(old)[0]);
+      s.happens([&] { return s.leader_but(next).has_value(); }, Duration::seconds(10));
+    }
+    s.heal();
+    s.until("all hold the common log again, soon", [&] {
+      auto now = s.leader();
+      for (size_t node = 0; now && node < s.nodes(); ++node)
+        if (s.term(node) != s.term(*now) || s.commit(node) + 10 < s.commit(*now)) return false;
+      return now.has_value();
+    }, Duration::seconds(10));
+  }
+  s.prove("tails were cut off", enough());
+}
+
+// A follower acknowledged entries that its disk then loses: the leader takes it as it is.
+void frontier_goes_back(Stage& s) {
+  int back = 0;
+  for (int round = 0; round < 30 && back < 4 && s.going(); ++round) {
+    size_t lead = s.settle();
+    size_t node = s.others(lead)[s.random().below(2)];
+    uint64_t told = 0;
+    s.on_message([&](size_t from, const Message& m) {
+      if (from == node && m.group.value() == 1 && m.kind == MessageKind::kAppendReply && !m.rejected)
+        told = std::max(told, m.match.index.value());
+    });
+    s.run(Duration::millis(100));
+    s.on_message({});
+    s.crash(node);
+    s.damage_newest(node);
+    s.start(node);
+    s.until("it is back", [&] { return s.hosts(node); });
+    if (s.last(node) < told) ++back;
+    uint64_t goal = s.leader() ? s.commit(*s.leader()) : told;
+    s.until("it is brought up", [&] { return s.whole(node) && s.commit(node) >= goal; });
+  }
+  s.prove("a follower came back with less than it had acknowledged", back > 0);
+}
+
+// One node loses and wins leadership over and over, with proposals in flight: nothing is left of them that
+// would hold up the next ones.
+void leadership_returns(Stage& s) {
+  size_t node = s.settle();
+  uint64_t pending = s.probe("leadership_lost_with_writes_pending");
+  int returned = 0;
+  for (int round = 0; round < 40 && returned < 6 && s.going(); ++round) {
+    size_t lead = s.settle();
+    if (lead != node) {
+      s.hand_over(1, node);
+      returned += s.happens([&] { return s.leads(node); }, Duration::seconds(2));
+      continue;
+    }
+    s.isolate(node);
+    s.until("another leads", [&] { return s.leader_but(node).has_value(); });
+    s.heal();
+  }
+  s.prove("it led again and again", returned >= 6);
+  s.prove("with proposals pending when it was deposed", s.probe("leadership_lost_with_writes_pending") > pending);
+  uint64_t before = s.writes_done();
+  s.until("all is served", [&] { return s.writes_done() > before + 50; });
+}
+
+// Eight partitions, and one follower's disk is slow: the other follower is not made to refuse, nor is any
+// partition left behind.
+void uneven_load(Stage& s) {
+  for (uint64_t group = 1; group <= 8; ++group) s.settle(group);
+  size_t slow = s.others(s.leader(1).value_or(0))[0];
+  s.disk(slow).slow_until(s.now() + Duration::seconds(8), 50);
+  std::vector<uint64_t> from;
+  for (uint64_t group = 1; group <= 8; ++group) from.push_back(s.commit(s.leader(group).value_or(0), group));
+  std::vector<uint64_t> refused(s.nodes());
+  s.on_message([&](size_t node, const Message& m) {
+    refused[node] += m.kind == MessageKind::kAppendReply && m.rejected;
+  });
+  s.run(Duration::seconds(8));
+  s.on_message({});
+  for (uint64_t group = 1; group <= 8; ++group) {
+    auto lead = s.leader(group);
+    s.prove("every partition went on", lead && s.commit(*lead, group) > from[group - 1]);
+  }
+  for (size_t node : s.others(slow)) s.prove("those with good disks refused little", refused[node] < 100);
+  uint64_t goal = s.commit(s.leader(1).value_or(0));
+  s.until("the slow one catches up", [&] { return s.commit(slow) >= goal; });
+}
+
 constexpr Scenario kScenarios[] = {
+    {"H-R7", "a new leader that never heard of a straggler's log finds where it ends", "rate=300,log-keep-bytes=1000000,log-keep-entries=100,flush-interval=200ms,save-entries=1", "drift", unknown_progress},
+    {"H-R10", "deposed leaders hold tails of many terms: each is cut off soon", "rate=300,append-bytes-max=262144", "drift,batching", tails_of_many_terms},
+    {"H-R12", "a follower's disk loses what it had acknowledged: the leader takes it as it is", "rate=300", "batching", frontier_goes_back},
+    {"H-R16", "a node loses and wins leadership over and over with proposals in flight", "rate=500", "delay", leadership_returns},
+    {"H-R40", "eight partitions, one slow follower: no other refuses, and no partition stays behind", "groups=8,rate=800,keys=200,buckets=60,clients=4,processes=30", "", uneven_load},
     {"H-R1", "appends are lost, overtaken and doubled: entries are applied in order", "rate=300,fault.frame-reordering.per_million=150000,fault.frame-loss.per_million=50000,net.frame_delay_max=20ms", "frame-reordering,frame-duplication,frame-loss", appends_out_of_order},
     {"H-R2", "entries of unknown outcome on a cut-off leader, and others acknowledged at their indexes", "rate=200", "delay,drift,batching", orphans_give_way},
     {"H-R3", "a follower's disk hangs under load: no queue without bound, no wait for it", "rate=1000,append-bytes-max=4096,inflight-bytes-max=16384", "delay", slow_follower},

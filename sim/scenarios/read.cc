@@ -134,7 +134,47 @@ void wall_clocks_jump(Stage& s) {
   }
 }
 
+// Clients reach followers only: what they ask is forwarded, and answered as if they had asked the leader.
+void asked_elsewhere(Stage& s) {
+  for (int round = 0; round < 6 && s.going(); ++round) {
+    size_t lead = s.settle();
+    s.cut_clients(lead);
+    s.run(Duration::millis(1500));
+    uint64_t before = s.writes_done();
+    s.until("writes are done that no client could bring to that leader",
+            [&] { return s.writes_done() > before + 20; });
+    if (s.random().chance(1, 2)) s.hand_over(1, s.others(lead)[s.random().below(2)]);
+    s.heal();
+    s.run(Duration::millis(300));
+  }
+}
+
+// Only the network fails; whoever is promoted has journalled more than it has applied, and serves no
+// revision older than one that was seen.
+void promoted_behind(Stage& s) {
+  int behind = 0;
+  for (int round = 0; round < 20 && s.going() && (round < 6 || behind < 3); ++round) {
+    size_t old = s.settle();
+    s.isolate(old);
+    bool led = false;
+    s.until("another leads", [&] {
+      auto next = s.leader_but(old);
+      if (next && !led) {
+        led = true;
+        behind += s.status(*next).applied.value() < s.last(*next);
+      }
+      return led;
+    });
+    uint64_t before = s.writes_done();
+    s.until("it serves", [&] { return s.writes_done() > before + 5; });
+    s.heal();
+  }
+  s.prove("leaders began behind their journals", behind >= 3);
+}
+
 constexpr Scenario kScenarios[] = {
+    {"H-R31", "clients reach followers only: what they ask is forwarded", "rate=300,clients=4", "delay", asked_elsewhere},
+    {"H-K13", "only the network fails: leaders begin behind their journals, and nothing goes back", "rate=500,save-entries=1,unsaved-factor=1,fault.stall-engine.every=300ms,fault.span_max=400ms", "stall-engine", promoted_behind},
     {"H-R36", "a leader stops after it confirmed a read and wakes up deposed", "rate=300", "drift,batching", paused_leader_is_read},
     {"H-K20", "a leader cut off from its peers is asked for reads by its clients", "rate=300,mix.get=60", "delay,drift", cut_off_leader_is_read},
     {"H-K20-bridge", "a deposed leader reaches only a follower that has moved on", "rate=1000,mix.get=60,processes=40,clients=5", "delay", bridge_to_a_deposed_leader},

@@ -14,7 +14,7 @@ size_t leave_one_behind(Stage& s) {
     for (size_t node : s.others(away))
       if (s.status(node).base.index.value() <= had) return false;
     return true;
-  });
+  }, Duration::seconds(240));
   return away;
 }
 
@@ -35,12 +35,47 @@ void catches_up_by_a_snapshot(Stage& s) {
 void crashes_while_it_installs(Stage& s) {
   s.repeat_until_hit("snapshot_install_was_cut_short", 80, [&] {
     size_t away = leave_one_behind(s);
+    s.hold("snapshot_part_is_flushed", away);
     s.start(away);
     s.until("a snapshot replaces its state", [&] { return s.status(away).stateless; });
-    s.run(Duration::micros(int64_t(s.random().between(1, 10'000))));
+    // Log-uniform, to 32 ms.
+    uint64_t low = uint64_t{1000} << s.random().below(6);
+    s.run(Duration::micros(int64_t(s.random().between(low / 2, low))));
     s.crash(away, s.random().chance(1, 2) ? CrashKind::kPower : CrashKind::kProcess);
+    s.hold("snapshot_part_is_flushed", away, false);
     s.start(away);
     s.until("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
+  });
+}
+
+// A replica is half-way through a state newer than what the next leader knows to be committed, and the one that
+// knew is gone: the two that are left go on by themselves.
+void half_installed_is_newer(Stage& s) {
+  s.repeat_until_hit("raft_commits_what_a_state_shows", 60, [&] {
+    size_t away = leave_one_behind(s);
+    auto lead = s.leader();
+    if (!lead) return;
+    size_t third = 3 - *lead - away;
+    s.isolate(away);
+    s.start(away);
+    s.until("it is back", [&] { return s.hosts(away); });
+    s.cut(*lead, third);  // what the third acknowledges is committed, and it does not hear of that
+    s.mend(*lead, away);
+    bool begun = s.happens([&] { return s.status(away).stateless; }, Duration::millis(300));
+    if (begun) s.run(Duration::micros(int64_t(s.random().between(1, 2000))));
+    s.crash(*lead);
+    s.mend(away, third);
+    if (begun)
+      s.until("the two go on by themselves", [&] {
+        return s.leader_but(*lead) && s.hosts(away) && !s.status(away).stateless;
+      });
+    s.heal();
+    s.start(*lead);
+    s.until("all have a state", [&] {
+      for (size_t node = 0; node < s.nodes(); ++node)
+        if (!s.hosts(node) || s.status(node).stateless) return false;
+      return true;
+    });
   });
 }
 
@@ -80,8 +115,9 @@ void stream_hangs(Stage& s) {
   s.start(away);
   s.until("a snapshot replaces its state", [&] { return s.status(away).stateless; });
   s.isolate(away);
-  uint64_t before = s.writes_done();
+  uint64_t before = s.writes_done(), given_up = s.probe("snapshot_stream_given_up");
   s.until("the others go on", [&] { return s.writes_done() > before + 50; });
+  s.until("the stream is given up, and holds no log", [&] { return s.probe("snapshot_stream_given_up") > given_up; });
   s.prove("it still waits", s.status(away).stateless);
   s.heal();
   s.until("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
@@ -126,6 +162,8 @@ constexpr Scenario kScenarios[] = {
      catches_up_by_a_snapshot},
     {"T-27", "a crash cuts the installation of a snapshot short", kSmallPartsFlushed, "",
      crashes_while_it_installs},
+    {"T-27-newer", "a state half installed is newer than the next leader knows: it takes its word", kSmallPartsFlushed, "",
+     half_installed_is_newer},
     {"H-R9-broken", "a connection breaks in the middle of a snapshot", kSmallParts, "", resumes},
     {"T-35", "a replica whose state is being replaced votes", kSmallParts, "", votes_without_a_state},
 };
