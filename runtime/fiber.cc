@@ -5,6 +5,7 @@
 #include "runtime/counted.h"
 #include "runtime/fiber_stack.h"
 #include "runtime/fiber_switch.h"
+#include "runtime/probe.h"
 
 namespace kahuna {
 namespace {
@@ -93,7 +94,7 @@ void Fiber::wake() {
       // A fiber that was woken looks at everything when it resumes; one that yielded does not.
       permit_ = permit_ || readied_by_yield_;
       break;
-    case Phase::kRunning: permit_ = true; break;
+    case Phase::kRunning: permit_ = !MUTANT(lost_wakeup); break;
     case Phase::kDone: break;
   }
 }

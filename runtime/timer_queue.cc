@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "runtime/check.h"
+#include "runtime/probe.h"
 
 namespace kahuna {
 namespace {
@@ -37,6 +38,7 @@ void TimerQueue::cancel(TimerId id) {
   auto use = static_cast<uint32_t>(id >> 32);
   if (use % 2 == 0 || index >= slots_.size() || slots_[index].use != use) return;
   bool in_heap = slots_[index].in_heap;
+  if (!in_heap && MUTANT(cancelled_timer_runs)) return;  // it is due, and about to run
   Callback<void()> task = disarm(index);  // its captures may call back into this queue, at the end
   if (!in_heap) return;
   ++dead_in_heap_;

@@ -1,5 +1,7 @@
 #include "sim/sim_clock.h"
 
+#include "runtime/probe.h"
+
 namespace kahuna::sim {
 namespace {
 // 2026-01-01 UTC: the wall clock's truth at the beginning of a run.
@@ -63,6 +65,11 @@ TimerId SimClock::call_at(Time deadline, Callback<void()> task) {
   TimerId id = timers_.push(at, std::move(task));
   if (!in_turn_) arm();
   return id;
+}
+
+void SimClock::cancel(TimerId id) {
+  if (in_turn_ && MUTANT(cancelled_timer_runs) && due()) return;  // as if those due had left the queue
+  timers_.cancel(id);
 }
 
 void SimClock::begin_turn() {

@@ -80,7 +80,7 @@ class SimClock final : public Clock {
   Time now() const override { return in_turn_ ? turn_now_ : machine_.monotonic(kernel_.now); }
   WallTime wall() const override { return in_turn_ ? turn_wall_ : machine_.wall(kernel_.now); }
   TimerId call_at(Time deadline, Callback<void()> task) override;
-  void cancel(TimerId id) override { timers_.cancel(id); }
+  void cancel(TimerId id) override;
 
   void begin_turn();
   void end_turn();

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/hash.h"
+#include "runtime/probe.h"
 
 namespace kahuna::sim {
 namespace {
@@ -133,6 +134,11 @@ void SimFile::sync(Done done) {
 }
 
 void SimDiskHost::forget(SimFile* file) {
+  if (MUTANT(completion_after_close)) {
+    for (Operation& op : operations_)
+      if (op.kind != Kind::kFree && op.file == file) op.file = nullptr;
+    return;
+  }
   for (Operation& op : operations_) {
     if (op.kind == Kind::kFree || op.file != file) continue;
     op.file = nullptr;
