@@ -42,6 +42,7 @@ ClusterOptions draw_cluster(Spec& spec) {
       o.raft.election_timeout_max * static_cast<int64_t>(spec.pick("sign-of-life-timeouts", {{1, 3}, {2, 5}, {6, 2}}));
   o.quiet_probe_interval =
       o.raft.election_timeout_max * static_cast<int64_t>(spec.pick("quiet-probe-timeouts", {{2, 3}, {10, 5}, {60, 2}}));
+  o.campaign_pace = Duration::micros(static_cast<int64_t>(spec.pick("campaign-pace-us", {{150, 6}, {20'000, 1}, {100'000, 1}})));
   o.raft.clock_drift_ppm_max = static_cast<uint32_t>(
       spec.pick("clock-drift-ppm-max", {{1'000, 2}, {50'000, 1}, {200'000, 1}}));
   o.raft.append_bytes_max = spec.pick("append-bytes-max", {{256 * 1024, 60}, {4096, 20}, {1, 20}});
@@ -242,6 +243,7 @@ node::Options Cluster::node_options(size_t node) {
   o.flush_interval = options_.flush_interval;
   o.sign_of_life_interval = options_.sign_of_life_interval;
   o.quiet_probe_interval = options_.quiet_probe_interval;
+  o.campaign_pace = options_.campaign_pace;
   if (options_.sessions_spare > 0)
     o.sessions_max = slots_.size() + clients_.size() + options_.sessions_spare;
   if (options_.engine == EngineKind::kRocks) {

@@ -47,6 +47,7 @@ struct ClusterOptions {
   Duration flush_interval = Duration::seconds(5);
   Duration sign_of_life_interval = Duration::seconds(2);
   Duration quiet_probe_interval = Duration::seconds(10);
+  Duration campaign_pace = Duration::micros(150);
   // Exactly-once records kept per partition: few, so that retries come after theirs is gone.
   size_t operation_records_max = partition::kOperationRecordsMax;
   // Connections a node accepts beyond one for each machine of the run; 0 = as in production.

@@ -94,8 +94,8 @@ Result<ServerOptions> check_server(const RawServer& raw) {
                                          options.name + "'; add " + options.name + "=" +
                                          raw.listen);
   }
-  if (raw.partitions < 1 || raw.partitions > 4096) {
-    return fail(ErrorCode::kInvalid, "--partitions must be 1..4096");
+  if (raw.partitions < 1 || raw.partitions > 16'384) {
+    return fail(ErrorCode::kInvalid, "--partitions must be 1..16384");
   }
   options.partitions = raw.partitions;
   if (raw.loops < 1 || raw.loops > kLoopsMax) {
@@ -216,7 +216,7 @@ Result<> declare_server(CLI::App& app, RawServer& raw, const std::string& path) 
   settings.add("join", raw.join,
                "HOST:PORT,… of nodes of a cluster that this node, on an empty directory, is to join; or 'wait', until "
                "'kahuna members add' names it");
-  settings.add("partitions", raw.partitions, "user partitions of a cluster founded now, 1..4096");
+  settings.add("partitions", raw.partitions, "user partitions of a cluster founded now, 1..16384");
   settings.add("loops", raw.loops, "event loops that share the partitions, 1..64; may change at a restart");
   settings.add("engine", raw.engine, "rocks | memory (images on disk, all state in memory)");
   settings.add("io", raw.io, "uring | epoll");

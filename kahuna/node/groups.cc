@@ -495,8 +495,13 @@ void Groups::release_reads(Group& group) {
 
 // --- timers ---
 
+Time Groups::deadline_of(const Group& group) const {
+  const Time deadline = group.replica.deadline();
+  return group.replica.role() == raft::Role::kLeader ? deadline : std::max(deadline, group.campaign_at);
+}
+
 void Groups::arm(Group& group) {
-  Time deadline = group.replica.deadline();
+  Time deadline = deadline_of(group);
   if (deadline < group.armed) {
     group.armed = deadline;
     due_.push({deadline, group.position});
@@ -509,7 +514,7 @@ Time Groups::next_due() {
   while (!due_.empty()) {
     auto [at, position] = due_.top();
     Group& group = *groups_[position];
-    Time deadline = group.replica.deadline();
+    Time deadline = deadline_of(group);
     if (at == group.armed && deadline <= at) return at;
     due_.pop();
     if (at != group.armed) continue;  // superseded
@@ -537,13 +542,14 @@ void Groups::on_timer() {
   timer_ = 0;
   timer_at_ = Time::max();
   Time now = host_.clock->now();
+  size_t begun = 0;
   while (!due_.empty() && due_.top().first <= now) {
     Group& group = *groups_[due_.top().second];
     Time at = due_.top().first;
     due_.pop();
     if (at != group.armed) continue;  // superseded
     group.armed = Time::max();
-    if (group.replica.deadline() <= now) {
+    if (group.replica.deadline() <= now && !defer_campaign(group, now, begun)) {
       group.replica.on_timer(now);
       touch(group);
     }

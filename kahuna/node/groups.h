@@ -73,8 +73,8 @@ class Groups final : private SnapshotStreams::Hooks {
   static constexpr Duration kMembersPaceMin = Duration::millis(20), kMembersPaceMax = Duration::seconds(1);
   static constexpr size_t kMemberStepsMax = 16;
   static constexpr Duration kStallRetry = Duration::millis(5);
-  // When a node is lost whose quiet groups have to find other leaders, so many a second do.
-  static constexpr Duration kQuietCampaignPace = Duration::micros(200);
+  // Replicas of a loop that begin to campaign in one turn, at most; see Options::campaign_pace.
+  static constexpr size_t kCampaignsPerTurn = 64;
   // Flushes that refused writes and a fault point may add to each regular one. Without a bound an
   // engine does little else: every few flushes it compacts all there is.
   static constexpr int64_t kExtraFlushes = 16;
@@ -165,6 +165,7 @@ class Groups final : private SnapshotStreams::Hooks {
   void engine_failed(const Error& error);
   void start_round();
   void round_part_done();
+  Time deadline_of(const Group& group) const;
   void arm(Group& group);
   Time next_due();
   void arm_timer();
@@ -179,6 +180,7 @@ class Groups final : private SnapshotStreams::Hooks {
   void wake(Group& group);
   void arm_quiet_probe();
   void probe_quiet();
+  bool defer_campaign(Group& group, Time now, size_t& begun);
   Index releasable(const Group& group, uint64_t keep_bytes);
   void schedule();
 
@@ -277,7 +279,8 @@ class Groups final : private SnapshotStreams::Hooks {
   Callback<void()> handed_over_;  // to be told
   TimerId hand_over_timer_ = 0;
 
-  // Quiet followers (groups_quiet.cc).
+  // Quiet followers, and campaigns (groups_quiet.cc).
+  Time campaign_slot_;  // the next one begins then, or later
   TimerId probe_timer_ = 0;
   size_t probe_next_ = 0;  // position in groups_
 

@@ -34,6 +34,7 @@ struct Groups::Group {
   partition::StateMachine state;
   bool dirty = false;
   Time armed = Time::max();  // earliest entry of due_ that is ours
+  Time campaign_at;          // it may campaign then, and not before
 
   struct PendingWrite {
     raft::LogPosition at;

@@ -6,22 +6,30 @@
 namespace kahuna::node {
 
 void Groups::peer_disconnected(NodeId peer) {
-  size_t quiet = 0;
-  for (const auto& group : groups_)
-    quiet += group->replica.quiet() && group->replica.leader().node == peer;
-  // A quiet group has nobody waiting for it: so that thousands do not campaign at once.
-  const Duration window =
-      options_.raft.disconnect_timeout + kQuietCampaignPace * static_cast<int64_t>(quiet);
   const Time now = host_.clock->now();
   for (auto& group : groups_) {
     const ReplicaId leader = group->replica.leader();
     if (leader.node != peer) continue;
-    if (group->replica.quiet())
-      group->replica.peer_disconnected(now, leader, window);
-    else
-      group->replica.peer_disconnected(now, leader);
+    group->replica.peer_disconnected(now, leader);
     touch(*group);
   }
+}
+
+// Thousands of groups that lose their leader at once, or have just been founded, would drown each other:
+// they begin one after the other, and those that hear of a leader meanwhile need not.
+bool Groups::defer_campaign(Group& group, Time now, size_t& begun) {
+  if (group.replica.role() == raft::Role::kLeader) return false;
+  const bool its_turn = group.campaign_at != Time() || campaign_slot_ <= now;
+  if (its_turn && begun < kCampaignsPerTurn) {
+    if (group.campaign_at == Time()) campaign_slot_ = now + options_.campaign_pace;
+    group.campaign_at = Time();
+    ++begun;
+    return false;
+  }
+  SOMETIMES(campaign_waits_for_others);
+  campaign_slot_ = std::max(campaign_slot_, now) + options_.campaign_pace;
+  group.campaign_at = campaign_slot_;
+  return true;
 }
 
 void Groups::wake(PartitionId id) {

@@ -17,7 +17,7 @@ namespace {
 constexpr uint32_t kFormat = 1, kFormatLayouts = 2, kFormatRoster = 3;
 constexpr size_t kMembersMax = 9;
 constexpr size_t kRosterMax = 1000;
-constexpr size_t kPartitionsMax = 4096;
+constexpr size_t kPartitionsMax = 16'384;
 // File: u32 length, u32 crc32c of the rest, then the FlatBuffer, 8-aligned.
 constexpr size_t kPrefixBytes = 8;
 constexpr size_t kFileBytesMax = 1 << 20;

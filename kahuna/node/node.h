@@ -58,6 +58,8 @@ struct Options {
   // groups of a loop is woken to see whether its leader lives.
   Duration sign_of_life_interval = Duration::seconds(2);
   Duration quiet_probe_interval = Duration::seconds(10);
+  // Of the replicas of a loop one begins to campaign so long after the other.
+  Duration campaign_pace = Duration::micros(150);
   size_t requests_max = 65'536;    // in flight on this node; beyond it kOverloaded
   // Connections accepted. When there are more, those that were silent for long make room, and when
   // none was, clients are refused; nodes have some places of their own.

@@ -35,7 +35,7 @@ void Replica::become_leader(Time now) {
   awaited_ = Index();
   transfer_ = {};
   quiescence_ = {};
-  quiescence_.active = now;
+  quiescence_.active = now - options_.quiesce_after;  // nothing was asked of it yet
   progress_.assign(members_.size(), Progress(noop_index_, now));
   streaming_.assign(members_.size(), false);
   CHECK(reads_.empty());

@@ -1,7 +1,7 @@
 // Quiescence: a group in which nothing happens costs no messages and no timers. Its leader sends no
 // heartbeats, its followers await none, and none of them has a deadline.
 //
-// A leader of which nothing was asked for Options::quiesce_after, and whose group is at rest, says so in
+// A leader of which nothing was asked for Options::quiesce_after (or yet), and whose group is at rest, says so in
 // its heartbeats. A follower that is at rest with it agrees, and is quiet from then on. Once every member
 // has agreed the leader is quiet as well.
 //

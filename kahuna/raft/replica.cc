@@ -386,7 +386,7 @@ void Replica::restore(LogPosition position, Configuration configuration) {
   reply_owed_ = bool(leader_);
 }
 
-void Replica::peer_disconnected(Time now, ReplicaId peer, Duration window) {
+void Replica::peer_disconnected(Time now, ReplicaId peer) {
   size_t slot = slot_of(peer);
   if (peer == self_) return;
   if (role_ == Role::kLeader) {
@@ -396,9 +396,9 @@ void Replica::peer_disconnected(Time now, ReplicaId peer, Duration window) {
     if (quiescence_.quiet) SOMETIMES(raft_quiet_leader_disconnected);
     quiescence_.quiet = false;
     leader_contact_valid_ = false;
-    CHECK_GT(window, Duration());
+    auto window = static_cast<uint64_t>(options_.disconnect_timeout.nanos());
     // Before its promise has ended this replica could only ask in vain.
-    Time soon = std::max(now, promised_until_) + Duration::nanos(static_cast<int64_t>(random_.below(static_cast<uint64_t>(window.nanos()))));
+    Time soon = std::max(now, promised_until_) + Duration::nanos(static_cast<int64_t>(random_.below(window)));
     timer_ = std::min(timer_, soon);
   }
 }

@@ -250,11 +250,8 @@ class Replica {
   // nobody. It goes on leading if it does; the only voter of a group always leads.
   void retire() { retired_ = true; }
   // Liveness hint only: the transport lost its connection to that peer, or its node gives no sign of
-  // life. If it led, this replica campaigns after [0, window).
-  void peer_disconnected(Time now, ReplicaId peer, Duration window);
-  void peer_disconnected(Time now, ReplicaId peer) {
-    peer_disconnected(now, peer, options_.disconnect_timeout);
-  }
+  // life.
+  void peer_disconnected(Time now, ReplicaId peer);
   // Somebody wants something of the group, or wants to know whether its leader lives: quiescence.h.
   void wake(Time now);
 

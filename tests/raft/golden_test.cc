@@ -40,9 +40,12 @@ class Script {
       size_t nodes = 0, leader = 0, spares = 0;
       words >> nodes >> leader;
       Options options;
+      options.quiesce_after = Duration();
       for (std::string word; words >> word;) {
         if (word == "lease")
           options.reads = Reads::kLease;
+        else if (word == "quiet")
+          options.quiesce_after = Duration::millis(1);
         else
           spares = std::strtoul(word.c_str(), nullptr, 10);
       }
@@ -186,6 +189,7 @@ class Script {
            << " last " << to_text(s.last) << " durable " << s.durable.value() << " commit "
            << s.commit.value() << " applied " << s.applied.value() << " base "
            << s.base.index.value();
+      if (s.quiet) text << " quiet";
       if (s.lost > 0) text << " promised " << to_text(s.promised) << " lost " << s.lost;
       text << "\n";
       output_ += text.str();

@@ -221,9 +221,9 @@ TEST(RaftQuiescence, QuietFollowerOfALostNodeCampaigns) {
   follow_at_rest(solo);
   solo.receive(quiesce(solo, 5, 3));
   solo.drain();
-  solo->peer_disconnected(solo.now(), Solo::id(2), 50_ms);
+  solo->peer_disconnected(solo.now(), Solo::id(2));
   EXPECT_FALSE(solo->quiet());
-  EXPECT_LT(solo->deadline(), solo.now() + 50_ms);
+  EXPECT_LT(solo->deadline(), solo.now() + soon().disconnect_timeout);
   solo.ask_for_pre_vote(3, 6, Solo::at(3, 5));
   solo.drain();
   EXPECT_FALSE(solo.sent(Kind::kPreVoteReply).back().rejected);
