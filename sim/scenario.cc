@@ -77,6 +77,14 @@ bool Stage::until(std::string what, const std::function<bool()>& reached, Durati
   return false;
 }
 
+bool Stage::must(std::string what, const std::function<bool()>& reached, Duration limit) {
+  if (happens(reached, limit)) return true;
+  if (going())
+    cluster_.report("scenario", fmt::format("did not happen within {}: {}\n{}", to_string(limit), what,
+                                            cluster_.describe()));
+  return false;
+}
+
 bool Stage::happens(const std::function<bool()>& what, Duration limit) {
   return going() &&
          world_.run_until([&] { return cluster_.stuck() || what(); }, world_.now() + limit) && going();

@@ -71,6 +71,8 @@ class Stage final : private ClusterListener {
   // --- waiting; true when it is so ---
   bool until(std::string what, const std::function<bool()>& reached,
              Duration limit = Duration::seconds(60));
+  // ... and the run fails when it is not: for what must happen whatever else does.
+  bool must(std::string what, const std::function<bool()>& reached, Duration limit);
   // ... without ending the script when it is not.
   bool happens(const std::function<bool()>& what, Duration limit);
   void run(Duration length);

@@ -28,12 +28,13 @@ void SignsOfLife::heard(NodeId peer) {
 
 void SignsOfLife::look() {
   arm();
+  if (MUTANT(silence_not_noticed)) return;
   std::vector<NodeId> lost;
   for (Peer& peer : peers_)
     if (++peer.silent == kSilentMax) lost.push_back(peer.node);
   for (NodeId node : lost) {
     SOMETIMES(peer_gives_no_sign_of_life);
-    if (!MUTANT(silent_peer_ignored)) hooks_.on_silent(node);
+    hooks_.on_silent(node);
   }
   hooks_.probe_peers();
 }

@@ -10,7 +10,7 @@ namespace kahuna::raft {
 // Leader: nothing is under way, and everybody has everything.
 bool Replica::is_at_rest() const {
   const Index last = log_.last().index;
-  if (commit_ != last || applied_ != last || trim_ != last || unwritten_ <= last) return false;
+  if (commit_ != last || applied_ != last || unwritten_ <= last) return false;
   if (appends_due_ || !reads_.empty() || transferring() || !settled()) return false;
   for (size_t slot = 0; slot < members_.size(); ++slot) {
     if (slot == self_slot_) continue;
@@ -18,7 +18,7 @@ bool Replica::is_at_rest() const {
     if (streaming_[slot] || peer.probing() || !peer.has_state()) return false;
     if (peer.match() != last && !MUTANT(quiet_without_the_behind)) return false;
   }
-  return true;
+  return trim_ == last || MUTANT(quiet_without_the_behind);
 }
 
 // Something was asked of the leader.
@@ -57,10 +57,9 @@ void Replica::beat(Time now, bool answered) {
 bool Replica::fall_quiet(const Message& heartbeat) {
   const Index last = log_.last().index;
   if (options_.quiesce_after <= Duration() || retired_ || stateless_ || !tail_.empty()) return false;
-  if (durability_.hard_state() != hard_state_ || durability_.index() != last || applied_ != last)
-    return false;
   const bool equal = heartbeat.commit == last && matched_ == last && commit_ == last;
-  if (!equal && !MUTANT(quiet_although_behind)) return false;
+  const bool settled = durability_.hard_state() == hard_state_ && durability_.index() == last && applied_ == last;
+  if (!(equal && settled) && !MUTANT(quiet_although_behind)) return false;
   SOMETIMES(raft_follower_falls_quiet);
   quiescence_.quiet = true;
   timer_ = Time::max();
@@ -98,7 +97,6 @@ void Replica::wake(Time now) {
 
 // No leader is heard, and this replica may not look for one by itself.
 void Replica::ask_for_leader() {
-  if (MUTANT(leader_not_asked_for)) return;
   for (size_t slot = 0; slot < members_.size(); ++slot)
     if (slot != self_slot_) send(MessageKind::kWake, members_[slot]);
 }

@@ -30,8 +30,9 @@ void laggard(Stage& s) {
   s.prove("it lags", s.last(away) < s.commit(lead));
   s.prove("its leader is not quiet", s.leads(lead) && !s.status(lead).quiet);
   s.heal();
-  s.until("it catches up, and all are silent",
-          [&] { return silent(s) && s.last(away) == s.last(lead) && s.commit(away) == s.commit(lead); });
+  s.must("it catches up, and all are silent",
+         [&] { return silent(s) && s.last(away) == s.last(lead) && s.commit(away) == s.commit(lead); },
+         Duration::seconds(60));
 }
 
 // Everybody restarts in the silence, again and again, together or one by one.
@@ -45,7 +46,8 @@ void restarts(Stage& s) {
     if (s.random().chance(1, 2)) s.run(Duration::millis(static_cast<int64_t>(s.random().below(2000))));
     for (size_t node = 0; node < s.nodes(); ++node)
       if (all || node == lead) s.start(node);
-    s.until("a leader is elected, and all fall silent again", [&] { return s.leader() && silent(s); });
+    s.must("a leader is elected, and all fall silent again", [&] { return s.leader() && silent(s); },
+           Duration::seconds(60));
     s.prove("in few terms", s.term(s.leader().value_or(0)) <= term + 10);
   }
 }
@@ -54,7 +56,7 @@ void restarts(Stage& s) {
 void vanished(Stage& s) {
   size_t old = fall_silent(s);
   s.isolate(old);
-  s.until("another leads", [&] { return s.leader_but(old).has_value(); }, Duration::seconds(20));
+  s.must("another leads", [&] { return s.leader_but(old).has_value(); }, Duration::seconds(20));
   s.prove("the old leader knows nothing", s.status(old).quiet);
   s.heal();
   s.until("all are silent under the new one", [&] { return silent(s) && !s.leads(old); });
@@ -64,7 +66,7 @@ void vanished(Stage& s) {
 void wedged(Stage& s) {
   size_t old = fall_silent(s);
   s.deafen(old);
-  s.until("another leads", [&] { return s.leader_but(old).has_value(); });
+  s.must("another leads", [&] { return s.leader_but(old).has_value(); }, Duration::seconds(60));
   s.prove("the old leader knows nothing", s.leads(old));
   s.deafen(old, false);
   s.until("all are silent under the new one", [&] { return silent(s) && !s.leads(old); });

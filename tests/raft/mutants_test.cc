@@ -66,7 +66,6 @@ const Mutant kMutants[] = {
     {"change_before_own_term", 1000},
     {"quiet_without_the_behind", 1000},
     {"quiet_although_behind", 1000},
-    {"leader_not_asked_for", 20000},
 };
 
 class RaftMutants : public ::testing::TestWithParam<Mutant> {};

@@ -216,6 +216,15 @@ TEST(RaftQuiescence, WokenFollowerTellsItsLeaderAndGivesItTime) {
   EXPECT_FALSE(solo.sent(Kind::kPreVoteReply).back().rejected) << "it has not answered for its group";
 }
 
+TEST(RaftQuiescence, WhoMayNotCampaignAsksForALeader) {
+  Solo solo(Solo::fresh(), soon());
+  solo->discard_state(solo.now());
+  solo.fire();
+  solo.drain();
+  EXPECT_EQ(solo->role(), Role::kFollower);
+  EXPECT_EQ(solo.sent(Kind::kWake).size(), 2u);
+}
+
 TEST(RaftQuiescence, QuietFollowerOfALostNodeCampaigns) {
   Solo solo(Solo::fresh(), soon());
   follow_at_rest(solo);
