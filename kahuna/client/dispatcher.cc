@@ -276,7 +276,11 @@ size_t Dispatcher::pick(const Operation& operation) {
     }
     return kNoNode;
   };
-  size_t node = first([](Session::State state) { return state == Session::State::kReady; });
+  // One that was of no use is followed by the next, connected or not: several may be of no use, and yet
+  // be the only ones that are connected.
+  const bool next = operation.avoid < count && !MUTANT(client_prefers_the_connected);
+  if (next) home_ = (operation.avoid + 1) % count;
+  size_t node = first([&](Session::State state) { return next || state == Session::State::kReady; });
   if (node == kNoNode) node = first([](Session::State s) { return s != Session::State::kIdle; });
   if (node == kNoNode) node = first([](Session::State) { return true; });
   if (node != kNoNode) {

@@ -247,6 +247,15 @@ TEST_F(ClientTest, AnUnavailableClusterIsProvablyNotDone) {
   EXPECT_LT(node(1).asked.size(), 500u) << "backs off";
 }
 
+TEST_F(ClientTest, NodesOfNoUseDoNotKeepItFromOthersBecauseTheyAreConnected) {
+  for (size_t n : {1, 2}) node(n).script = [](const Asked&) { return refuse(ErrorCode::kUnavailable); };
+  start({at(1), at(2), at(3)});
+  auto done = set("k");
+  world_.advance(2_s);
+  ASSERT_TRUE(done->has_value() && (**done).has_value());
+  EXPECT_EQ(node(3).asked.size(), 1u);
+}
+
 TEST_F(ClientTest, OneUnknownAttemptMakesTheEndUnknown) {
   node(1).script = [this](const Asked&) {
     return refuse(asked() == 1 ? ErrorCode::kUnknown : ErrorCode::kUnavailable);
