@@ -55,6 +55,7 @@ class Recoverer {
  private:
   Result<> open_files();
   Result<> survey();
+  bool is_misdirected(uint32_t life, uint64_t batch) const;
   Result<> drop_torn_seals();
   Result<> choose_start();
   Result<> walk();
@@ -147,12 +148,22 @@ Result<> Recoverer::survey() {
     chain_.push_back(
         {segment, image->batch_min(), image->batch_max(), image->only_seals(), image->links()});
   }
+  // Nor is one that shows nothing but a piece of its first batch at a wrong place.
+  const uint32_t newest = chain_.empty() ? 0 : chain_.back().segment->life();
+  for (const SegmentPtr& segment : out_.free)
+    if (segment->life() > newest && !segment->header.for_seal && is_misdirected(segment->life(), 0)) traceless = segment;
   if (!traceless) return {};
   SOMETIMES(journal_first_batch_without_trace);
   return fail(ErrorCode::kDamaged,
               "journal: " + place_text(*traceless, kBodyZone) +
                   " has lost a batch, body and header, which was perhaps acknowledged; nothing was "
                   "changed; remove this replica's data and let it rejoin");
+}
+
+// Whether a sector of that batch, or of a later one of that life, was found where it does not belong.
+bool Recoverer::is_misdirected(uint32_t life, uint64_t batch) const {
+  const auto found = foreign_.lower_bound({life, batch});
+  return found != foreign_.end() && found->first == life;
 }
 
 // What a seal replaces is kept until a batch follows it, so a seal that is last and not whole can
@@ -278,7 +289,7 @@ Result<> Recoverer::walk_segment(const Survey& survey, uint64_t cut) {
 Result<> Recoverer::judge_last(const SegmentImage& image, const Segment& segment,
                                const Judgement& last) {
   if (segment.room() < 2 * kSectorBytes) return {};
-  const bool misdirected = foreign_.contains({segment.life(), next_});
+  const bool misdirected = is_misdirected(segment.life(), next_);
   if (last.header_good) {
     bool torn = last.unwritten && !misdirected && !distrust_tears_;
     if (torn || MUTANT(faulty_tail_truncated)) {
@@ -297,7 +308,7 @@ Result<> Recoverer::judge_last(const SegmentImage& image, const Segment& segment
     faulty_ = last.items;
     return {};
   }
-  if (last.unwritten) {
+  if (last.unwritten && (!misdirected || MUTANT(misdirected_header_passed_over))) {
     if (last.seen) SOMETIMES(journal_torn_batch);
     return {};
   }

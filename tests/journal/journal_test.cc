@@ -625,6 +625,28 @@ TEST(JournalDamage, MisdirectedLastBodyIsFaultyNotTorn) {
   EXPECT_EQ(h.open(), "");
 }
 
+// One write that went wrong took both: no sector of the batch is where it belongs.
+TEST(JournalDamage, AHeaderThatWentToItsOwnBodyIsDamage) {
+  for (int batches : {0, 1, 4}) {
+    Harness h(31);
+    h.expect_faulty = h.lost_acknowledged = true;
+    open_ready(h);
+    for (int i = 0; i < batches; ++i) add_and_settle(h, 1, 1);
+    add_and_settle(h, 1, 1);
+    h.kill();
+    const Newest last = newest_batch(h.disk);
+    ASSERT_EQ(last.body.size(), 1u);
+    ASSERT_EQ(last.header.size(), 1u);
+    auto& bytes = *h.disk.bytes(last.file);
+    auto header = bytes.begin() + static_cast<ptrdiff_t>(last.header[0]);
+    std::copy_n(header, kSector, bytes.begin() + static_cast<ptrdiff_t>(last.body[0]));
+    std::fill_n(header, kSector, std::byte{});
+    EXPECT_NE(h.open(), "");
+    ASSERT_TRUE(h.open_error) << batches;
+    EXPECT_EQ(h.open_error->code, ErrorCode::kDamaged);
+  }
+}
+
 TEST(JournalDamage, LostLastBodyIsFaultyWhenTearsAreNotTrusted) {
   for (bool distrust : {false, true}) {
     journal::Options options = Harness::small_options();
