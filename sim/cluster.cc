@@ -414,7 +414,8 @@ void Cluster::judge_fatal(size_t node, const Error& error) {
           !error.text.starts_with("the identity") &&
           world_.disk(slots_[node].handle).open("engine.damaged", OpenOptions{}))
         return;
-      if (!slots_[node].damaged) break;
+      // One that is alone has nobody to have its state from.
+      if (!slots_[node].damaged && !(slots_[node].engine_damaged && slots_.size() == 1)) break;
       SOMETIMES(sim_damaged_node_refuses_to_boot);
       slots_[node].frozen = slots_[node].lost = true;
       return;
