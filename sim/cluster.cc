@@ -25,6 +25,7 @@ ClusterOptions draw_cluster(Spec& spec) {
                  : EngineKind::kMemory;
   o.loops = spec.pick("loops", {{1, 70}, {2, 18}, {3, 12}});
   o.loops_vary = spec.flag("loops-vary", 50, 100);
+  o.timeouts_vary = spec.flag("timeouts-vary", 20, 100);
   uint64_t pace = spec.pick("raft-pace-percent", {{100, 60}, {30, 20}, {15, 10}, {200, 10}});
   auto paced = [&](Duration d) { return d * static_cast<int64_t>(pace) / 100; };
   o.raft.heartbeat_interval = paced(o.raft.heartbeat_interval);
@@ -227,6 +228,7 @@ node::Options Cluster::node_options(size_t node) {
   }
   o.partitions = options_.groups;
   o.raft = options_.raft;
+  o.raft.election_timeout_min = draw_election_timeout(node);
   o.journal.segment_bytes = options_.segment_bytes;
   o.journal.distrust_tears = options_.distrust_tears;
   o.value_bytes_max = options_.value_bytes_max;
@@ -301,6 +303,13 @@ size_t Cluster::draw_loops(size_t node) const {
   if (options_.loops == 1 || !options_.loops_vary) return options_.loops;
   RandomStream random = world_.random("loops", uint64_t{node} << 32 | slots_[node].starts);
   return 1 + random.below(options_.loops);
+}
+
+Duration Cluster::draw_election_timeout(size_t node) const {
+  const Duration longest = options_.raft.election_timeout_min;
+  if (!options_.timeouts_vary) return longest;
+  RandomStream random = world_.random("timeouts", uint64_t{node} << 32 | slots_[node].starts);
+  return draw(random, std::min(options_.raft.heartbeat_interval * 2, longest), longest);
 }
 
 void Cluster::crash(size_t node, CrashKind kind) {

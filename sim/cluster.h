@@ -36,6 +36,7 @@ struct ClusterOptions {
   EngineKind engine = EngineKind::kMemory;
   size_t loops = 1;         // event loops of a node, at most
   bool loops_vary = false;  // each start of a node draws how many
+  bool timeouts_vary = false;  // ... and its shortest election timeout, which is what its promises are worth
   raft::Options raft;
   size_t segment_bytes = size_t{1} << 20;
   size_t value_bytes_max = partition::kValueBytesMax;
@@ -222,6 +223,7 @@ class Cluster final : public FaultTarget {
 
   node::Options node_options(size_t node);
   size_t draw_loops(size_t node) const;
+  Duration draw_election_timeout(size_t node) const;
   std::vector<Address> addresses() const;
   void add_client(std::string name);
   void build(size_t node);

@@ -48,6 +48,7 @@ constexpr std::pair<std::string_view, std::string_view> kPlain[] = {
     {"nodes", "3"},
     {"loops", "1"},
     {"loops-vary", "off"},
+    {"timeouts-vary", "off"},
     {"engine", "memory"},
     {"rot-journal", "off"},
     {"clients", "1"},

@@ -37,7 +37,7 @@ Groups::~Groups() {
 }
 
 Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<ReplicaId> founders, bool alone,
-                     journal::RecoveredGroup found) {
+                     Duration promise, journal::RecoveredGroup found) {
   auto mark = engine_.applied().find(descriptor.id);
   const bool marked = mark != engine_.applied().end();
   raft::LogPosition applied = marked ? mark->second : raft::kFoundingBase;
@@ -58,6 +58,7 @@ Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<Replic
                    recovered.stateless ? partition::StateMachine::make_empty(engine_, descriptor) : open_state(descriptor));
   const ReplicaId self_id = founder == founders.end() ? ReplicaId{self_, 1} : *founder;
   founders_ = std::move(founders);
+  recovered.promise = promise;
   recovered.configuration = configuration_of(state, recovered.stateless);
   size_t position = groups_.size();
   const raft::LogPosition base = recovered.base;

@@ -85,8 +85,9 @@ class Groups final : private SnapshotStreams::Hooks {
 
   // Before start(): one hosted partition with what the journal found of it. A replica of a node that is not
   // among the founders begins without a state. `alone`: no other node has what this one has.
+  // `promise`: the longest that it may have given.
   Result<> add(const partition::Descriptor& descriptor, std::vector<ReplicaId> founders, bool alone,
-               journal::RecoveredGroup recovered);
+               Duration promise, journal::RecoveredGroup found);
   void start();
 
   void receive(raft::Message message);

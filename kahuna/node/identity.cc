@@ -6,6 +6,7 @@
 
 #include "kahuna/node/roster.h"
 #include "runtime/hash.h"
+#include "runtime/probe.h"
 #include "schemas/meta_generated.h"
 
 namespace kahuna::node {
@@ -22,6 +23,12 @@ constexpr size_t kPartitionsMax = 16'384;
 constexpr size_t kPrefixBytes = 8;
 constexpr size_t kFileBytesMax = 1 << 20;
 constexpr int kReadAttempts = 4;
+// Settled boots are forgotten when the file is next rewritten, at the next boot; with so many, at once.
+constexpr size_t kBootsKept = 16;
+
+bool is_boot(Boot held, Boot known) {
+  return held.number == known.number && (held.nonce == known.nonce || held.nonce == 0);
+}
 
 flatbuffers::Offset<meta::Founding> build(flatbuffers::FlatBufferBuilder& b, const Founding& f) {
   std::vector<flatbuffers::Offset<meta::FoundingMember>> members;
@@ -86,6 +93,12 @@ bool valid_name(std::string_view name) {
   });
 }
 
+bool can_have_been(const Boots& boots, Boot known) {
+  if (MUTANT(boots_compared_by_number) && !boots.empty() && known.number < boots.back().number) return true;
+  if (boots.empty() || known.number < boots.front().number) return !boots.empty();
+  return std::any_of(boots.begin(), boots.end(), [&](const Boot& b) { return is_boot(b, known); });
+}
+
 std::string encode_roster(const Roster& roster) {
   flatbuffers::FlatBufferBuilder b;
   b.Finish(build(b, roster));
@@ -118,7 +131,7 @@ std::string Layout::journal_dir(const std::string& base, size_t loop) const {
 }
 
 Result<std::unique_ptr<Identity>> Identity::load(Suspend s, Host& host, const std::string& name,
-                                                 size_t loops) {
+                                                 size_t loops, Duration promise) {
   Disk& disk = *host.disk;
   auto identity = std::unique_ptr<Identity>(new Identity);
   identity->boot_.nonce = host.random("boot-nonce").next();
@@ -145,6 +158,8 @@ Result<std::unique_ptr<Identity>> Identity::load(Suspend s, Host& host, const st
     identity->node_ = NodeId(host.random("node-id").next() | 1);
     identity->name_ = name;
     identity->boot_.number = 1;
+    identity->boots_ = {identity->boot_};
+    identity->longest_promise_ = promise;
     identity->layout_.loops = loops;
     RETURN_IF_ERROR(identity->store(s, host));
     return identity;
@@ -180,6 +195,12 @@ Result<std::unique_ptr<Identity>> Identity::load(Suspend s, Host& host, const st
                     std::to_string(kFormatRoster) + "; run the server version that wrote it");
   identity->node_ = NodeId(stored.node());
   identity->boot_.number = stored.boot() + 1;
+  if (stored.boots())
+    for (const meta::Boot* b : *stored.boots()) identity->boots_.push_back({b->number(), b->nonce()});
+  if (identity->boots_.empty()) identity->boots_.push_back({stored.boot(), 0});
+  if (identity->boots_.size() < kBootsMax) identity->boots_.push_back(identity->boot_);
+  const Duration before = Duration::micros(static_cast<int64_t>(stored.promise_us()));
+  identity->longest_promise_ = MUTANT(longer_promise_forgotten) ? promise : std::max(promise, before);
   identity->name_ = stored.name() ? stored.name()->str() : "";
   if (identity->name_ != name)
     return fail(ErrorCode::kInvalid, "data directory " + disk.native_path("") + " belongs to node '" +
@@ -205,6 +226,13 @@ Result<> Identity::lay_out(Suspend s, Host& host, Layout layout, bool journals_l
   layout_ = layout;
   journals_left_ = journals_left;
   return store(s, host);
+}
+
+Result<> Identity::settle_boots(Suspend s, Host& host, Boot recorded) {
+  auto it = std::find_if(boots_.begin(), boots_.end(), [&](const Boot& b) { return is_boot(b, recorded); });
+  if (it == boots_.end()) return {};
+  boots_.erase(boots_.begin(), it);
+  return boots_.size() < kBootsKept ? Result<>() : store(s, host);
 }
 
 Result<> Identity::found(Suspend s, Host& host, Founding founding, std::optional<Roster> roster) {
@@ -236,10 +264,14 @@ Result<> Identity::store(Suspend s, Host& host) {
   flatbuffers::Offset<meta::Roster> roster;
   if (!as_founded) roster = build(b, roster_);
   uint32_t format = !as_founded || removed_ ? kFormatRoster : layout_ == Layout() ? kFormat : kFormatLayouts;
+  std::vector<meta::Boot> boots;
+  for (const Boot& each : boots_) boots.emplace_back(each.number, each.nonce);
+  const auto boots_offset = b.CreateVectorOfStructs(boots);
   meta::FinishIdentityBuffer(
       b, meta::CreateIdentity(b, format, node_.value(), boot_.number, name, founding, 0,
                               static_cast<uint32_t>(layout_.loops == 1 ? 0 : layout_.loops),
-                              layout_.made, journals_left_, roster, removed_));
+                              layout_.made, journals_left_, roster, removed_, boots_offset,
+                              static_cast<uint64_t>(longest_promise_.micros())));
   std::string bytes(kPrefixBytes, '\0');
   bytes.append(reinterpret_cast<const char*>(b.GetBufferPointer()), b.GetSize());
   uint32_t length = b.GetSize();

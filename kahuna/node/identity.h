@@ -8,6 +8,10 @@
 // 4. The roster is a copy of what meta records, for a start without meta; it only ever gets newer.
 // 5. Once marked as removed the directory is never served from again.
 // 6. The boot counter is raised and durable before load() returns: no two boots share a number.
+// 7. It says which boots it has been through, from the latest that it knows to be recorded by meta: a
+//    directory that was rolled back cannot name the one that the cluster knows, however often it boots.
+// 8. The longest lease promise ever made is in it before any as long is made: a later boot with shorter
+//    ones keeps it.
 #pragma once
 
 #include <memory>
@@ -25,8 +29,14 @@ namespace kahuna::node {
 // One life of a node's process. Numbers count up in the directory; the nonce tells apart two boots of
 // which one began from a copy of the directory.
 struct Boot {
-  uint64_t number = 0, nonce = 0;
+  uint64_t number = 0, nonce = 0;  // nonce 0, in an older directory: not known any more
 };
+// A boot at the end, and before it those the directory went through since one that meta has on record.
+using Boots = std::vector<Boot>;
+// So many boots without a word from meta, and further ones count as the same.
+inline constexpr size_t kBootsMax = 256;
+// Whether the directory of those boots can have been `known`: it was one of them, or is older than all.
+bool can_have_been(const Boots& boots, Boot known);
 
 // 1..64 of letters, digits, '-', '_', '.'.
 bool valid_name(std::string_view name);
@@ -80,16 +90,22 @@ Result<Founding> decode_founding(ByteView bytes);
 
 class Identity {
  public:
-  // Locks the directory, reads the identity or formats an empty directory, for `loops` event loops.
-  // Suspends.
+  // Locks the directory, reads the identity or formats an empty directory, for `loops` event loops, and
+  // notes that lease promises of `promise` will be made (zero: none will). Suspends.
   // kInUse: another server; kVersion: other layout; kDamaged: bad checksum, or data without identity;
   // kInvalid: the directory belongs to a node of another name.
   static Result<std::unique_ptr<Identity>> load(Suspend suspend, Host& host,
-                                                const std::string& name, size_t loops);
+                                                const std::string& name, size_t loops,
+                                                Duration promise = {});
 
   NodeId node() const { return node_; }
-  Boot boot() const { return boot_; }
+  Boot boot() const { return boot_; }  // the number is of this boot alone
+  const Boots& boots() const { return boots_; }
+  // By what this node's own replica of meta has on record of it. Suspends.
+  Result<> settle_boots(Suspend suspend, Host& host, Boot recorded);
   const std::optional<Founding>& founding() const { return founding_; }
+  // Of all boots up to this one; 0: no promise was ever made.
+  Duration longest_promise() const { return longest_promise_; }
   // Makes the founding durable, and the roster if there is a later one. CHECKs that there was none. Suspends.
   Result<> found(Suspend suspend, Host& host, Founding founding, std::optional<Roster> roster = {});
 
@@ -112,6 +128,8 @@ class Identity {
   std::unique_ptr<File> lock_;
   NodeId node_;
   Boot boot_;
+  Boots boots_;
+  Duration longest_promise_;
   std::string name_;
   std::optional<Founding> founding_;
   Layout layout_;

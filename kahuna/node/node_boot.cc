@@ -10,7 +10,7 @@ namespace kahuna::node {
 // --- boot ---
 
 Result<> NodeImpl::boot(Suspend s) {
-  ASSIGN_OR_RETURN(identity_, Identity::load(s, host_, options_.name, loops()));
+  ASSIGN_OR_RETURN(identity_, Identity::load(s, host_, options_.name, loops(), longest_promise()));
   if (identity_->removed()) return fail(was_removed(options_.name));
   RETURN_IF_ERROR(open_engine(s));
   RETURN_IF_ERROR(open_journals(s));
@@ -89,8 +89,9 @@ Result<> NodeImpl::start_groups(Suspend s) {
   engine::Engine& engine = shards_ ? *engine_queue_ : *engine_;
   RETURN_IF_ERROR(forget_damaged_engine(s, *host_.disk));
   auto groups = std::make_unique<Groups>(host_, *this, *journal_, engine, identity_->node(), options_, observer_);
-  Shard::Start start{identity_->node(), founding, is_alone(), identity_->layout(), engine_.get(), engine_->applied()};
-  if (auto added = add_groups(*groups, founding, is_alone(), identity_->layout(), 0, recovered_); !added) {
+  Shard::Start start{identity_->node(), founding, is_alone(), identity_->layout(), identity_->longest_promise(),
+                     engine_.get(), engine_->applied()};
+  if (auto added = add_groups(*groups, start, 0, recovered_); !added) {
     // The engine is all that is read there.
     if (added.error().code == ErrorCode::kDamaged && !is_alone())
       RETURN_IF_ERROR(note_damaged_engine(s, *host_.disk));
@@ -102,7 +103,8 @@ Result<> NodeImpl::start_groups(Suspend s) {
   for (PartitionId id : groups_->ids())
     if (partition::StateMachine* state = groups_->state(id)) stamp = std::max(stamp, state->last_stamp());
   service_.open(partition::founding_descriptors(founding.partitions), identity_->node(), stamp);
-  registry_.open(identity_->node(), identity_->boot(), encode_founding(founding));
+  registry_.open(identity_->node(), identity_->boots(), encode_founding(founding));
+  if (auto recorded = registry_.recorded(identity_->node())) RETURN_IF_ERROR(identity_->settle_boots(s, host_, *recorded));
   membership_.open(identity_->roster());
   groups_->start();
   signs_.begin(options_.sign_of_life_interval);

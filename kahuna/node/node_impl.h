@@ -285,6 +285,10 @@ class NodeImpl final : public Node,
       return m.state != MemberState::kRemoved && m.node != identity_->node();
     });
   }
+  // That this boot will make.
+  Duration longest_promise() const {
+    return options_.raft.reads == raft::Reads::kLease ? options_.raft.election_timeout_min : Duration();
+  }
   size_t loops() const { return shards_ ? shards_->count() : 1; }
   // On another loop than this one.
   bool is_elsewhere(PartitionId partition) const { return shards_ && shards_->has(partition); }

@@ -92,7 +92,7 @@ Hello NodeImpl::greeting() const {
   Hello h;
   h.role = wire::Role::Node;
   h.node = id();
-  if (identity_) h.boot = identity_->boot();
+  if (identity_) h.boots = identity_->boots();
   h.name = options_.name;
   h.watermark = service_.watermark();
   Address address = options_.listen;
@@ -130,7 +130,7 @@ Result<> NodeImpl::judge_peer(const Hello& hello) const {
   if (!founding && std::none_of(options_.founders.begin(), options_.founders.end(),
                                 [&](const Founder& f) { return f.name == hello.name; }))
     return fail(ErrorCode::kWrongCluster, "node '" + hello.name + "' is not among this node's --founders");
-  return registry_.judge(hello.node, hello.name, hello.boot);
+  return registry_.judge(hello.node, hello.name, hello.boots);
 }
 
 Result<> NodeImpl::on_greeted(Dialer& dialer, const Hello& hello) {
@@ -141,7 +141,7 @@ Result<> NodeImpl::on_greeted(Dialer& dialer, const Hello& hello) {
     return fail(ErrorCode::kWrongCluster, "node '" + hello.name + "' is another one than this cluster's member");
   dialer.node = hello.node;
   dialer.roster = hello.roster_revision;
-  registry_.heard(hello.node, hello.boot);
+  registry_.heard(hello.node, hello.boots);
   service_.hear(hello.watermark);
   // The dialer counts as up only after this returns.
   host_.scheduler->post([this, alive = std::weak_ptr<char>(alive_), name = dialer.name(), founded = hello.founded] {

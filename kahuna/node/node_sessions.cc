@@ -105,15 +105,15 @@ void NodeImpl::greet(Session& session, uint64_t id, ByteView payload) {
   if (hello->role != wire::Role::Node) return;
   greeted_by(*hello);
   session.node = hello->node;
-  session.boot = hello->boot.number;
-  registry_.heard(hello->node, hello->boot);
+  session.boot = hello->boots.back().number;
+  registry_.heard(hello->node, hello->boots);
   // A node dials anew only when its earlier connection was lost to it, or it is from an earlier boot:
   // that one speaks for nobody any more, whether or not we were told.
   bool restarted = false;
   for (auto it = sessions_.begin(); it != sessions_.end();) {
     bool stale = it->first != id && it->second.node == hello->node;
     if (stale) SOMETIMES(stale_peer_connection_closed);
-    restarted |= stale && it->second.boot != hello->boot.number;
+    restarted |= stale && it->second.boot != hello->boots.back().number;
     it = stale ? sessions_.erase(it) : std::next(it);
   }
   if (restarted) peer_disconnected(hello->node);  // what it led

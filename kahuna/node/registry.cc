@@ -26,35 +26,30 @@ std::optional<Boot> decode_boot(std::string_view text) {
   return boot;
 }
 
-// Whether `boot` cannot follow, or be, `known`.
-bool contradicts(Boot boot, Boot known) {
-  return boot.number < known.number || (boot.number == known.number && boot.nonce != known.nonce);
-}
-
 }  // namespace
 
-void Registry::open(NodeId self, Boot boot, std::string founding) {
+void Registry::open(NodeId self, Boots boots, std::string founding) {
   founding_ = std::move(founding);
   client_ = host_.random("registry").next() | 1;
-  heard(self, boot);
+  heard(self, std::move(boots));
 }
 
-void Registry::heard(NodeId node, Boot boot) {
-  Boot& known = heard_[node];
-  if (boot.number <= known.number) return;
-  known = boot;
+void Registry::heard(NodeId node, Boots boots) {
+  Boots& known = heard_[node];
+  if (!known.empty() && boots.back().number <= known.back().number) return;
+  known = std::move(boots);
   update();
 }
 
-Result<> Registry::judge(NodeId node, const std::string& name, Boot boot) const {
+Result<> Registry::judge(NodeId node, const std::string& name, const Boots& boots) const {
   auto met = heard_.find(node);
   auto known = recorded(node);
-  bool stale = (met != heard_.end() && contradicts(boot, met->second)) ||
-               (known && contradicts(boot, *known));
+  const bool stale = (met != heard_.end() && !can_have_been(boots, met->second.back())) ||
+                     (known && !can_have_been(boots, *known));
   if (!stale || MUTANT(earlier_boot_accepted)) return {};
   SOMETIMES(earlier_boot_refused);
   return fail(ErrorCode::kRolledBack,
-              "node '" + name + "' speaks from an earlier boot than the cluster has met: its data directory "
+              "node '" + name + "' does not know of the boot in which the cluster has last met it: its data directory "
               "was rolled back or copied; start it on an empty directory, as a new node");
 }
 
@@ -77,16 +72,18 @@ std::optional<partition::Command> Registry::missing() {
     command.conditions.if_absent = true;
     return command;
   }
-  for (const auto& [node, boot] : heard_)
-    if (auto command = missing_boot(node, boot)) return command;
+  for (const auto& [node, boots] : heard_)
+    if (auto command = missing_boot(node, boots)) return command;
   return std::nullopt;
 }
 
-std::optional<partition::Command> Registry::missing_boot(NodeId node, Boot boot) {
+// Who was met while this node's meta was behind may be known to be rolled back by now.
+std::optional<partition::Command> Registry::missing_boot(NodeId node, const Boots& boots) {
+  const Boot boot = boots.back();
   auto record = hooks_.meta()->get(boot_key(node));
   if (!record) return std::nullopt;
   std::optional<Boot> known = *record ? decode_boot((*record)->value) : std::nullopt;
-  if (known && known->number >= boot.number) return std::nullopt;
+  if (known && (known->number >= boot.number || !can_have_been(boots, *known))) return std::nullopt;
   partition::Command command;
   command.key = boot_key(node);
   command.value = encode_boot(boot);

@@ -6,8 +6,8 @@
 //   __kahuna:boot/<node>   the highest boot of that node that the cluster has met: "number nonce"
 //
 //   Y1 a recorded boot only grows;
-//   Y2 a node that speaks from an earlier boot than the recorded one, or shares its number with
-//      another nonce, has lost what it once made durable: nobody listens to it (DESIGN §4, trap 25).
+//   Y2 a node whose directory cannot have been through the recorded boot (identity.h, can_have_been) has lost
+//      what it once made durable: nobody listens to it (DESIGN §4, trap 25), however often it boots.
 //
 // Every node judges by its own replica of meta, which may be behind: then the judgement comes later.
 #pragma once
@@ -41,11 +41,11 @@ class Registry {
   ~Registry() { host_.clock->cancel(timer_); }
 
   // The cluster is founded: from now on its record is kept.
-  void open(NodeId self, Boot boot, std::string founding);
+  void open(NodeId self, Boots boots, std::string founding);
   // Met in a greeting, and judged.
-  void heard(NodeId node, Boot boot);
+  void heard(NodeId node, Boots boots);
   // kRolledBack: Y2. `name` is for people.
-  Result<> judge(NodeId node, const std::string& name, Boot boot) const;
+  Result<> judge(NodeId node, const std::string& name, const Boots& boots) const;
 
   // Something changed: leadership of meta was won.
   void update();
@@ -55,20 +55,20 @@ class Registry {
   // The latest boot met in a greeting; number 0: none.
   Boot met(NodeId node) const {
     auto it = heard_.find(node);
-    return it == heard_.end() ? Boot() : it->second;
+    return it == heard_.end() ? Boot() : it->second.back();
   }
   // As recorded by this node's replica; nullopt when not yet.
   std::optional<Boot> recorded(NodeId node) const;
 
  private:
   std::optional<partition::Command> missing();
-  std::optional<partition::Command> missing_boot(NodeId node, Boot boot);
+  std::optional<partition::Command> missing_boot(NodeId node, const Boots& boots);
 
   Host& host_;
   Hooks& hooks_;
   std::string founding_;
   uint64_t client_ = 0, sequence_ = 0;
-  std::map<NodeId, Boot> heard_;
+  std::map<NodeId, Boots> heard_;
   Watermark heard_stamp_;
   bool proposing_ = false;
   TimerId timer_ = 0;

@@ -12,14 +12,13 @@ namespace {
 constexpr size_t kFrameBytesMax = 1024 * 1024;
 }  // namespace
 
-Result<> add_groups(Groups& groups, const Founding& founding, bool alone, const Layout& layout, size_t loop,
-                    RecoveredGroups& recovered) {
+Result<> add_groups(Groups& groups, const Shard::Start& start, size_t loop, RecoveredGroups& recovered) {
   std::vector<ReplicaId> founders;
-  for (const FoundingMember& m : founding.members) founders.push_back({m.node, m.incarnation});
+  for (const FoundingMember& m : start.founding.members) founders.push_back({m.node, m.incarnation});
   std::sort(founders.begin(), founders.end());
-  for (const partition::Descriptor& d : partition::founding_descriptors(founding.partitions))
-    if (layout.loop_of(d.id) == loop)
-      RETURN_IF_ERROR(groups.add(d, founders, alone, std::move(recovered[d.id])));
+  for (const partition::Descriptor& d : partition::founding_descriptors(start.founding.partitions))
+    if (start.layout.loop_of(d.id) == loop)
+      RETURN_IF_ERROR(groups.add(d, founders, start.alone, start.promise, std::move(recovered[d.id])));
   recovered.clear();
   return {};
 }
@@ -81,7 +80,7 @@ void Shard::start(Start start, Done done) {
     engine_ = std::make_unique<ShardEngine>(*start.engine, std::move(start.applied), *this);
     auto groups =
         std::make_unique<Groups>(host_, *this, *journal_, *engine_, self_, options_, observer_);
-    RETURN_IF_ERROR(add_groups(*groups, start.founding, start.alone, layout_, host_.loops->self(), recovered_));
+    RETURN_IF_ERROR(add_groups(*groups, start, host_.loops->self(), recovered_));
     groups_ = std::move(groups);
     for (PartitionId id : groups_->ids())
       if (partition::StateMachine* state = groups_->state(id))

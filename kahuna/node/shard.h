@@ -20,10 +20,6 @@
 
 namespace kahuna::node {
 
-// Adds the partitions of a founded cluster that are pinned to `loop`, with what its journal held.
-Result<> add_groups(Groups& groups, const Founding& founding, bool alone, const Layout& layout, size_t loop,
-                    RecoveredGroups& recovered);
-
 // Where the shards' batches arrive; belongs to the home loop, which empties it when it ends.
 struct HomeSink {
   Callback<void(ToHome)> receive;
@@ -50,6 +46,7 @@ class Shard final : public Groups::Hooks, public ShardEngine::Hooks {
     Founding founding;
     bool alone;  // no other node has what this one has
     Layout layout;
+    Duration promise;  // the longest of any boot
     engine::Engine* engine;
     Marks applied;
   };
@@ -127,5 +124,8 @@ struct ShardCell {
     if (shard) shard->take(std::move(batch));
   }
 };
+
+// Adds the partitions of a founded cluster that are pinned to `loop`, with what its journal held.
+Result<> add_groups(Groups& groups, const Shard::Start& start, size_t loop, RecoveredGroups& recovered);
 
 }  // namespace kahuna::node

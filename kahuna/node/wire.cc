@@ -33,10 +33,14 @@ std::string encode_hello(const Hello& h) {
   auto name = b.CreateString(h.name), refused = b.CreateString(h.refused),
        address = b.CreateString(h.address);
   auto list = b.CreateVector(members);
-  b.Finish(wire::CreateHello(b, kProtocolVersion, h.role, h.cluster.value(), h.node.value(), h.boot.number,
+  std::vector<wire::Boot> line;
+  for (const Boot& boot : h.boots) line.emplace_back(boot.number, boot.nonce);
+  auto boots = b.CreateVectorOfStructs(line);
+  const Boot boot = h.boots.empty() ? Boot() : h.boots.back();
+  b.Finish(wire::CreateHello(b, kProtocolVersion, h.role, h.cluster.value(), h.node.value(), boot.number,
                              kCurrentSemanticLevel.value(), h.watermark.value(), name, refused,
-                             address, list, h.founded, h.boot.nonce,
-                             static_cast<uint8_t>(h.refused_code), h.roster_revision.value()));
+                             address, list, h.founded, boot.nonce,
+                             static_cast<uint8_t>(h.refused_code), h.roster_revision.value(), boots));
   return {reinterpret_cast<const char*>(b.GetBufferPointer()), b.GetSize()};
 }
 
@@ -51,7 +55,10 @@ Result<Hello> decode_hello(ByteView bytes) {
   h.role = w->role();
   h.cluster = ClusterId(w->cluster());
   h.node = NodeId(w->node());
-  h.boot = {w->boot(), w->boot_nonce()};
+  if (w->boots() && w->boots()->size() > kBootsMax) return fail(ErrorCode::kDamaged, "the greeting names too many boots");
+  if (w->boots())
+    for (const wire::Boot* boot : *w->boots()) h.boots.push_back({boot->number(), boot->nonce()});
+  if (h.boots.empty()) h.boots.push_back({w->boot(), w->boot_nonce()});
   h.watermark = Watermark(w->watermark());
   h.name = str(w->name());
   h.address = str(w->address());

@@ -28,7 +28,7 @@ struct Hello {
   wire::Role role = wire::Role::Client;
   ClusterId cluster;
   NodeId node;
-  Boot boot;
+  Boots boots;  // never empty from a node
   Watermark watermark;
   std::string name;
   std::string address;

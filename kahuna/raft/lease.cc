@@ -13,7 +13,7 @@ void Replica::promise_at_start(Time now, const Recovered& recovered) {
   bool never_in_a_term = recovered.hard_state.term <= kFoundingBase.term &&
                          !recovered.hard_state.vote && promised() == kFoundingBase;
   if (never_in_a_term || MUTANT(restarted_voter_forgets_promise)) return;
-  promised_until_ = now + options_.election_timeout_min;
+  promised_until_ = now + std::max(options_.election_timeout_min, recovered.promise);
 }
 
 // The reply to a heartbeat of the leader that is followed.

@@ -9,7 +9,8 @@
 //   E2 a lease is what a quorum has promised, the leader itself included: it serves while it leads only;
 //   E3 a promise binds real votes and pre-votes alike, and its giver's own candidacy. It is given only
 //      once the term is durable, so that one who restarts and has never been in any term knows that it
-//      has promised nothing. Anybody else behaves after a restart as if it had promised just then;
+//      has promised nothing. Anybody else behaves after a restart as if it had promised just then, for as
+//      long as it ever did;
 //   E4 only who was promised may release from it: by becoming a candidate, or by telling another to
 //      (transfer.h), after which it has no lease, in this term, any more;
 //   E5 a read under a lease waits for what was committed when it arrived, like any other.

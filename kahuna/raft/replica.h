@@ -132,6 +132,8 @@ struct Recovered {
   // The journal does not hold the base: before anything else is appended it must be released up to
   // just before the base, and given the base as an entry of kBase.
   bool cut_journal = false;
+  // The longest promise (raft/lease.h) that it may have made; taken for election_timeout_min when shorter.
+  Duration promise;
 };
 
 struct Persist {

@@ -181,8 +181,9 @@ void wiped_returns(Stage& s) {
   s.until("the two that forgot nothing serve", [&] { return s.writes_done() > before + 20; });
 }
 
-// ... the same with a disk as it was some boots ago.
-void rolled_back_returns(Stage& s) {
+// ... the same with a disk as it was some boots ago. What it has forgotten it does not make up for by booting
+// so often that it outruns the number of the boot that the others have on record.
+void roll_back(Stage& s, int boots_alone) {
   size_t lead = s.settle();
   size_t old = s.others(lead)[s.random().below(2)];
   DiskImage image = s.image(old);
@@ -202,6 +203,12 @@ void rolled_back_returns(Stage& s) {
           [&] { return s.leads(lead) && s.commit(old) > s.last(behind) + 5; });
   s.crash(old);
   s.roll_back(old, image);
+  if (boots_alone > 0) s.isolate(old);
+  for (int boot = 0; boot < boots_alone; ++boot) {
+    s.start(old);
+    s.until("it boots where nobody hears it", [&] { return s.hosts(old); });
+    s.crash(old, CrashKind::kProcess);
+  }
   s.pause(lead);
   s.mend(old, behind);
   s.start(old);
@@ -213,6 +220,9 @@ void rolled_back_returns(Stage& s) {
   uint64_t before = s.writes_done();
   s.until("the two that forgot nothing serve", [&] { return s.writes_done() > before + 20; });
 }
+
+void rolled_back_returns(Stage& s) { roll_back(s, 0); }
+void rolled_back_boots_on(Stage& s) { roll_back(s, 6); }
 
 // Both copies of a batch rot on a node that is down, and with them its latest term and vote, for all it
 // knows. It does not vote by what is left.
@@ -293,6 +303,7 @@ constexpr Scenario kScenarios[] = {
     {"T-22-rot", "the last synced batch rots on a node that is down: not taken for a torn tail", "rate=300", "batching", rotten_tail},
     {"T-25", "a node returns with an empty disk: it is nobody's voter", "rate=300", "drift", wiped_returns},
     {"T-25-back", "a node returns with the disk of an earlier boot: it is refused", "rate=300", "drift", rolled_back_returns},
+    {"T-25-boots-on", "... after many boots of its own, cut off", "rate=300", "drift", rolled_back_boots_on},
     {"T-22", "torn tails, any subset of sectors, are told from damage and cut off", "rate=300,disk.crash_loses_all=0", "batching,slow-disk", torn_tails},
     {"T-23", "torn tails in segments used again: no record of an earlier life is believed", "rate=1000,segment-bytes=131072,save-entries=16,flush-bytes=4096,flush-interval=200ms,disk.crash_loses_all=0", "batching", torn_recycled},
     {"T-26", "a leader loses power after it committed what its own journal does not hold", "rate=300,save-entries=1,flush-bytes=4096,flush-interval=200ms", "batching", engine_ahead},

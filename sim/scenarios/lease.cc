@@ -178,6 +178,8 @@ void hand_over_ends_a_lease(Stage& s) {
 }
 
 constexpr std::string_view kLease = "reads=lease,clock-drift-ppm-max=200000,rate=1000,processes=40,mix.get=60";
+constexpr std::string_view kLeaseVaries =
+    "reads=lease,clock-drift-ppm-max=200000,rate=1000,processes=40,mix.get=60,timeouts-vary=on";
 constexpr std::string_view kQuorum = "reads=quorum,rate=300,mix.get=60,clients=4";
 
 constexpr Scenario kScenarios[] = {
@@ -185,6 +187,7 @@ constexpr Scenario kScenarios[] = {
     {"T-17-frozen", "a leader whose clock stands still is cut off; reads rest on no clock", kQuorum, "delay",
      leader_without_time},
     {"T-19", "a voter under a lease restarts and is asked for its vote", kLease, "batching", restarted_voter},
+    {"T-19-shorter", "... with a shorter election timeout than it promised by", kLeaseVaries, "batching", restarted_voter},
     {"T-20-lease", "a leader that handed over does not answer by what is left of its lease", kLease, "",
      hand_over_ends_a_lease},
     {"T-20-hand-over", "leadership is handed on, again and again, under load", "rate=500", "delay,batching,drift",

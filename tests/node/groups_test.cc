@@ -96,7 +96,7 @@ class GroupsTest : public testing::Test, public Groups::Hooks {
     held_ = std::make_unique<HeldEngine>(turns_);
     groups_ = std::make_unique<Groups>(turns_.host(), *this, journal_, *held_, NodeId(1), options_,
                                        nullptr);
-    CHECK(groups_->add(descriptor_, {{NodeId(1), 1}}, true, {}).has_value());
+    CHECK(groups_->add(descriptor_, {{NodeId(1), 1}}, true, {}, {}).has_value());
     groups_->start();
     turns_.advance(Duration::millis(1));
     CHECK(held_->holds());  // the leader's first entry

@@ -68,7 +68,7 @@ class InstallTest : public testing::Test {
     void start() {
       groups_.reset();
       groups_ = std::make_unique<Groups>(host_, *this, journal_, *engine_, NodeId(number_), test_.options_, nullptr);
-      auto added = groups_->add(test_.descriptor_, test_.voters_, false, journal_.recovered());
+      auto added = groups_->add(test_.descriptor_, test_.voters_, false, {}, journal_.recovered());
       CHECK(added.has_value());
       groups_->start();
     }

@@ -22,7 +22,7 @@ class RegistryTest : public testing::Test, public Registry::Hooks {
         {.operation_records_max = operation_records_max});
     CHECK(state.has_value());
     meta_ = std::make_unique<partition::StateMachine>(std::move(*state));
-    registry_.open(NodeId(1), {1, 11}, "founding");
+    registry_.open(NodeId(1), {{1, 11}}, "founding");
   }
   partition::StateMachine* meta() override { return meta_.get(); }
   bool leads_meta() const override { return true; }
@@ -48,7 +48,7 @@ class RegistryTest : public testing::Test, public Registry::Hooks {
 
 TEST_F(RegistryTest, RecordsTheFoundingAndBoots) {
   open(partition::kOperationRecordsMax);
-  registry_.heard(NodeId(2), {4, 44});
+  registry_.heard(NodeId(2), {{4, 44}});
   ASSERT_TRUE(turns_.settle());
   EXPECT_EQ(proposals_, 3u);
   EXPECT_EQ(registry_.recorded(NodeId(2))->number, 4u);
@@ -56,18 +56,41 @@ TEST_F(RegistryTest, RecordsTheFoundingAndBoots) {
 
 TEST_F(RegistryTest, RefusesEarlierBootsAndCopies) {
   open(partition::kOperationRecordsMax);
-  registry_.heard(NodeId(2), {4, 44});
+  registry_.heard(NodeId(2), {{4, 44}});
   ASSERT_TRUE(turns_.settle());
-  EXPECT_FALSE(registry_.judge(NodeId(2), "n2", {3, 33}));
-  EXPECT_FALSE(registry_.judge(NodeId(2), "n2", {4, 45}));
-  EXPECT_TRUE(registry_.judge(NodeId(2), "n2", {4, 44}));
-  EXPECT_TRUE(registry_.judge(NodeId(2), "n2", {5, 55}));
+  EXPECT_FALSE(registry_.judge(NodeId(2), "n2", {{3, 33}}));
+  EXPECT_FALSE(registry_.judge(NodeId(2), "n2", {{4, 45}}));
+  EXPECT_TRUE(registry_.judge(NodeId(2), "n2", {{4, 44}}));
+  EXPECT_TRUE(registry_.judge(NodeId(2), "n2", {{5, 55}}));
+}
+
+// A directory rolled back to boot 3 boots again and again where nobody hears it: no number that it reaches
+// makes it one that has been in boot 4.
+TEST_F(RegistryTest, RefusesARolledBackDirectoryHoweverOftenItBoots) {
+  open(partition::kOperationRecordsMax);
+  registry_.heard(NodeId(2), {{3, 33}, {4, 44}});
+  ASSERT_TRUE(turns_.settle());
+  EXPECT_FALSE(registry_.judge(NodeId(2), "n2", {{3, 33}, {4, 45}, {5, 55}, {6, 66}}));
+  EXPECT_FALSE(registry_.judge(NodeId(2), "n2", {{3, 33}, {5, 55}}));
+  EXPECT_TRUE(registry_.judge(NodeId(2), "n2", {{3, 33}, {4, 44}, {5, 55}, {6, 66}}));
+  EXPECT_TRUE(registry_.judge(NodeId(2), "n2", {{4, 0}, {5, 55}})) << "an older directory did not keep the nonce";
+  EXPECT_TRUE(registry_.judge(NodeId(2), "n2", {{5, 56}, {6, 67}})) << "this node's meta may be behind";
+}
+
+// Met while this node did not know better yet, it is not recorded once it does.
+TEST_F(RegistryTest, RecordsNobodyWhoContradictsTheRecord) {
+  open(partition::kOperationRecordsMax);
+  registry_.heard(NodeId(2), {{3, 33}, {4, 44}});
+  ASSERT_TRUE(turns_.settle());
+  registry_.heard(NodeId(2), {{3, 33}, {4, 45}, {5, 55}});
+  ASSERT_TRUE(turns_.settle());
+  EXPECT_EQ(registry_.recorded(NodeId(2))->number, 4u);
 }
 
 // Nobody else tells this node of a later stamp, and an operation born below the floor is refused.
 TEST_F(RegistryTest, GoesOnWhenMetaForgetsItsOperationsAtOnce) {
   open(1);
-  for (uint64_t node = 2; node < 9; ++node) registry_.heard(NodeId(node), {1, node});
+  for (uint64_t node = 2; node < 9; ++node) registry_.heard(NodeId(node), {{1, node}});
   ASSERT_TRUE(turns_.settle());
   EXPECT_LE(proposals_, 2u * 9u);
   for (uint64_t node = 2; node < 9; ++node) EXPECT_TRUE(registry_.recorded(NodeId(node)));
