@@ -21,9 +21,9 @@ Pace pace_of(FaultKind kind) {
     case FaultKind::kSlowLink: return {Duration::millis(100), Duration::seconds(20)};
     case FaultKind::kRot:
     case FaultKind::kLatent:
+    case FaultKind::kRollBack:  // most find nobody who may forget
     case FaultKind::kMisdirect: return {Duration::seconds(1), Duration::seconds(30)};
     case FaultKind::kWipe:
-    case FaultKind::kRollBack:
     case FaultKind::kSyncError:
     case FaultKind::kFullDisk: return {Duration::seconds(5), Duration::seconds(60)};
     default: return {Duration::millis(500), Duration::seconds(30)};
@@ -236,9 +236,12 @@ void FaultPlan::stopped(size_t node, uint64_t incarnation, Duration down) {
 }
 
 bool FaultPlan::forget(FaultKind kind, RandomStream& random, std::string& text) {
-  size_t node = pick_up(random);
+  const size_t nodes = target_.nodes(), first = pick_up(random);
   Duration down = span(random);
-  if (node == target_.nodes() || down_.size() >= down_max_ || !target_.may_forget(node, kind)) return false;
+  if (first == nodes || down_.size() >= down_max_) return false;
+  size_t node = first, tried = 0;
+  while (tried < nodes && !(target_.up(node) && target_.may_forget(node, kind))) node = (first + ++tried) % nodes;
+  if (tried == nodes) return false;
   text = node_name(node) + " for " + to_string(down);
   crash_now(node, world_.incarnation(target_.handle(node)), CrashKind::kPower, down);
   target_.forget(node, kind);
