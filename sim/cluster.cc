@@ -78,6 +78,7 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.rots_sectors = spec.pick("rot-journal-sectors", {{1, 55}, {2, 15}, {6, 15}, {0, 15}});
   o.rots_engine = spec.pick("rot-engine-bits", {{0, 60}, {1, 20}, {3, 10}, {20, 10}});
   if (!rots || o.nodes < 3) o.rots = 0;
+  o.joins_elsewhere = spec.flag("joins-elsewhere", 50, 100);
   bool crashes = spec.flag("crash-installing", 40, 100);
   o.crashes_installing = spec.number("crash-installing-times", 1, 5);
   if (!crashes) o.crashes_installing = 0;
@@ -188,6 +189,7 @@ Cluster::Cluster(World& world, ClusterOptions options, WorkloadState& workload)
   slots_.resize(options_.nodes);
   for (size_t i = 0; i < slots_.size(); ++i) {
     slots_[i].name = fmt::format("n{}", i + 1);
+    slots_[i].port = kPort;
     slots_[i].handle = world_.add_node(slots_[i].name);
   }
   for (size_t i = 0; i < workload_.workload.clients; ++i) add_client(fmt::format("c{}", i + 1));
@@ -211,20 +213,20 @@ void Cluster::add_client(std::string name) {
 
 std::vector<Address> Cluster::addresses() const {
   std::vector<Address> list;
-  for (const Slot& slot : slots_) list.push_back({slot.name, kPort});
+  for (const Slot& slot : slots_) list.push_back({slot.name, slot.port});
   return list;
 }
 
 node::Options Cluster::node_options(size_t node) {
   node::Options o;
   o.name = slots_[node].name;
-  o.listen = {slots_[node].name, kPort};
+  o.listen = {slots_[node].name, slots_[node].port};
   o.joins = slots_[node].joins;
   for (size_t i = 0; i < slots_.size(); ++i) {
     if (!o.joins)
       o.founders.push_back({slots_[i].name, {slots_[i].name, kPort}});
     else if (i != node)
-      o.join.push_back({slots_[i].name, kPort});
+      o.join.push_back({slots_[i].name, slots_[i].port});
   }
   o.partitions = options_.groups;
   o.raft = options_.raft;
@@ -476,6 +478,11 @@ size_t Cluster::open_operations() const {
   size_t open = 0;
   for (const ClientSlot& client : clients_) open += client.driver->open_operations();
   return open;
+}
+
+void Cluster::calm_down() {
+  calm_ = true;
+  if (members_changed_) world_.in_turn(judge_handle(), [&] { judge().renew(); });
 }
 
 ClientDriver& Cluster::judge() {

@@ -65,6 +65,9 @@ struct ClusterOptions {
   size_t rots_crashes = 1;  // ... so many crashes
   size_t rots_sectors = 1;  // ... in so many places each time
   size_t rots_engine = 0;   // ... and so many bits of its engine's files flip
+  // Who comes in place of a member that was removed listens at another address, so that a client that knows
+  // the founders only must be told.
+  bool joins_elsewhere = false;
   // So many times a node crashes soon after it began to replace a replica's state by a snapshot.
   size_t crashes_installing = 0;
   // The judge has connections from the first phase, and waits for an operation no longer than this,
@@ -126,6 +129,7 @@ class Cluster final : public FaultTarget {
   bool members_changed() const { return members_changed_; }
   // Every node that was not lost is a member, and all partitions have exactly the members as voters.
   bool members_settled() const;
+  NodeId member(size_t node) const { return slots_[node].id; }
   // Asks the leader of the latest term; false when there is none, or it is `to`, or either does not run.
   bool move_leader(PartitionId id, size_t to);
   // Does nothing when it runs, or is frozen.
@@ -149,7 +153,7 @@ class Cluster final : public FaultTarget {
   // Frozen for good: dead, stopped, or cut off from everybody (drawn).
   void freeze(size_t node);
   // The first phase is over: no crashes of the cluster's own any more.
-  void calm_down() { calm_ = true; }
+  void calm_down();
 
   // --- judging ---
   const std::optional<Violation>& violation() const { return violation_; }
@@ -205,6 +209,7 @@ class Cluster final : public FaultTarget {
     bool engine_damaged = false;
     NodeId id;               // of its directory; none when not known yet
     bool joins = false;      // it is no founder
+    uint16_t port = 0;
     bool leaving = false;    // is being removed
     bool removed = false;    // ... which is recorded
     bool departed = false;   // ... and the node there has stopped for good

@@ -51,7 +51,10 @@ void Cluster::ask_to_remove(size_t node, NodeId id) {
       // Outside the judge's turn.
       world_.call_at(world_.now() + (done ? Duration::nanos(1) : kAskAgain), [this, node, id, done] {
         if (violation_ || slots_[node].id != id || !slots_[node].leaving) return;
-        if (!done) return ask_to_remove(node, id);
+        if (!done) {
+          world_.in_turn(judge_handle(), [this] { judge().renew(); });
+          return ask_to_remove(node, id);
+        }
         slots_[node].removed = true;
         if (slots_[node].departed) restart(node);
       });
@@ -77,6 +80,9 @@ bool Cluster::may_start(size_t node) {
   slot.joins = true;
   slot.id = NodeId();
   slot.directory_starts = 0;
+  if (!options_.joins_elsewhere) return true;
+  ++slot.port;
+  for (ClientSlot& client : clients_) client.driver->know(addresses());
   return true;
 }
 

@@ -101,6 +101,10 @@ class ClientDriver {
   ClientDriver& operator=(const ClientDriver&) = delete;
 
   void run();
+  // The addresses for clients that are created from now on.
+  void know(std::vector<Address> endpoints);
+  // A client that knows them takes the place of the one there is, when nothing is in flight.
+  void renew();
   // No new operations from now on.
   void stop();
   size_t open_operations() const;

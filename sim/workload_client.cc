@@ -51,6 +51,11 @@ class ClientDriver::Impl {
     arrival_ = replacement_ = 0;
   }
 
+  void know(std::vector<Address> endpoints) { endpoints_ = std::move(endpoints); }
+  void renew() {
+    if (open_ == 0 && wishes_ == 0) connect();
+  }
+
   size_t open() const { return open_; }
   uint32_t client_number() const { return client_number_; }
 
@@ -62,7 +67,9 @@ class ClientDriver::Impl {
     issue(op, std::move(done));
   }
   void members(std::string_view wish, Callback<void(bool)> done) {
-    client_->members(wish, std::nullopt, [done = std::move(done)](Result<client::WriteReply> reply) mutable {
+    ++wishes_;
+    client_->members(wish, std::nullopt, [this, done = std::move(done)](Result<client::WriteReply> reply) mutable {
+      --wishes_;
       if (done) done(reply && reply->done);
     });
   }
@@ -85,7 +92,7 @@ class ClientDriver::Impl {
     options.entity = client_number_;
     client_ = client::Client::create(host_, std::move(options));
     free_processes_.clear();
-    open_ = 0;
+    open_ = wishes_ = 0;
   }
 
   // --- arrivals ---
@@ -355,7 +362,7 @@ class ClientDriver::Impl {
 
   Host& host_;
   WorkloadState& state_;
-  const std::vector<Address> endpoints_;
+  std::vector<Address> endpoints_;
   const Patience patience_;
   const uint64_t number_;
   const std::string name_;
@@ -367,7 +374,7 @@ class ClientDriver::Impl {
   uint32_t client_number_ = 0;
   std::vector<uint32_t> free_processes_;
   std::map<std::string, Cursor> cursors_;  // by bucket: where the last page ended
-  size_t open_ = 0;
+  size_t open_ = 0, wishes_ = 0;
   TimerId arrival_ = 0, replacement_ = 0;
 };
 
@@ -377,6 +384,12 @@ ClientDriver::ClientDriver(Host& host, WorkloadState& state, std::vector<Address
 ClientDriver::~ClientDriver() = default;
 void ClientDriver::run() {
   impl_->run();
+}
+void ClientDriver::know(std::vector<Address> endpoints) {
+  impl_->know(std::move(endpoints));
+}
+void ClientDriver::renew() {
+  impl_->renew();
 }
 void ClientDriver::stop() {
   impl_->stop();

@@ -25,7 +25,7 @@
 namespace kahuna::client {
 
 struct Options {
-  std::vector<Address> endpoints;                   // at least one; more are learned from Hello
+  std::vector<Address> endpoints;                   // at least one; more are learned, while connected
   Duration timeout = Duration::seconds(10);         // per operation, over all its attempts
   Duration attempt_timeout = Duration::seconds(2);  // then another attempt, perhaps elsewhere
   Duration connect_timeout = Duration::seconds(1);

@@ -309,6 +309,35 @@ bool Dispatcher::learn_route(const wire::Route* route) {
                                          .node = node});
 }
 
+void Dispatcher::learn_members(const wire::Hello& hello) {
+  const Revision revision(hello.roster_revision());
+  if (!hello.members() || hello.members()->size() == 0 || revision < roster_revision_) return;
+  roster_revision_ = revision;
+  roster_.clear();
+  for (const wire::Member* member : *hello.members()) {
+    if (!member->address() || roster_.size() >= kNodesMax) continue;
+    if (auto address = parse_address(member->address()->string_view())) roster_.push_back(std::move(*address));
+  }
+  for (const Address& address : roster_) find_or_add_node(address);
+}
+
+void Dispatcher::stay_in_touch() {
+  if (closed_) return;
+  std::vector<Session*> members;
+  for (const auto& session : sessions_)
+    if (std::find(roster_.begin(), roster_.end(), session->address()) != roster_.end()) members.push_back(session.get());
+  const auto in_touch = [](const Session* session) { return session->state() != Session::State::kIdle; };
+  if (members.empty() || std::any_of(members.begin(), members.end(), in_touch)) return;
+  const Time now = host_.clock->now();
+  const size_t first = random_.below(members.size());
+  for (size_t k = 0; k < members.size(); ++k) {
+    Session& session = *members[(first + k) % members.size()];
+    if (session.resting(now)) continue;
+    SOMETIMES(client_stays_in_touch);
+    return session.open();
+  }
+}
+
 void Dispatcher::advance(uint64_t watermark) {
   watermark_ = std::max(watermark_, Watermark(watermark));
 }
@@ -394,16 +423,7 @@ void Dispatcher::on_session_ready(Session& session, const wire::Hello& hello) {
   if (closed_) return session.drop();
   advance(hello.watermark());
   if (!cluster_) cluster_ = ClusterId(hello.cluster());
-  if (hello.members() && hello.members()->size() > 0) {
-    roster_.clear();
-    for (const wire::Member* member : *hello.members()) {
-      if (!member->address() || roster_.size() >= kNodesMax) continue;
-      if (auto address = parse_address(member->address()->string_view())) {
-        roster_.push_back(std::move(*address));
-      }
-    }
-    for (const Address& address : roster_) find_or_add_node(address);
-  }
+  learn_members(hello);
   // Sending cannot complete an operation, nor lose the session, before this returns.
   for (const auto& operation : operations_) {
     if (operation->state == Operation::State::kQueued && operation->node == session.index()) {
@@ -412,9 +432,18 @@ void Dispatcher::on_session_ready(Session& session, const wire::Hello& hello) {
   }
 }
 
+void Dispatcher::on_members(Session&, const wire::Hello& hello) {
+  SOMETIMES(client_hears_of_members);
+  advance(hello.watermark());
+  if (!cluster_) cluster_ = ClusterId(hello.cluster());
+  learn_members(hello);
+  stay_in_touch();
+}
+
 void Dispatcher::on_session_lost(Session& session, Session::State was, const Error& reason) {
   if (was == Session::State::kReady) SOMETIMES(client_connection_lost);
   scatter(session, reason);
+  if (was == Session::State::kReady) stay_in_touch();
 }
 
 void Dispatcher::on_response(Session& session, const wire::Response& response) {

@@ -48,6 +48,7 @@ class Dispatcher final : public Client, public Session::Owner {
  private:
   // Session::Owner
   void on_session_ready(Session& session, const wire::Hello& hello) override;
+  void on_members(Session& session, const wire::Hello& hello) override;
   void on_response(Session& session, const wire::Response& response) override;
   void on_session_lost(Session& session, Session::State was, const Error& reason) override;
   ClusterId expected_cluster() const override { return cluster_; }
@@ -76,6 +77,10 @@ class Dispatcher final : public Client, public Session::Owner {
   Time earliest_retry() const;
   size_t find_or_add_node(const Address& address);
   bool learn_route(const wire::Route* route);
+  void learn_members(const wire::Hello& hello);
+  // A client that is connected to no member would not hear who comes in their place: connects to one, if
+  // that is so. Tried once; what is asked next tries on.
+  void stay_in_touch();
   void advance(uint64_t watermark);
 
   void arm(Operation& operation, Time due);
@@ -100,6 +105,7 @@ class Dispatcher final : public Client, public Session::Owner {
 
   std::vector<std::unique_ptr<Session>> sessions_;
   std::vector<Address> roster_;
+  Revision roster_revision_;  // an earlier one says nothing new
   RouteCache routes_;
   size_t home_ = 0;  // session that gets what has no route
 

@@ -57,9 +57,14 @@ void Session::connected(Result<std::unique_ptr<Stream>> stream) {
   connection_ = std::make_unique<codec::FrameConnection>(*host_.scheduler, std::move(*stream),
                                                          *this, codec::FrameConnection::Options());
   flatbuffers::FlatBufferBuilder builder(128);
-  builder.Finish(wire::CreateHello(builder, kProtocol, wire::Role::Client,
-                                   owner_.expected_cluster().value(), 0, 0,
-                                   kCurrentSemanticLevel.value(), owner_.watermark().value()));
+  wire::HelloBuilder greeting(builder);
+  greeting.add_protocol(kProtocol);
+  greeting.add_role(wire::Role::Client);
+  greeting.add_cluster(owner_.expected_cluster().value());
+  greeting.add_level(kCurrentSemanticLevel.value());
+  greeting.add_watermark(owner_.watermark().value());
+  greeting.add_hears_members(true);
+  builder.Finish(greeting.Finish());
   const ByteView hello(reinterpret_cast<const std::byte*>(builder.GetBufferPointer()),
                        builder.GetSize());
   if (Result<> sent = connection_->send(codec::FrameKind::kHello, hello); !sent) {
@@ -114,6 +119,10 @@ void Session::on_frame(codec::FrameConnection&, codec::FrameKind kind, ByteView 
     return on_response_frame(payload);
   }
   if (state_ == State::kReady && kind == codec::FrameKind::kPong) return;
+  if (state_ == State::kReady && kind == codec::FrameKind::kHello) {
+    const wire::Hello* hello = verified_hello(payload);
+    return hello ? owner_.on_members(*this, *hello) : void();
+  }
   lose(Error(ErrorCode::kDamaged, to_string(address_) + " sent a frame that does not belong here"));
 }
 
@@ -121,30 +130,40 @@ void Session::on_disconnect(codec::FrameConnection&, Error reason) {
   lose(reason);
 }
 
-void Session::on_hello(ByteView payload) {
+const wire::Hello* Session::verified_hello(ByteView payload) {
   flatbuffers::Verifier verifier(reinterpret_cast<const uint8_t*>(payload.data()), payload.size());
   if (!verifier.VerifyBuffer<wire::Hello>()) {
-    return lose(Error(ErrorCode::kDamaged, to_string(address_) + " sent a malformed greeting"));
+    lose(Error(ErrorCode::kDamaged, to_string(address_) + " sent a malformed greeting"));
+    return nullptr;
   }
   const auto& hello = *flatbuffers::GetRoot<wire::Hello>(payload.data());
   if (hello.refused() && hello.refused()->size() > 0) {
-    return lose(Error(ErrorCode::kWrongCluster,
+    lose(Error(ErrorCode::kWrongCluster,
                       to_string(address_) + " refused us: " + hello.refused()->str()));
+    return nullptr;
   }
   if (hello.protocol() != kProtocol || hello.role() != wire::Role::Node) {
-    return lose(Error(ErrorCode::kVersion, to_string(address_) + " speaks protocol " +
+    lose(Error(ErrorCode::kVersion, to_string(address_) + " speaks protocol " +
                                                std::to_string(hello.protocol()) + ", we speak 1"));
+    return nullptr;
   }
   const ClusterId expected = owner_.expected_cluster();
   if (expected && hello.cluster() != 0 && hello.cluster() != expected.value()) {
-    return lose(Error(ErrorCode::kWrongCluster,
+    lose(Error(ErrorCode::kWrongCluster,
                       to_string(address_) + " belongs to another cluster; check the endpoints"));
+    return nullptr;
   }
+  return &hello;
+}
+
+void Session::on_hello(ByteView payload) {
+  const wire::Hello* hello = verified_hello(payload);
+  if (!hello) return;
   host_.clock->cancel(std::exchange(greeting_timer_, 0));
   failures_ = 0;
   enter(State::kReady);
   liveness_.begin(*connection_);
-  owner_.on_session_ready(*this, hello);
+  owner_.on_session_ready(*this, *hello);
 }
 
 void Session::on_response_frame(ByteView payload) {

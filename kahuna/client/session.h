@@ -29,6 +29,8 @@ class Session final : public codec::FrameConnection::Owner {
     virtual ~Owner() = default;
     // `hello` is verified; valid during the call.
     virtual void on_session_ready(Session& session, const wire::Hello& hello) = 0;
+    // The members have changed; as on_session_ready.
+    virtual void on_members(Session& session, const wire::Hello& hello) = 0;
     // A verified response; valid during the call. May destroy the session, last thing it does.
     virtual void on_response(Session& session, const wire::Response& response) = 0;
     // Was connecting, greeting or ready (`was`); is idle now.
@@ -65,6 +67,8 @@ class Session final : public codec::FrameConnection::Owner {
 
   void connected(Result<std::unique_ptr<Stream>> stream);
   void on_hello(ByteView payload);
+  // Of one that may be believed; else the session is lost, and it returns null.
+  const wire::Hello* verified_hello(ByteView payload);
   void on_response_frame(ByteView payload);
   void enter(State state);
   // Idle from now on; tells the owner.

@@ -268,6 +268,8 @@ class NodeImpl final : public Node,
     NodeId node;
     uint64_t boot = 0;
     Time heard;  // last frame, or when it was accepted
+    bool hears_members = false;
+    std::optional<Revision> told;  // of the roster whose members it was told; none: it was told none
   };
 
   Result<> boot(Suspend s);
@@ -329,6 +331,7 @@ class NodeImpl final : public Node,
   bool is_dialed(const RosterMember& member) const;
   void tell_roster(Dialer& dialer);
   void tell_roster_again();
+  void tell_clients();
   void on_roster_told(NodeId from, const Roster& roster);
   void greeted_by(const Hello& hello);
   void on_leaving(NodeId node);

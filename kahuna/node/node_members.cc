@@ -33,6 +33,7 @@ void NodeImpl::on_roster() {
     if (alive.expired()) return;
     sync_dialers();
     for (auto& dialer : dialers_) tell_roster(*dialer);
+    tell_clients();
   });
 }
 
@@ -103,6 +104,20 @@ void NodeImpl::tell_roster_again() {
   for (auto& dialer : dialers_) {
     if (dialer->up() && dialer->roster < roster().revision) SOMETIMES(roster_told_again);
     tell_roster(*dialer);
+  }
+}
+
+// Those that stay connected, so that they know whom to turn to when we are gone. One that does not read
+// loses its connection, as with responses, and is greeted when it comes back.
+void NodeImpl::tell_clients() {
+  if (MUTANT(clients_not_told_of_members)) return;
+  std::string news;
+  for (auto& [id, session] : sessions_) {
+    if (!session.hears_members || session.told >= roster().revision) continue;
+    if (news.empty()) news = encode_hello(greeting());
+    SOMETIMES(client_told_of_members);
+    session.told = roster().revision;
+    if (!session.connection->send(codec::FrameKind::kHello, as_bytes(news))) close_soon(id);
   }
 }
 

@@ -101,6 +101,8 @@ void NodeImpl::greet(Session& session, uint64_t id, ByteView payload) {
   if (!accepted) return close_soon(id);
   session.greeted = true;
   session.role = hello->role;
+  session.hears_members = hello->hears_members && hello->role == wire::Role::Client;
+  if (!answer.members.empty()) session.told = answer.roster_revision;
   if (hello->role == wire::Role::Node || service_.credible(hello->watermark.value())) service_.hear(hello->watermark);
   if (hello->role != wire::Role::Node) return;
   greeted_by(*hello);

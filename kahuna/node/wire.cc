@@ -40,7 +40,8 @@ std::string encode_hello(const Hello& h) {
   b.Finish(wire::CreateHello(b, kProtocolVersion, h.role, h.cluster.value(), h.node.value(), boot.number,
                              kCurrentSemanticLevel.value(), h.watermark.value(), name, refused,
                              address, list, h.founded, boot.nonce,
-                             static_cast<uint8_t>(h.refused_code), h.roster_revision.value(), boots));
+                             static_cast<uint8_t>(h.refused_code), h.roster_revision.value(), boots,
+                             h.hears_members));
   return {reinterpret_cast<const char*>(b.GetBufferPointer()), b.GetSize()};
 }
 
@@ -66,6 +67,7 @@ Result<Hello> decode_hello(ByteView bytes) {
   h.refused_code = static_cast<ErrorCode>(w->refused_code());
   h.founded = w->founded();
   h.roster_revision = Revision(w->roster_revision());
+  h.hears_members = w->hears_members();
   if (w->members())
     for (const auto* m : *w->members())
       h.members.push_back({NodeId(m->node()), str(m->name()), str(m->address())});

@@ -36,6 +36,7 @@ struct Hello {
   ErrorCode refused_code = ErrorCode::kOk;
   bool founded = false;
   Revision roster_revision;
+  bool hears_members = false;
   std::vector<HelloMember> members;
 };
 

@@ -706,5 +706,39 @@ TEST_F(ClientTest, KeepsItsPromisesUnderRandomFaults) {
   }
 }
 
+TEST_F(ClientTest, HearsOfMembersThatComeLater) {
+  node(1).members = {at(1)};
+  start_on_one();
+  auto first = set("k");
+  world_.settle();
+  ASSERT_TRUE(first->has_value() && (**first).has_value());
+  // Not connected to any of these, it connects to one.
+  node(1).members = {at(2), at(3)};
+  node(1).roster_revision = 1;
+  node(1).tell_members();
+  world_.settle();
+  EXPECT_EQ(client_->known_nodes(), (std::vector<Address>{at(2), at(3)}));
+  EXPECT_EQ(node(2).connections() + node(3).connections(), 1u);
+  node(1).close_all();
+  world_.fault(at(1)).refuse = true;
+  auto second = set("k");
+  world_.advance(1_s);
+  ASSERT_TRUE(second->has_value() && (**second).has_value());
+}
+
+TEST_F(ClientTest, DoesNotGoBackToEarlierMembers) {
+  node(1).members = {at(1), at(2), at(3)};
+  node(1).roster_revision = 3;
+  start_on_one();
+  auto done = set("k");
+  world_.settle();
+  ASSERT_TRUE(done->has_value() && (**done).has_value());
+  node(1).members = {at(1)};
+  node(1).roster_revision = 2;
+  node(1).tell_members();
+  world_.settle();
+  EXPECT_EQ(client_->known_nodes().size(), 3u);
+}
+
 }  // namespace
 }  // namespace kahuna::client

@@ -29,7 +29,14 @@ FakeNode::~FakeNode() = default;
 
 void FakeNode::greet(codec::FrameConnection& connection, ByteView payload) {
   greeted_cluster.push_back(flatbuffers::GetRoot<wire::Hello>(payload.data())->cluster());
-  if (!greets) return;
+  if (greets) say_hello(connection);
+}
+
+void FakeNode::tell_members() {
+  for (auto& [id, connection] : connections_) say_hello(*connection);
+}
+
+void FakeNode::say_hello(codec::FrameConnection& connection) {
   flatbuffers::FlatBufferBuilder builder;
   std::vector<flatbuffers::Offset<wire::Member>> list;
   for (const Address& member : members) {
@@ -37,7 +44,7 @@ void FakeNode::greet(codec::FrameConnection& connection, ByteView payload) {
   }
   builder.Finish(wire::CreateHelloDirect(builder, 1, wire::Role::Node, cluster, 1, 1, 1, watermark,
                                          "n", refused.empty() ? nullptr : refused.c_str(),
-                                         to_string(address_).c_str(), &list, true));
+                                         to_string(address_).c_str(), &list, true, 0, 0, roster_revision));
   CHECK(connection.send(codec::FrameKind::kHello, finished(builder)).has_value());
 }
 

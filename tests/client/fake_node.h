@@ -53,6 +53,7 @@ class FakeNode final : public codec::FrameConnection::Owner {
   uint64_t watermark = 100;
   std::string refused;
   std::vector<Address> members;
+  int64_t roster_revision = -1;
   bool greets = true;
 
   // Answers a request, or nothing (then it stays in `asked` only). Done to a read means Found.
@@ -62,6 +63,8 @@ class FakeNode final : public codec::FrameConnection::Owner {
 
   void answer(const Asked& to, const Told& told);
   void send_garbage();
+  // A further greeting, to all who are connected.
+  void tell_members();
   void close_all() { connections_.clear(); }
   const Address& address() const { return address_; }
   size_t connections() const { return connections_.size(); }
@@ -71,6 +74,7 @@ class FakeNode final : public codec::FrameConnection::Owner {
                 ByteView payload) override;
   void on_disconnect(codec::FrameConnection& connection, Error reason) override;
   void greet(codec::FrameConnection& connection, ByteView payload);
+  void say_hello(codec::FrameConnection& connection);
 
   MemoryHost& host_;
   Address address_;
