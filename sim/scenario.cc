@@ -240,6 +240,31 @@ void Stage::hold(std::string_view point, size_t node, bool on) {
   plan_.hold(point, node, on);
 }
 
+void Stage::remove(size_t node, bool dead) {
+  if (!going()) return;
+  tell((dead ? "remove dead " : "remove ") + world_.name(cluster_.handle(node)));
+  cluster_.remove_member(node, dead);
+}
+
+bool Stage::votes(NodeId member, uint64_t group) const {
+  auto lead = leader(group);
+  return lead && status(*lead, group).configuration->votes({member, 1});
+}
+
+bool Stage::idle_client_is_answered(Duration limit) {
+  const TrueTime end = world_.now() + limit;
+  const std::string key = cluster_.keys_in({PartitionId(1)}).front();
+  while (going() && world_.now() < end) {
+    auto answer = std::make_shared<std::optional<bool>>();
+    world_.in_turn(cluster_.judge_handle(), [&] {
+      cluster_.judge().get(key, [answer](const Operation& operation) { *answer = operation.is_ok(); });
+    });
+    if (!happens([&] { return answer->has_value(); }, limit)) return false;
+    if (**answer) return true;
+  }
+  return false;
+}
+
 void Stage::set_rate(size_t node, int64_t ppb) {
   if (!going()) return;
   rates_.emplace(node, clock(node).rate_ppb());
@@ -262,7 +287,8 @@ void Stage::finish() {
 std::vector<Scenario> scenarios() {
   std::vector<Scenario> all;
   for (auto part : {election_scenarios(), log_scenarios(), read_scenarios(), disk_scenarios(),
-                    snapshot_scenarios(), quiescence_scenarios(), lease_scenarios(), away_scenarios()})
+                    snapshot_scenarios(), quiescence_scenarios(), lease_scenarios(), away_scenarios(),
+                    members_scenarios()})
     all.insert(all.end(), part.begin(), part.end());
   // H-R2 before H-R10.
   std::sort(all.begin(), all.end(), [](const Scenario& a, const Scenario& b) {

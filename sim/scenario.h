@@ -113,6 +113,16 @@ class Stage final : private ClusterListener {
   void hand_over(uint64_t group, size_t to) {
     if (going()) cluster_.move_leader(PartitionId(group), to);
   }
+  // Members: see Cluster. A dead one is lost at once, with its disk.
+  void remove(size_t node, bool dead = false);
+  // Every machine has a member, and all partitions have exactly these as voters.
+  bool members_settled() const { return cluster_.members_settled(); }
+  // Of the member there; none while it is not known.
+  NodeId member(size_t node) const { return cluster_.member(node); }
+  // In the configuration of the partition's leader, as far as it is committed.
+  bool votes(NodeId member, uint64_t group = 1) const;
+  // A client that has been there since the beginning, and was idle, reads.
+  bool idle_client_is_answered(Duration limit);
   // The rate of the node's monotonic clock, in parts per billion off the truth; kFrozenPpb: it stands still.
   void set_rate(size_t node, int64_t ppb);
   SimDisk& disk(size_t node) { return world_.disk(cluster_.handle(node)); }
@@ -198,5 +208,6 @@ std::span<const Scenario> snapshot_scenarios();
 std::span<const Scenario> quiescence_scenarios();
 std::span<const Scenario> lease_scenarios();
 std::span<const Scenario> away_scenarios();
+std::span<const Scenario> members_scenarios();
 
 }  // namespace kahuna::sim

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "runtime/check.h"
 #include "runtime/probe.h"
 
 namespace kahuna::node {
@@ -140,12 +141,14 @@ void Membership::update() {
 }
 
 void Membership::heard(const Roster& roster) {
-  if (roster_.members.empty() || roster.revision <= roster_.revision) return;
+  if (roster_.members.empty() || roster.revision == roster_.revision) return;
+  if (roster.revision < roster_.revision && !MUTANT(roster_goes_back)) return;
   SOMETIMES(members_heard_from_a_peer);
   adopt(roster);
 }
 
 void Membership::adopt(Roster roster) {
+  CHECK(roster_.members.empty() || roster_.revision < roster.revision);
   roster_ = std::move(roster);
   hooks_.on_roster();
 }

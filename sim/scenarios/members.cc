@@ -1,0 +1,173 @@
+// Members that come and go while clients write, and what may go wrong on the way.
+#include "sim/scenario.h"
+
+namespace kahuna::sim {
+namespace {
+
+constexpr uint64_t kMeta = 0;
+constexpr Duration kPatience = Duration::seconds(120);
+
+void settle_members(Stage& s) {
+  s.must("all members are where they are to be", [&] { return s.members_settled(); }, kPatience);
+}
+
+// A member is lost for good, perhaps the leader. Another comes in its place, and counts: it makes the
+// majority when a second one fails.
+void dead_member(Stage& s) {
+  const size_t lead = s.settle();
+  const size_t dead = s.random().chance(1, 2) ? lead : s.others(lead)[s.random().below(2)];
+  const NodeId before = s.member(dead);
+  s.remove(dead, true);
+  settle_members(s);
+  s.prove("another member came", s.member(dead) != before && s.votes(s.member(dead)));
+  const uint64_t written = s.writes_done();
+  s.crash(s.others(dead)[s.random().below(2)]);
+  s.until("it makes a majority", [&] { return s.writes_done() > written + 20; });
+}
+
+// All members are replaced, the one last that leads everything and that the idle client knows. Nobody is
+// left whom that client knew when it came.
+void all_members(Stage& s) {
+  const size_t last = s.random().below(3);
+  for (uint64_t group : {kMeta, uint64_t{1}}) {
+    s.settle(group);
+    auto leads = [&] { return s.leader(group) == last; };
+    for (int tries = 0; tries < 10 && s.going() && !leads(); ++tries) {
+      s.hand_over(group, last);
+      s.happens(leads, Duration::seconds(2));
+    }
+    s.prove("one leads all", leads());
+  }
+  s.prove("the client is connected", s.idle_client_is_answered(kPatience));
+  std::vector<size_t> order = s.others(last);
+  order.push_back(last);
+  for (size_t node : order) {
+    const NodeId before = s.member(node);
+    const uint64_t written = s.writes_done();
+    s.remove(node, false);
+    settle_members(s);
+    s.prove("another member came", s.member(node) != before);
+    s.until("clients write meanwhile", [&] { return s.writes_done() > written; });
+  }
+  const bool answered = s.idle_client_is_answered(Duration::seconds(10));
+  s.must("a client that knew the founders is answered", [&] { return answered; }, Duration::nanos(1));
+}
+
+// The node that joins loses power on its way, several times.
+void crashing_joiner(Stage& s) {
+  const size_t lead = s.settle();
+  const size_t joiner = s.others(lead)[s.random().below(2)];
+  constexpr std::string_view kSteps[] = {"node_was_let_in", "node_joins", "members_come_to_learn", "members_come_to_vote"};
+  uint64_t before[std::size(kSteps)];
+  for (size_t i = 0; i < std::size(kSteps); ++i) before[i] = s.probe(kSteps[i]);
+  s.remove(joiner, true);
+  size_t crashes = 0;
+  for (size_t i = 0; i < std::size(kSteps); ++i) {
+    s.until(std::string(kSteps[i]), [&] { return s.probe(kSteps[i]) > before[i]; });
+    if (i + 1 < std::size(kSteps) && s.random().chance(1, 3)) continue;
+    s.run(Duration::micros(static_cast<int64_t>(s.random().below(5'000))));
+    s.crash(joiner);
+    ++crashes;
+    s.run(Duration::millis(static_cast<int64_t>(s.random().below(500))));
+    s.start(joiner);
+  }
+  s.prove("it crashed on its way", crashes > 0);
+  settle_members(s);
+}
+
+// Who leads meta is removed: it records its own removal, hands over, and goes.
+void leader_of_meta(Stage& s) {
+  s.settle();
+  s.settle(kMeta);
+  const size_t lead = s.leader(kMeta).value_or(0);
+  const NodeId before = s.member(lead);
+  const uint64_t handed = s.probe("members_leader_hands_over");
+  s.remove(lead, false);
+  s.until("another leads meta", [&] { return s.leader_but(lead, kMeta).has_value(); });
+  s.prove("it handed over", s.probe("members_leader_hands_over") > handed);
+  settle_members(s);
+  s.prove("another member came", s.member(lead) != before);
+}
+
+// A member is removed while it is cut off, for less or more than the others dial it. When it comes back
+// it is told, whoever calls whom, and its directory is of no use any more.
+void cut_off_member(Stage& s) {
+  const size_t lead = s.settle();
+  const size_t gone = s.random().chance(1, 3) ? lead : s.others(lead)[s.random().below(2)];
+  const NodeId before = s.member(gone);
+  const uint64_t left = s.probe("sim_member_has_left");
+  s.isolate(gone, true);
+  s.until("another leads", [&] {
+    return s.leader_but(gone).has_value() && s.leader_but(gone, kMeta).has_value();
+  });
+  s.remove(gone, false);
+  s.until("the others go on without it", [&] {
+    auto leader = s.leader_but(gone);
+    return leader && !s.status(*leader).configuration->contains({before, 1});
+  }, kPatience);
+  s.run(Duration::millis(static_cast<int64_t>(s.random().below(90'000))));
+  s.prove("it does not know yet", s.hosts(gone) && s.probe("sim_member_has_left") == left);
+  s.heal();
+  s.must("it is told, and leaves", [&] { return s.probe("sim_member_has_left") > left; }, kPatience);
+  settle_members(s);
+  s.prove("another member came", s.member(gone) != before);
+}
+
+// A node learns already, and is cut off before it votes; or the leader that is to promote it is.
+void cut_off_learner(Stage& s) {
+  const size_t lead = s.settle();
+  const size_t joiner = s.others(lead)[s.random().below(2)];
+  const uint64_t before = s.probe("members_come_to_learn");
+  s.remove(joiner, true);
+  s.until("it comes to learn", [&] { return s.probe("members_come_to_learn") > before; }, kPatience);
+  const bool leader_goes = s.random().chance(1, 3);
+  const size_t old = s.leader().value_or(0);
+  s.isolate(leader_goes ? old : joiner);
+  if (leader_goes) {
+    s.run(Duration::seconds(5));
+    s.prove("who learns makes no majority", !s.leader_but(old));
+  } else {
+    const uint64_t written = s.writes_done();
+    s.until("the others write without it", [&] { return s.writes_done() > written + 20; });
+    s.prove("who cannot be reached does not vote", !s.member(joiner) || !s.votes(s.member(joiner)) || s.members_settled());
+  }
+  s.heal();
+  settle_members(s);
+}
+
+// Two wishes at the same time: one finds that the other was first, and is asked again. A third node may
+// know of the first only, and not hear that the others know of both: it goes on telling them what it knows.
+void two_wishes(Stage& s) {
+  s.settle();
+  size_t one = s.random().below(5);
+  size_t other = s.others(one)[s.random().below(4)];
+  const NodeId before[] = {s.member(one), s.member(other)};
+  const uint64_t written = s.writes_done();
+  s.remove(one, s.random().chance(1, 3));
+  s.remove(other, false);
+  size_t third = s.random().below(5);
+  while (third == one || third == other) third = (third + 1) % 5;
+  s.run(Duration::micros(static_cast<int64_t>(s.random().below(10'000))));
+  for (size_t node : s.others(third)) s.cut(node, third);
+  s.run(Duration::seconds(3));
+  s.heal();
+  settle_members(s);
+  s.prove("both were replaced", s.member(one) != before[0] && s.member(other) != before[1]);
+  s.prove("clients wrote meanwhile", s.writes_done() > written);
+}
+
+constexpr Scenario kScenarios[] = {
+    {"M-1", "a dead member is replaced under load; then the new one makes the majority", "", "drift", dead_member},
+    {"M-2", "all members are replaced one after the other; a client that knew the founders is answered", "joins-elsewhere=on,judge-hurries=on", "drift", all_members},
+    {"M-3", "a node that joins crashes at every step of its way", "", "drift", crashing_joiner},
+    {"M-4", "the leader of meta is removed", "", "drift", leader_of_meta},
+    {"M-5", "a member that is cut off is removed, and comes back", "", "drift", cut_off_member},
+    {"M-6", "a learner is cut off before it votes", "", "drift", cut_off_learner},
+    {"M-7", "two members are removed at the same time", "nodes=5", "drift", two_wishes},
+};
+
+}  // namespace
+
+std::span<const Scenario> members_scenarios() { return kScenarios; }
+
+}  // namespace kahuna::sim
