@@ -41,20 +41,24 @@ void Cluster::add(size_t nodes) {
                       .directory = place_.path() + "/" + name,
                       .log = place_.path() + "/" + name + ".log",
                       .address = network_.address(TestNetwork::kTest, i),
-                      .process = nullptr});
+                      .process = nullptr,
+                      .joins = false});
   }
 }
 
 std::vector<std::string> Cluster::server_words(size_t node) const {
-  std::string founders;
+  std::string founders, others;
   for (size_t i = 0; i < nodes_.size(); ++i) {
-    founders += (i == 0 ? "" : ",") + nodes_[i].name + "=" + to_string(network_.address(node, i));
+    const std::string address = to_string(network_.address(node, i));
+    founders += (i == 0 ? "" : ",") + nodes_[i].name + "=" + address;
+    if (i != node) others += (others.empty() ? "" : ",") + address;
   }
   const Node& self = nodes_[node];
   std::vector<std::string> words = {"server",     "--name",     self.name,
                                     "--listen",   to_string(network_.listen(node)),
                                     "--data",     self.directory,
-                                    "--founders", founders};
+                                    self.joins ? "--join" : "--founders",
+                                    self.joins ? others : founders};
   words.insert(words.end(), flags_.begin(), flags_.end());
   return words;
 }
@@ -62,6 +66,12 @@ std::vector<std::string> Cluster::server_words(size_t node) const {
 void Cluster::start(size_t node) {
   nodes_[node].process = std::make_unique<Process>(server_words(node), nodes_[node].log,
                                                    network_.namespace_of(node));
+}
+
+void Cluster::start_anew(size_t node) {
+  nodes_[node].joins = true;
+  nodes_[node].directory += "+";
+  start(node);
 }
 
 void Cluster::start_all() {

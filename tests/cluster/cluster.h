@@ -23,6 +23,8 @@ class Cluster {
   void set_flags(std::vector<std::string> flags) { flags_ = std::move(flags); }
   void start(size_t node);
   void start_all();
+  // Another node of that name and address, on an empty directory, asks to join.
+  void start_anew(size_t node);
   void signal(size_t node, int number) { nodes_[node].process->signal(number); }
   // SIGKILL, and waits until it is gone.
   void kill(size_t node);
@@ -51,6 +53,7 @@ class Cluster {
     std::string name, directory, log;
     Address address;  // for the test
     std::unique_ptr<Process> process;
+    bool joins = false;
   };
   void add(size_t nodes);
 
