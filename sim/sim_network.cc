@@ -275,7 +275,7 @@ void SimNetwork::on_segment(const Event& event) {
   } else {
     arrive(event.a, segment);
     // Nothing acknowledges it while the way back is blocked.
-    if (blocked(receiver.node, sender.node)) arm_give_up(event.a);
+    if (find(event.a) && blocked(receiver.node, sender.node)) arm_give_up(event.a);
   }
 }
 

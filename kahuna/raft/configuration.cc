@@ -123,6 +123,12 @@ bool Members::is_quorum(MemberSet set) const {
   return is_majority(set, voters_) && (outgoing_ == 0 || is_majority(set, outgoing_));
 }
 
+// While joint a quorum takes a majority of `voters`, as later without `outgoing`. Before it is joint, its voters
+// are those that go out next, of whom a joint quorum takes a majority.
+bool Members::blocks(MemberSet set) const {
+  return voters_ != 0 && !is_majority(voters_ & ~set, voters_);
+}
+
 uint64_t Members::quorum_value(const std::array<uint64_t, kMembersMax>& values) const {
   CHECK_NE(voters_, 0u);
   uint64_t value = majority_value(values, voters_);

@@ -76,6 +76,9 @@ class Members {
 
   // Whether these are a majority of every configuration there is.
   bool is_quorum(MemberSet set) const;
+  // Whether no quorum does without all of these: none of this configuration, and none of the one to which
+  // a joint one leads or which one that is not joint leads to.
+  bool blocks(MemberSet set) const;
   // The largest value that a quorum reaches; values by slot. There must be voters.
   uint64_t quorum_value(const std::array<uint64_t, kMembersMax>& values) const;
 

@@ -110,7 +110,7 @@ void Replica::join_tail() {
 void Replica::ask_for_lost(Time now) {
   start_over_if_moved();
   // By what was said so far it was never committed; to be sure, they must say so in a later term.
-  bool lacked = members_.is_quorum(answers_.never_had);
+  bool lacked = members_.blocks(answers_.never_had);
   if (lacked && hard_state_.term == tail_term_)
     become_follower(now, hard_state_.term.next(), ReplicaId());
   for (size_t slot = 0; slot < members_.size(); ++slot)
@@ -248,8 +248,8 @@ void Replica::handle_fetch_reply(Time now, Message& message) {
 
 void Replica::consider_discarding() {
   const bool one = MUTANT(lost_entries_discarded_by_one) && answers_.never_had_later != 0;
-  if (!members_.is_quorum(answers_.never_had_later) && !one) return;
-  SOMETIMES(raft_discards_what_a_quorum_never_had);
+  if (!members_.blocks(answers_.never_had_later) && !one) return;
+  SOMETIMES(raft_discards_what_no_quorum_had);
   tail_.clear();
 }
 

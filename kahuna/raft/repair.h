@@ -15,12 +15,12 @@
 // Discarding. The tail, or the end of it, is dropped for three reasons only:
 //   (a) entries of the leader of the term contradict it, as they may contradict any log;
 //   (b) a state that was committed covers or contradicts it;
-//   (c) a quorum of the voters (of each configuration, if joint), each in a durable term later than H, the
-//       term in which this replica found the damage, say that they never had its first entry (i, t).
-//       "Compacted" is not "never had", and nor is "lost".
+//   (c) so many of the other voters that no quorum does without all of them, each in a durable term later than
+//       H, the term in which this replica found the damage, say that they never had its first entry (i, t).
+//       Of three that is two, of two it is the other one. "Compacted" is not "never had", and nor is "lost".
 // Why (c) is safe: whatever this replica acknowledged before the damage it did in terms up to H.
 // Suppose that a leader of a term T <= H ever commits (i, t), or anything behind it. Some X is in its
-// quorum and in that of (c). X's answer came in a term > H, after which it acknowledges nothing in T
+// quorum and among those of (c). X's answer came in a term > H, after which it acknowledges nothing in T
 // any more, so X acknowledged (i, t) first and answered later that it never had it. X dropped it in
 // between: not for (a) or (b), because leaders of terms after T and committed states have what was
 // committed in T; and not for (c), by the same argument about the answers that X had, which were earlier.
@@ -31,11 +31,12 @@
 // one that never had the entry and two whose disks have lost it are exactly what is left of an entry
 // that was acknowledged to a client. To go on without it would be a lie. The group waits, and says why.
 //
-// Configurations. The tail may hold changes of members whose content is lost; the quorum of (c) is one
-// of the configuration before it. That is enough: (i, t) is committed at the latest with the first change
-// behind it, so under a configuration one step away at most, whose quorums meet those of (c).
+// Configurations. The tail may hold changes of members whose content is lost; (c) goes by the
+// configuration before it. That is enough: (i, t) is committed at the latest with the first change
+// behind it, so under a configuration one step away at most, whose quorums (c) blocks as well
+// (configuration.h, Members::blocks): if joint, a majority of the new voters counts, and nobody else does.
 //
-// For (c) the replica moves to a term after H itself, once a quorum lacks the entry; who hears that
+// For (c) the replica moves to a term after H itself, once that many lack the entry; who hears that
 // follows only if it knows no live leader, for a leader settles it all by (a).
 //
 // Offers. A replica that cannot campaign, for its tail or for want of a state, may have the longest log of

@@ -99,6 +99,23 @@ RC_GTEST_PROP(RaftConfiguration, QuorumsMeetAcrossAStep, ()) {
   }
 }
 
+// What blocks a configuration leaves no quorum to it, nor to the next.
+RC_GTEST_PROP(RaftConfiguration, NoQuorumDoesWithoutWhatBlocks, ()) {
+  const Configuration before = any(*rc::gen::inRange<uint32_t>(0, kShapes));
+  Configuration after = any(*rc::gen::inRange<uint32_t>(0, kShapes));
+  if (*rc::gen::inRange(0, 3) == 0) after = before.left();
+  if (!before.joint() && *rc::gen::inRange(0, 2) == 0) after.outgoing = before.voters;
+  RC_PRE(before.known() && after.well_formed() && after.may_follow(before));
+  for (uint32_t a = 0; a < 256; a += 2) {
+    if (!Members(before).blocks(set_of(before, a))) continue;
+    for (uint32_t b = 0; b < 256; b += 2) {
+      if ((a & b) != 0) continue;
+      RC_ASSERT(!Members(before).is_quorum(set_of(before, b)));
+      RC_ASSERT(!Members(after).is_quorum(set_of(after, b)));
+    }
+  }
+}
+
 RC_GTEST_PROP(RaftConfiguration, AValueIsReachedByAQuorum, ()) {
   const Configuration configuration = any(*rc::gen::inRange<uint32_t>(0, kShapes));
   const Members members(configuration);

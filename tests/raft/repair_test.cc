@@ -113,6 +113,49 @@ TEST(RaftRepair, TheLogOfOneWithoutAStateOverrulesAStaleEnd) {
   EXPECT_EQ(cluster.leader(), 1u);
 }
 
+// Of two voters the other one never had the entry: it cannot have been committed without it.
+TEST(RaftRepair, GoesOnWithoutWhatTheOtherOfTwoNeverHad) {
+  Cluster cluster(2, Options(), 1);
+  cluster.settle();
+  cluster.timer(1);
+  cluster.settle();
+  ASSERT_EQ(cluster.leader(), 1u);
+  EXPECT_TRUE(cluster.propose(1, "x").has_value());
+  cluster.sync(1);
+  cluster.network.clear();
+  cluster.crash(1);
+  ASSERT_TRUE(cluster.rot(1, Index(3)));
+  cluster.restart(1);
+  for (int i = 0; i < 60 && !cluster.leader(); ++i) {
+    cluster.timer(1 + static_cast<size_t>(i) % 2);
+    cluster.settle();
+  }
+  EXPECT_EQ(cluster.violation(), "");
+  EXPECT_TRUE(cluster.leader().has_value());
+  EXPECT_EQ(cluster.replica(1).status().lost, 0u);
+}
+
+// ... but if it has lost it as well, the entry may have been committed.
+TEST(RaftRepair, WaitsWhenBothOfTwoHaveLostIt) {
+  Cluster cluster(2, Options(), 1);
+  cluster.settle();
+  cluster.timer(1);
+  cluster.settle();
+  EXPECT_TRUE(cluster.propose(1, "x").has_value());
+  cluster.settle();
+  EXPECT_EQ(cluster.committed(), Index(3));
+  for (size_t n = 1; n <= 2; ++n) cluster.crash(n);
+  cluster.network.clear();
+  ASSERT_TRUE(cluster.rot(1, Index(3)) && cluster.rot(2, Index(3)));
+  for (size_t n = 1; n <= 2; ++n) cluster.restart(n);
+  for (int i = 0; i < 60; ++i) {
+    cluster.settle();
+    cluster.timer(1 + static_cast<size_t>(i) % 2);
+  }
+  EXPECT_EQ(cluster.violation(), "");
+  EXPECT_FALSE(cluster.leader().has_value());
+}
+
 // With damage on a majority the group waits for ever rather than forget.
 TEST(RaftRepair, WaitsWhenTwoOfThreeHaveLostIt) {
   Cluster cluster(3, Options(), 1);
