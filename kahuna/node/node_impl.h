@@ -265,7 +265,7 @@ class NodeImpl final : public Node,
     std::unique_ptr<codec::FrameConnection> connection;
     bool greeted = false;
     wire::Role role = wire::Role::Client;
-    NodeId node;
+    NodeId node;  // none: a client, or a node that is heard for its news of the members only
     uint64_t boot = 0;
     Time heard;  // last frame, or when it was accepted
     bool hears_members = false;
@@ -318,6 +318,10 @@ class NodeImpl final : public Node,
   void make_room();
   void greet(Session& session, uint64_t id, ByteView payload);
   Result<> judge_peer(const Hello& hello) const;
+  // A node of this cluster that this one does not know, for it knows of later members. It may be that nobody is
+  // left whom this one knows, or none where it looks for them.
+  bool brings_news(const Hello& hello) const;
+  void take_news(const wire::PeerBatch& batch);
   void on_peer_batch(Session& session, const wire::PeerBatch& batch, ByteView bytes);
   void consider_founding();
   void adopt_founding(Founding founding, std::optional<Roster> roster);

@@ -133,6 +133,22 @@ Result<> NodeImpl::judge_peer(const Hello& hello) const {
   return registry_.judge(hello.node, hello.name, hello.boots);
 }
 
+bool NodeImpl::brings_news(const Hello& hello) const {
+  if (!started_ || hello.role != wire::Role::Node || MUTANT(strangers_bring_no_news)) return false;
+  return hello.cluster == identity_->founding()->cluster && !member(hello.node) &&
+         hello.roster_revision > roster().revision;
+}
+
+// A roster is a copy of what meta has committed, whoever tells it. What else a stranger says is not listened to
+// until it comes again, as a member.
+void NodeImpl::take_news(const wire::PeerBatch& batch) {
+  if (!batch.roster()) return;
+  auto told = decode_roster(as_bytes(text_of(batch.roster())));
+  if (!told || told->revision <= roster().revision) return;
+  SOMETIMES(stranger_brings_news_of_members);
+  membership_.heard(*told);
+}
+
 Result<> NodeImpl::on_greeted(Dialer& dialer, const Hello& hello) {
   RETURN_IF_ERROR(judge_peer(hello));
   if (hello.role != wire::Role::Node || hello.name != dialer.name())

@@ -67,6 +67,11 @@ void NodeImpl::on_frame(codec::FrameConnection& connection, codec::FrameKind kin
   }
   if (kind == codec::FrameKind::kPeer && session.role == wire::Role::Node) {
     if (const wire::PeerBatch* batch = decode_peer_batch(payload)) {
+      if (!session.node) {
+        take_news(*batch);
+        if (batch->roster()) sessions_.erase(id);
+        return;
+      }
       on_peer_batch(session, *batch, payload);
       // The peer takes us for founded, so its offer was lost: it offers again after it greeted again.
       if (identity_->founding() || founding_now_ || batch->founding()) return;
@@ -82,10 +87,11 @@ void NodeImpl::greet(Session& session, uint64_t id, ByteView payload) {
   auto hello = decode_hello(payload);
   Hello answer = greeting();
   Result<> accepted;
+  const bool news = hello && brings_news(*hello);
   if (!hello) {
     accepted = fail(hello.error());
   } else if (hello->role == wire::Role::Node) {
-    accepted = judge_peer(*hello);
+    if (!news) accepted = judge_peer(*hello);
   } else if (hello->cluster && answer.cluster && hello->cluster != answer.cluster) {
     accepted = fail(ErrorCode::kWrongCluster, "this node belongs to another cluster than the one this client talked to before; "
                                               "check --endpoints");
@@ -104,7 +110,7 @@ void NodeImpl::greet(Session& session, uint64_t id, ByteView payload) {
   session.hears_members = hello->hears_members && hello->role == wire::Role::Client;
   if (!answer.members.empty()) session.told = answer.roster_revision;
   if (hello->role == wire::Role::Node || service_.credible(hello->watermark.value())) service_.hear(hello->watermark);
-  if (hello->role != wire::Role::Node) return;
+  if (hello->role != wire::Role::Node || news) return;
   greeted_by(*hello);
   session.node = hello->node;
   session.boot = hello->boots.back().number;

@@ -156,6 +156,26 @@ void two_wishes(Stage& s) {
   s.prove("clients wrote meanwhile", s.writes_done() > written);
 }
 
+// One is cut off while all the others are replaced, elsewhere: nobody whom it knows is left. Those who come know
+// where it is, and bring it up to date.
+void all_others(Stage& s) {
+  const size_t lead = s.settle();
+  const size_t away = s.others(lead)[s.random().below(4)];
+  const NodeId before = s.member(away);
+  const uint64_t news = s.probe("stranger_brings_news_of_members");
+  s.isolate(away, true);
+  for (size_t node : s.others(away)) {
+    const NodeId left = s.member(node);
+    s.remove(node, false);
+    s.until("another member came", [&] { return s.member(node) != left && s.votes(s.member(node)); }, kPatience);
+  }
+  s.run(Duration::seconds(20));  // and nobody lingers
+  s.heal();
+  settle_members(s);
+  s.prove("it is the member that it was", s.member(away) == before);
+  s.prove("and was told by one that it did not know", s.probe("stranger_brings_news_of_members") > news);
+}
+
 constexpr Scenario kScenarios[] = {
     {"M-1", "a dead member is replaced under load; then the new one makes the majority", "", "drift", dead_member},
     {"M-2", "all members are replaced one after the other; a client that knew the founders is answered", "joins-elsewhere=on,judge-hurries=on", "drift", all_members},
@@ -164,6 +184,7 @@ constexpr Scenario kScenarios[] = {
     {"M-5", "a member that is cut off is removed, and comes back", "", "drift", cut_off_member},
     {"M-6", "a learner is cut off before it votes", "", "drift", cut_off_learner},
     {"M-7", "two members are removed at the same time", "nodes=5", "drift", two_wishes},
+    {"M-8", "all the others are replaced while a member is cut off", "nodes=5,joins-elsewhere=on", "drift", all_others},
 };
 
 }  // namespace
