@@ -190,6 +190,8 @@ class Cluster final : public FaultTarget {
   // Some node says that damage keeps it from serving: it refused to start, or a log or a state of its is
   // not whole.
   bool is_hurt() const;
+  // Some partition has to wait for ever, and with it those who are to leave: see beyond_repair().
+  bool waits_for_what_is_lost() const;
 
  private:
   struct Slot;

@@ -198,6 +198,13 @@ bool Cluster::is_hurt() const {
   return false;
 }
 
+bool Cluster::waits_for_what_is_lost() const {
+  std::vector<size_t> all(slots_.size());
+  for (size_t i = 0; i < all.size(); ++i) all[i] = i;
+  return std::any_of(descriptors_.begin(), descriptors_.end(),
+                     [&](const partition::Descriptor& d) { return beyond_repair(d.id, all); });
+}
+
 bool Cluster::repaired(const std::vector<size_t>& nodes) const {
   for (const partition::Descriptor& descriptor : descriptors_) {
     bool whole = true;

@@ -34,6 +34,7 @@ class Liveness {
     bool settled = !cluster_.members_changed() ||
                    world_.run_until([&] { return cluster_.stuck() || members_settled(); }, world_.now() + patience_ * 3);
     if (world_.stopped()) return std::nullopt;
+    if (!settled && cluster_.waits_for_what_is_lost()) return std::nullopt;
     if (!settled)
       return Violation{"members", fmt::format("members did not settle within {} in a healed cluster\n{}",
                                               to_string(patience_ * 3), cluster_.describe())};

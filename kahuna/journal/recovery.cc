@@ -186,6 +186,11 @@ Result<> Recoverer::drop_torn_seals() {
       SOMETIMES(journal_seal_without_end);
       return lost_without_trace(*last.segment, kBodyZone, last.batch_min);
     }
+    // With nothing to fall back on it begins the log, and has lost the entries that were in it.
+    if (chain_.size() == 1 && seal.header_good && !seal.unwritten) {
+      SOMETIMES(journal_first_seal_has_lost_its_body);
+      return {};
+    }
     SOMETIMES(journal_torn_seal);
     if (seal.header_good && !seal.unwritten && lost_seal_ < last.batch_min) {
       lost_seal_ = last.batch_min;
@@ -238,7 +243,7 @@ Result<> Recoverer::walk() {
                                            segment_name(chain_[at].segment->header.id.file));
     RETURN_IF_ERROR(walk_segment(chain_[at], cut));
   }
-  if (lost_seal_ == next_ && !faulty_ && !MUTANT(lost_seal_passed_over)) {
+  if (lost_seal_ == next_ && !MUTANT(lost_seal_passed_over)) {
     SOMETIMES(journal_seal_lost_with_what_it_replaced);
     faulty_ = std::move(lost_seal_items_);
   }
