@@ -590,7 +590,7 @@ std::optional<std::string> Cluster::differences(const std::vector<size_t>& nodes
     for (size_t node : nodes) {
       const raft::Replica* replica =
           slots_[node].node ? slots_[node].node->replica(descriptor.id) : nullptr;
-      if (!replica) continue;
+      if (!replica || slots_[node].lost) continue;
       auto digest = state_digest(node, descriptor.id);
       // Nobody has read it before: the node would stop, and start with a new engine.
       if (!digest && digest.error().code == ErrorCode::kDamaged && slots_[node].engine_damaged) continue;

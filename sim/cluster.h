@@ -242,6 +242,9 @@ class Cluster final : public FaultTarget {
   void ask_to_remove(size_t node, NodeId id);
   bool may_start(size_t node);
   bool may_harm();
+  // Without an atlas nobody might be left who knows in which boot a node was that was rolled back since.
+  bool may_damage();
+  bool may_roll_back();
   Result<uint64_t> state_digest(size_t node, PartitionId id);
   // At the end of a process: the plan's damage, and an image.
   void damage_at_crash(size_t node);
@@ -273,6 +276,7 @@ class Cluster final : public FaultTarget {
   bool calm_ = false;
   bool members_changed_ = false;
   bool harmed_ = false;  // something durable was damaged or lost, or will be
+  bool damaged_ = false, rolled_back_ = false;
   TrueTime instant_;             // when time last moved
   uint64_t instant_events_ = 0;  // events until then
 };

@@ -14,7 +14,7 @@ namespace kahuna::sim {
 
 void Cluster::damage_at_crash(size_t node) {
   Slot& slot = slots_[node];
-  if (options_.rots == 0 || slot.frozen || !may_harm()) return;
+  if (options_.rots == 0 || slot.frozen || !may_damage()) return;
   if (atlas_.mode() == FaultAtlas::Mode::kNodes && node + 1 != options_.rots) return;
   uint64_t crash = slot.crashes++;
   if (crash < options_.rots_at || crash - options_.rots_at >= options_.rots_crashes) return;
@@ -44,7 +44,7 @@ std::optional<std::string> Cluster::damage_journal_of(size_t node, Damage how, R
 
 bool Cluster::damage(size_t node, FaultKind kind, RandomStream& dice, std::string& text) {
   Slot& slot = slots_[node];
-  if (slot.frozen || !may_harm()) return false;
+  if (slot.frozen || !may_damage()) return false;
   if (kind == FaultKind::kMisdirect) return arm_misdirection(node, dice, text);
   const Damage how = kind == FaultKind::kLatent ? Damage::kUnreadable : Damage::kRot;
   // In places only content of entries may be lost, and what cannot be read takes its page with it.
@@ -159,7 +159,8 @@ std::optional<uint64_t> Cluster::boot_known(size_t at, NodeId of) {
 
 bool Cluster::may_forget(size_t node, FaultKind kind) {
   Slot& slot = slots_[node];
-  if (slot.frozen || slot.forgot || !slot.node || !may_harm()) return false;
+  if (slot.frozen || slot.forgot || !slot.node) return false;
+  if (!(kind == FaultKind::kRollBack ? may_roll_back() : may_harm())) return false;
   if (kind == FaultKind::kWipe) {
     for (const Slot& each : slots_)
       if (!each.booted_once && !(each.node && each.node->booted())) return false;
@@ -180,6 +181,7 @@ void Cluster::forget(size_t node, FaultKind kind) {
     wipe(node);
   } else {
     SOMETIMES(sim_node_was_rolled_back);
+    rolled_back_ = true;
     roll_back(node, *slots_[node].image);
   }
 }

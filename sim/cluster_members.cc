@@ -68,6 +68,16 @@ bool Cluster::may_harm() {
   return true;
 }
 
+bool Cluster::may_damage() {
+  if ((rolled_back_ && atlas_.mode() == FaultAtlas::Mode::kOff) || !may_harm()) return false;
+  damaged_ = true;
+  return true;
+}
+
+bool Cluster::may_roll_back() {
+  return !(damaged_ && atlas_.mode() == FaultAtlas::Mode::kOff) && may_harm();
+}
+
 // False: it is to stay down for now.
 bool Cluster::may_start(size_t node) {
   Slot& slot = slots_[node];

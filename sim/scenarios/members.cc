@@ -170,6 +170,8 @@ void all_others(Stage& s) {
     s.until("another member came", [&] { return s.member(node) != left && s.votes(s.member(node)); }, kPatience);
   }
   s.run(Duration::seconds(20));  // and nobody lingers
+  s.crash(away, CrashKind::kProcess);  // nor does what was told, on some connection
+  s.start(away);
   s.heal();
   settle_members(s);
   s.prove("it is the member that it was", s.member(away) == before);
