@@ -56,6 +56,10 @@ class Recoverer {
   Result<> open_files();
   Result<> survey();
   bool is_misdirected(uint32_t life, uint64_t batch) const;
+  // So one after that batch was begun.
+  bool is_misdirected_after(uint32_t life, uint64_t batch) const {
+    return is_misdirected(life, batch + 1) && !MUTANT(misdirected_batch_never_begun);
+  }
   Result<> drop_torn_seals();
   Result<> choose_start();
   Result<> walk();
@@ -179,9 +183,10 @@ Result<> Recoverer::drop_torn_seals() {
     Judgement seal = image->judge(last.batch_min, kBodyZone, end);
     if (seal.body_good) return {};
     const bool nothing_behind =
-        seal.unwritten ||
-        (seal.body_bytes > 0 &&
-         image->judge(last.batch_min + 1, kBodyZone + seal.body_bytes, end - seal.header_bytes).unwritten);
+        !is_misdirected_after(last.segment->life(), last.batch_min) &&
+        (seal.unwritten ||
+         (seal.body_bytes > 0 &&
+          image->judge(last.batch_min + 1, kBodyZone + seal.body_bytes, end - seal.header_bytes).unwritten));
     if (!nothing_behind && !MUTANT(lost_seal_passed_over)) {
       SOMETIMES(journal_seal_without_end);
       return lost_without_trace(*last.segment, kBodyZone, last.batch_min);
@@ -263,7 +268,8 @@ Result<> Recoverer::walk_segment(const Survey& survey, uint64_t cut) {
   segment.reset_positions();
   while (next_ != cut) {
     Judgement batch = image->judge(next_, segment.body_next, segment.header_low);
-    const bool later = cut != UINT64_MAX || survey.batch_max > next_ || lost_seal_ > next_;
+    const bool later = cut != UINT64_MAX || survey.batch_max > next_ || lost_seal_ > next_ ||
+                       is_misdirected_after(segment.life(), next_);
     std::string where = place_text(segment, segment.body_next) + " batch " + std::to_string(next_);
     if (batch.body_good) {
       if (!batch.header_good) SOMETIMES(journal_header_lost);

@@ -7,6 +7,7 @@
 
 #include "kahuna/journal/format.h"
 #include "model.h"
+#include "runtime/probe.h"
 
 namespace kahuna::journal_test {
 namespace {
@@ -645,6 +646,43 @@ TEST(JournalDamage, AHeaderThatWentToItsOwnBodyIsDamage) {
     ASSERT_TRUE(h.open_error) << batches;
     EXPECT_EQ(h.open_error->code, ErrorCode::kDamaged);
   }
+}
+
+// Its body rots too, and that of the batch before: all that is left of it is a header astray, in the place of
+// another body. After a seal that body is the seal's. The error of the open that follows.
+std::optional<ErrorCode> open_with_a_header_astray(bool seal) {
+  Harness h(32);
+  h.expect_faulty = h.lost_acknowledged = true;
+  open_ready(h);
+  for (int i = 0; i < 3; ++i) add_and_settle(h, 1);
+  if (seal) {
+    h.kill();
+    open_ready(h);
+  } else {
+    const Newest before = newest_batch(h.disk);
+    rot(h.disk, before.file, before.body[0]);
+  }
+  add_and_settle(h, 1);
+  h.kill();
+  const Newest last = newest_batch(h.disk);
+  EXPECT_EQ(last.body.size(), 1u);
+  EXPECT_EQ(last.header.size(), 1u);
+  rot(h.disk, last.file, last.body[0]);
+  auto& bytes = *h.disk.bytes(last.file);
+  auto header = bytes.begin() + static_cast<ptrdiff_t>(last.header[0]);
+  std::copy_n(header, kSector, bytes.begin() + journal::kBodyZone);
+  std::fill_n(header, kSector, std::byte{});
+  h.open();
+  return h.open_error ? std::optional(h.open_error->code) : std::nullopt;
+}
+
+TEST(JournalDamage, AHeaderAstrayShowsThatItsBatchWasBegun) {
+  for (bool seal : {false, true}) EXPECT_EQ(open_with_a_header_astray(seal), ErrorCode::kDamaged) << seal;
+#ifdef KAHUNA_MUTANTS
+  set_active_mutant("misdirected_batch_never_begun");
+  for (bool seal : {false, true}) EXPECT_EQ(open_with_a_header_astray(seal), std::nullopt) << seal;
+  set_active_mutant("");
+#endif
 }
 
 TEST(JournalDamage, LostLastBodyIsFaultyWhenTearsAreNotTrusted) {
