@@ -80,6 +80,7 @@ Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<Replic
   group.damage = std::move(found.damage);
   if (state_lost) report_lost_state(group);
   if (group.replica.status().stateless) begin_without_state(group);
+  acquaint(group, founders_);
   return {};
 }
 

@@ -139,6 +139,7 @@ class Groups final : private SnapshotStreams::Hooks {
   void move_members_soon();
   void move_members();
   bool move_members(Group& group);
+  static void acquaint(Group& group, const std::vector<ReplicaId>& others);
 
   void touch(Group& group);
   void process();

@@ -14,8 +14,16 @@ raft::Configuration Groups::configuration_of(const partition::StateMachine& stat
   return members ? *members : raft::Configuration{founders_, {}, {}};
 }
 
+// Nobody else tells such a replica where to look for a leader that is quiet.
+void Groups::acquaint(Group& group, const std::vector<ReplicaId>& others) {
+  if (!group.replica.configuration().known() && !MUTANT(stranger_asks_nobody)) group.replica.acquaint(others);
+}
+
 void Groups::want(Wanted wanted) {
   wanted_ = std::move(wanted);
+  std::vector<ReplicaId> all = wanted_.voters;
+  all.insert(all.end(), wanted_.learners.begin(), wanted_.learners.end());
+  for (auto& group : groups_) acquaint(*group, all);
   move_members_soon();
 }
 

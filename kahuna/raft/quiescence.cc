@@ -1,11 +1,17 @@
 // Falling quiet, and waking up: see quiescence.h.
 #include "kahuna/raft/quiescence.h"
 
+#include <utility>
+
 #include "kahuna/raft/replica.h"
 #include "runtime/check.h"
 #include "runtime/probe.h"
 
 namespace kahuna::raft {
+
+void Replica::acquaint(std::vector<ReplicaId> others) {
+  acquaintances_ = std::move(others);
+}
 
 // Leader: nothing is under way, and everybody has everything.
 bool Replica::is_at_rest() const {
@@ -97,6 +103,12 @@ void Replica::wake(Time now) {
 
 // No leader is heard, and this replica may not look for one by itself.
 void Replica::ask_for_leader() {
+  if (members_.size() == 0) {
+    SOMETIMES(raft_stranger_asks_for_a_leader);
+    for (ReplicaId each : acquaintances_)
+      if (each != self_) send(MessageKind::kWake, each);
+    return;
+  }
   for (size_t slot = 0; slot < members_.size(); ++slot)
     if (slot != self_slot_) send(MessageKind::kWake, members_[slot]);
 }

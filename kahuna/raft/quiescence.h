@@ -17,7 +17,8 @@
 //      for its group is, however much alive its node;
 //   Q5 a quiet group has no lease: none is renewed, and the first read wakes;
 //   Q6 a replica that hears no leader and may not campaign itself asks the others for one: it may lack
-//      what only a leader can give it.
+//      what only a leader can give it. With its state it may have lost who they are: then it asks whom its
+//      driver names (acquaint()).
 //
 // What nobody inside can notice the driver must: it calls peer_disconnected() when the node of a quiet
 // group's leader gives no sign of life, wake() when somebody wants something of the group, and wake() on

@@ -377,6 +377,7 @@ void Replica::restore(LogPosition position, Configuration configuration) {
     }
   }
   adopt_configuration(Time());
+  acquaintances_.clear();
   stateless_ = false;
   durability_.restored(position.index, held);
   handed_ = applied_ = position.index;

@@ -256,6 +256,8 @@ class Replica {
   void peer_disconnected(Time now, ReplicaId peer);
   // Somebody wants something of the group, or wants to know whether its leader lives: quiescence.h.
   void wake(Time now);
+  // Whom to ask for a leader while the configuration is not known. They count for nothing.
+  void acquaint(std::vector<ReplicaId> others);
 
   // --- effects ---
   bool has_ready() const;
@@ -455,6 +457,7 @@ class Replica {
   bool marked_ = false;                // kCandidate: the leader of the term before asked for it
   bool retired_ = false;
   Quiescence quiescence_;
+  std::vector<ReplicaId> acquaintances_;  // none unless the configuration was unknown
   // Until then nobody but promised_to_ gets this replica's vote, itself included.
   Time promised_until_;
   ReplicaId promised_to_;  // none: whoever it was before the restart

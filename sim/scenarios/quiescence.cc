@@ -52,6 +52,22 @@ void restarts(Stage& s) {
   }
 }
 
+// A follower of a silent group comes back without its state, and does not know any more who the others are.
+void forgotten(Stage& s) {
+  s.until("clients write", [&] { return s.writes_done() > 300; });
+  for (int round = 0; round < 20 && s.probe("replica_starts_without_its_state") < 2 && s.going(); ++round) {
+    size_t lead = fall_silent(s);
+    size_t node = s.others(lead)[s.random().below(2)];
+    s.crash(node, CrashKind::kProcess);
+    s.damage_engine(node, 3);
+    s.start(node);
+    s.until("it is back", [&] { return s.hosts(node); });
+    s.must("it is given a state, and all fall silent again", [&] { return s.hosts(node) && silent(s); },
+           Duration::seconds(60));
+  }
+  s.prove("it came back without one", s.probe("replica_starts_without_its_state") > 0);
+}
+
 // The leader's node vanishes without a word, and nobody wants anything: its silence is noticed.
 void vanished(Stage& s) {
   size_t old = fall_silent(s);
@@ -106,6 +122,9 @@ void cold_write(Stage& s) {
 }
 
 constexpr std::string_view kSoon = "quiesce=soon,sign-of-life-timeouts=2,quiet-probe-timeouts=100000";
+constexpr std::string_view kForgotten =
+    "quiesce=soon,sign-of-life-timeouts=2,quiet-probe-timeouts=100000,rate=500,log-keep-bytes=0,log-keep-entries=20,"
+    "flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000";
 constexpr std::string_view kProbed = "quiesce=soon,sign-of-life-timeouts=2,quiet-probe-timeouts=5";
 constexpr std::string_view kLulls =
     "quiesce=soon,sign-of-life-timeouts=1,quiet-probe-timeouts=100000,lulls=on,lull-every=20s,lull-percent=90,"
@@ -115,6 +134,8 @@ constexpr Scenario kScenarios[] = {
     {"H-R13", "a group does not fall silent while a replica lags", kSoon, "delay,drift,batching", laggard},
     {"H-R14", "leaders, or all nodes, restart while a group is silent: no livelock of elections", kSoon,
      "delay,drift,batching", restarts},
+    {"H-R14-forgotten", "a follower of a silent group comes back without its state: it is given one", kForgotten,
+     "delay,drift", forgotten},
     {"H-R29", "the leader of a silent group is wedged, and its node lives", kProbed, "delay,drift", wedged},
     {"H-R29-vanished", "the node of a silent group's leader vanishes, and nobody asks for anything", kSoon,
      "delay,drift", vanished},

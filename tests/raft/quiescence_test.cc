@@ -225,6 +225,45 @@ TEST(RaftQuiescence, WhoMayNotCampaignAsksForALeader) {
   EXPECT_EQ(solo.sent(Kind::kWake).size(), 2u);
 }
 
+// With its state it has lost the configuration. Once it has one it asks its members only.
+TEST(RaftQuiescence, WhoKnowsNoMembersAsksWhomTheDriverNames) {
+  Recovered recovered = Solo::fresh();
+  recovered.stateless = true;
+  Replica replica(soon(), Solo::kGroup, Solo::id(1), std::move(recovered), RandomStream(1, "stranger"), Time());
+  auto asked = [&] {
+    replica.on_timer(replica.deadline());
+    std::vector<ReplicaId> to;
+    for (const Message& message : replica.take_ready().messages)
+      if (message.kind == Kind::kWake) to.push_back(message.to);
+    return to;
+  };
+  EXPECT_TRUE(asked().empty());
+  replica.acquaint({Solo::id(1), Solo::id(2), Solo::id(4)});
+  EXPECT_EQ(asked(), (std::vector<ReplicaId>{Solo::id(2), Solo::id(4)}));
+  EXPECT_EQ(asked(), (std::vector<ReplicaId>{Solo::id(2), Solo::id(4)})) << "until one is heard";
+  EXPECT_EQ(replica.role(), Role::kFollower);
+  replica.restore(Solo::at(5, 1), Configuration{{Solo::id(1), Solo::id(2), Solo::id(3)}, {}, {}});
+  replica.discard_state(replica.deadline());
+  EXPECT_EQ(asked(), (std::vector<ReplicaId>{Solo::id(2), Solo::id(3)}));
+}
+
+// What its leader does then.
+TEST(RaftQuiescence, QuietLeaderWokenByOneWithoutAStateGivesItOne) {
+  Solo solo(Solo::fresh(), soon());
+  lead_at_rest(solo);
+  fall_quiet(solo);
+  ASSERT_TRUE(solo->quiet());
+  solo.receive(solo.message(Kind::kWake, 2, solo->term().value()));
+  solo.drain();
+  EXPECT_FALSE(solo->quiet());
+  ASSERT_FALSE(solo.sent(Kind::kHeartbeat, 2).empty());
+  Message m = solo.message(Kind::kHeartbeatReply, 2, solo->term().value());
+  m.round = solo.sent(Kind::kHeartbeat, 2).back().round;
+  m.needs_snapshot = true;
+  solo.receive(std::move(m));
+  EXPECT_EQ(solo.take().snapshots_due, std::vector<ReplicaId>{Solo::id(2)});
+}
+
 TEST(RaftQuiescence, QuietFollowerOfALostNodeCampaigns) {
   Solo solo(Solo::fresh(), soon());
   follow_at_rest(solo);
