@@ -118,11 +118,12 @@ Result<SegmentBytes> read_image(Suspend suspend, SegmentPtr segment, uint64_t by
 }
 
 namespace {
+// In each sector of the page: one that goes to a wrong place leaves no sector there that looks unwritten.
 Result<> write_header_copy(Suspend suspend, SegmentPtr segment, uint64_t offset,
                            const SegmentHeader& header) {
   auto page = std::make_shared<PageBuffer>(kPageBytes);
-  std::memset(page->data(), 0, kPageBytes);
-  encode_segment_header(header, page->view(kSectorBytes));
+  for (size_t at = 0; at < kPageBytes; at += kSectorBytes)
+    encode_segment_header(header, page->view(kPageBytes).subspan(at, kSectorBytes));
   return write_part(suspend, segment, offset, page, kPageBytes);
 }
 

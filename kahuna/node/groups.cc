@@ -275,6 +275,7 @@ void Groups::process_group(Group& group) {
       fail_writes(group);
       streams_.leadership_lost(group.id);
     }
+    streams_.keep_members(group.replica);
     for (ReplicaId to : ready.snapshots_due)
       streams_.want({group.state.descriptor(), group.replica.status().self, to, group.replica.term(), group.applied});
     for (const raft::ReadGrant& grant : ready.granted_reads) {

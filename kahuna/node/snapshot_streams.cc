@@ -39,6 +39,16 @@ void SnapshotStreams::leadership_lost(PartitionId group) {
   begin_due();
 }
 
+void SnapshotStreams::keep_members(const raft::Replica& leader) {
+  if (streams_.empty() || MUTANT(snapshots_go_on_to_strangers)) return;
+  const size_t gone = std::erase_if(streams_, [&](const auto& s) {
+    return s->wanted.descriptor.id == leader.group() && !leader.configuration().contains(s->wanted.to);
+  });
+  if (gone == 0) return;
+  SOMETIMES(snapshot_stream_to_one_who_left);
+  begin_due();
+}
+
 void SnapshotStreams::saved() { begin_due(); }
 
 size_t SnapshotStreams::active() const {
@@ -299,7 +309,7 @@ void SnapshotStreams::on_timer() {
     }
     if (stream.written > 0 && stream.sent > stream.written) SOMETIMES(snapshot_stream_resumes);
     go_on(stream, stream.written, stream.written_row);
-    stream.again = waits;
+    stream.again |= waits && !MUTANT(snapshot_patience_begins_anew);
     ++at;
   }
   begin_due();

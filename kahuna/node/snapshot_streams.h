@@ -54,6 +54,8 @@ class SnapshotStreams {
   void want(Wanted wanted);
   void on_reply(const SnapshotReply& reply);
   void leadership_lost(PartitionId group);
+  // Whoever is no member any more is sent nothing more.
+  void keep_members(const raft::Replica& leader);
   // The engine holds more than before.
   void saved();
   // Somebody waits until the engine holds more.

@@ -62,6 +62,11 @@ bool zero(const std::vector<std::byte>& bytes, size_t sector) {
   return true;
 }
 
+// Nothing is there, or a repetition of a segment's head that nobody reads.
+bool idle(const std::vector<std::byte>& bytes, size_t sector) {
+  return zero(bytes, sector) || (sector < kBodyZone / kSector && sector % (kPageBytes / kSector) != 0);
+}
+
 TEST(JournalRot, NoByteCanChangeUnnoticed) {
   Outcome outcome;
   for (uint64_t seed = 1; seed <= 3; ++seed) {
@@ -72,7 +77,7 @@ TEST(JournalRot, NoByteCanChangeUnnoticed) {
       auto& bytes = *damaged.bytes(name);
       for (size_t at = 0; at < bytes.size(); ++at) {
         // Every byte of the first seed's written sectors; a sample elsewhere.
-        size_t step = zero(bytes, at / kSector) ? 509 : seed == 1 ? 1 : 61;
+        size_t step = idle(bytes, at / kSector) ? 509 : seed == 1 ? 1 : 61;
         if (at % step != 0) continue;
         std::byte before = bytes[at];
         bytes[at] ^= std::byte(1u << (at % 8));
@@ -102,7 +107,7 @@ TEST(JournalRot, SeveralDamagedSectorsAreNeverSilent) {
         auto& bytes = *damaged.bytes(names[random.below(names.size())]);
         size_t sector = random.below(bytes.size() / kSector);
         if (random.chance(3, 4))
-          for (int tries = 0; tries < 400 && zero(bytes, sector); ++tries)
+          for (int tries = 0; tries < 400 && idle(bytes, sector); ++tries)
             sector = random.below(bytes.size() / kSector);
         for (size_t i = 0; i < kSector; ++i)
           bytes[sector * kSector + i] = std::byte(random.next());
