@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <map>
 
 #include "runtime/probe.h"
@@ -103,6 +104,40 @@ Sectors look_at_one(SimDisk& disk, RandomStream& random) {
   return found;
 }
 
+// What a write of a batch's body or header says; nothing when it is of neither, or only the rest of one.
+struct Batch {
+  uint64_t number = 0;
+  uint32_t oldest_life = 0;  // lower lives are free
+};
+std::optional<Batch> batch_of(const journal::SegmentId& id, ByteView write) {
+  for (; write.size() >= journal::kSectorBytes; write = write.subspan(journal::kSectorBytes)) {
+    const ByteView sector = write.first(journal::kSectorBytes);
+    const journal::Sector seen = journal::inspect_sector(id, 0, sector);
+    if (seen.batch == 0) continue;
+    if (seen.zone == journal::Zone::kHeader) {
+      if (auto slot = journal::decode_slot(sector, nullptr)) return Batch{seen.batch, slot->oldest_life};
+    } else if (seen.first) {
+      journal::Preamble preamble;
+      std::memcpy(&preamble, sector.data(), sizeof(preamble));
+      return Batch{seen.batch, preamble.oldest_life};
+    }
+  }
+  return std::nullopt;
+}
+
+// The first batch in a segment; 0: there is none yet; nothing: damage keeps it from being known.
+std::optional<uint64_t> first_batch_of(Inode& file, const journal::SegmentHeader& header) {
+  bool unwritten = true;
+  std::array<std::byte, journal::kSectorBytes> sector;
+  for (uint64_t at : {journal::kBodyZone, header.bytes - journal::kSectorBytes}) {
+    if (!SimDisk::peek(file, at, sector)) return std::nullopt;
+    const journal::Sector seen = journal::inspect_sector(header.id, at, sector);
+    if (seen.state == journal::SectorState::kWritten) return seen.batch;
+    unwritten &= seen.state == journal::SectorState::kUnwritten;
+  }
+  return unwritten ? std::optional<uint64_t>(0) : std::nullopt;
+}
+
 std::string text_of(const Place& place) { return fmt::format("{} at {}", place.path, place.offset); }
 
 }  // namespace
@@ -164,6 +199,33 @@ bool is_written_journal_sector(SimDisk& disk, const std::string& path, uint64_t 
   if (!file) return false;
   auto header = header_of(**file);
   return header && journal::inspect_sector(header->id, offset, sector).state == journal::SectorState::kWritten;
+}
+
+std::set<std::string> lasting_segments(SimDisk& disk, const std::string& path, ByteView write) {
+  auto own = disk.open(path, OpenOptions{});
+  auto header = own ? header_of(**own) : std::nullopt;
+  auto batch = header ? batch_of(header->id, write) : std::nullopt;
+  auto first = batch ? first_batch_of(**own, *header) : std::nullopt;
+  if (!first) return {};
+  std::map<uint32_t, std::pair<std::string, std::optional<uint64_t>>> older;  // by life
+  const std::string dir = path.substr(0, path.rfind('/'));
+  auto names = disk.list(dir);
+  if (!names) return {};
+  for (const std::string& name : *names) {
+    auto file = disk.open(dir + "/" + name, OpenOptions{});
+    auto its = file && journal::parse_segment_name(name) ? header_of(**file) : std::nullopt;
+    if (its && its->id.life >= batch->oldest_life && its->id.life < header->id.life)
+      older[its->id.life] = {dir + "/" + name, first_batch_of(**file, *its)};
+  }
+  std::set<std::string> found{path};
+  uint64_t taken = *first != 0 ? *first : batch->number;  // from there on later segments replace older ones
+  for (auto it = older.rbegin(); it != older.rend() && it->second.second; ++it) {
+    const uint64_t its = *it->second.second;
+    if (its == 0 || its >= taken) continue;
+    found.insert(it->second.first);
+    taken = its;
+  }
+  return found;
 }
 
 }  // namespace kahuna::sim

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,11 @@ std::optional<std::string> damage_engine(SimDisk& disk, RandomStream& random, Da
 
 // The sector belongs where it is in one of the node's journals: written in this life of its segment.
 bool is_written_journal_sector(SimDisk& disk, const std::string& path, uint64_t offset, ByteView sector);
+
+// The segments of a journal where a write to one of them, `path`, would be found until a later batch is begun:
+// its own and those that its batch still needs; others may be removed by then. None for a write that does
+// not begin with a batch's body or header.
+std::set<std::string> lasting_segments(SimDisk& disk, const std::string& path, ByteView write);
 
 inline bool is_journal_path(std::string_view path) { return path.starts_with("journal"); }
 inline bool is_engine_path(std::string_view path) { return path.starts_with("engine/"); }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <memory>
+#include <set>
 
 #include "kahuna/partition/position.h"
 #include "runtime/check.h"
@@ -61,23 +62,26 @@ bool Cluster::damage(size_t node, FaultKind kind, RandomStream& dice, std::strin
   return true;
 }
 
-// A journal's write stays in that journal, at a place that is never written again before the batch that it
-// was of is no longer the last, unless the journal distrusts tears: a last write that left no trace
-// passes for torn (journal/format.md).
+// A journal's write stays in that journal, at a place that is neither written again nor removed before the
+// batch that it was of is no longer the last, unless the journal distrusts tears: a last write that left no
+// trace passes for torn (journal/format.md).
 bool Cluster::arm_misdirection(size_t node, RandomStream& dice, std::string& text) {
   if (!world_.running(slots_[node].handle) || !atlas_.take(node)) return false;
   const uint64_t which = dice.below(6);
   const bool journal = which < 3, engine = which == 3 || which == 4, far = dice.chance(1, 4);
   auto dir = std::make_shared<std::string>();  // of the write
-  auto wanted = [=, this](const std::string& path) {
+  auto lasting = std::make_shared<std::set<std::string>>();
+  auto wanted = [=, this](const std::string& path, ByteView bytes) {
     *dir = path.substr(0, path.rfind('/') + 1);
+    if (journal && is_journal_path(path) && !options_.distrust_tears)
+      *lasting = lasting_segments(world_.disk(slots_[node].handle), path, bytes);
     if (is_journal_path(path)) return !engine && (journal || options_.distrust_tears);
     return is_engine_path(path) ? !journal : !journal && !engine;
   };
   auto into = [=, this](const std::string& path, uint64_t offset, ByteView sector) {
     if (path == "lock") return false;
     if (journal && !(far && options_.distrust_tears))
-      return path.starts_with(*dir) &&
+      return (options_.distrust_tears ? path.starts_with(*dir) : lasting->contains(path)) &&
              is_written_journal_sector(world_.disk(slots_[node].handle), path, offset, sector);
     return far || !engine || is_engine_path(path);
   };

@@ -147,11 +147,12 @@ class SimDisk {
   // Damage at rest. kNotFound when there is no such byte.
   Result<> rot(const std::string& path, uint64_t offset);          // flips one bit, durably
   Result<> lose_sector(const std::string& path, uint64_t offset);  // unreadable until rewritten
-  // The next write to a path of which `wanted` is true is misdirected to a sector of which `into` is true,
+  // The next write of which `wanted` is true is misdirected to a sector of which `into` is true,
   // and those behind it in its page, and `done` told; not while there is none, nor onto a page with
   // anything that is not durable. Replaces what was asked for before.
   using SectorTest = std::function<bool(const std::string& path, uint64_t offset, ByteView sector)>;
-  void misdirect(RandomStream random, std::function<bool(const std::string&)> wanted, SectorTest into,
+  using WriteTest = std::function<bool(const std::string& path, ByteView bytes)>;
+  void misdirect(RandomStream random, WriteTest wanted, SectorTest into,
                  std::function<void(const Misdirection&)> done);
   void misdirect_none() { misdirect_.reset(); }
   void wipe();                                                     // an empty disk
@@ -199,7 +200,7 @@ class SimDisk {
   std::string fault_prefix_;
   struct Misdirect {
     RandomStream random;
-    std::function<bool(const std::string&)> wanted;
+    WriteTest wanted;
     SectorTest into;
     std::function<void(const Misdirection&)> done;
   };

@@ -248,8 +248,8 @@ Result<> SimDisk::lose_sector(const std::string& path, uint64_t offset) {
   return {};
 }
 
-void SimDisk::misdirect(RandomStream random, std::function<bool(const std::string&)> wanted,
-                        SectorTest into, std::function<void(const Misdirection&)> done) {
+void SimDisk::misdirect(RandomStream random, WriteTest wanted, SectorTest into,
+                        std::function<void(const Misdirection&)> done) {
   misdirect_ = Misdirect{random, std::move(wanted), std::move(into), std::move(done)};
 }
 
@@ -262,7 +262,7 @@ void SimDisk::reserve(Inode& file, uint64_t offset, size_t length) {
 }
 
 bool SimDisk::misdirected(Inode& file, uint64_t offset, ByteView bytes) {
-  if (all_zero(bytes) || !misdirect_->wanted(file.path)) return false;
+  if (all_zero(bytes) || !misdirect_->wanted(file.path, bytes)) return false;
   struct Place {
     Inode* file;
     uint64_t offset;

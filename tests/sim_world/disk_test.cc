@@ -324,7 +324,7 @@ TEST(SimDisk, MisdirectsAWrite) {
   ASSERT_TRUE(write(m.world, *m.file, 4096, std::string(512, 'b')));
   ASSERT_TRUE(sync(m.world, *m.file));
   Misdirection what;
-  disk.misdirect(RandomStream(1, "test"), [](const std::string& path) { return path == "f"; },
+  disk.misdirect(RandomStream(1, "test"), [](const std::string& path, ByteView) { return path == "f"; },
                  [](const std::string&, uint64_t offset, ByteView) { return offset == 1024; },
                  [&](const Misdirection& m) { what = m; });
   // Its own page is no place to hit.

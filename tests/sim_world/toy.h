@@ -126,7 +126,7 @@ class ToyCluster : public FaultTarget {
     text += ": " + path;
     if (kind == FaultKind::kRot) return disk.rot(path, 0).has_value();
     if (kind == FaultKind::kLatent) return disk.lose_sector(path, 0).has_value();
-    disk.misdirect(dice, [](const std::string&) { return true; },
+    disk.misdirect(dice, [](const std::string&, ByteView) { return true; },
                    [](const std::string&, uint64_t, ByteView) { return true; }, [](const Misdirection&) {});
     return true;
   }
