@@ -186,9 +186,13 @@ Result<SegmentPtr> open_segment(Suspend suspend, const SegmentPlace& place,
   how.write = true;
   how.direct = place.direct;
   ASSIGN_OR_RETURN(segment->file, kahuna::open(suspend, *place.disk, place.path(name), how));
-  ASSIGN_OR_RETURN(SegmentBytes headers, read_image(suspend, segment, kBodyZone));
-  auto a = decode_segment_header(headers.sector(0));
-  auto b = decode_segment_header(headers.sector(kHeaderCopyOffset));
+  auto headers = read_image(suspend, segment, kBodyZone);
+  // Where anything else of the file can be read, it is not the disk that fails.
+  if (!headers && headers.error().code == ErrorCode::kIo && segment->file->size() > kBodyZone)
+    headers = read_image(suspend, segment, round_down(segment->file->size(), kPageBytes));
+  if (!headers) return fail(std::move(headers.error()));
+  auto a = decode_segment_header(headers->sector(0));
+  auto b = decode_segment_header(headers->sector(kHeaderCopyOffset));
   for (auto* copy : {&a, &b})
     if (!*copy && copy->error().code == ErrorCode::kVersion) return fail(copy->error());
   if (!a && !b)

@@ -716,6 +716,21 @@ TEST(JournalDamage, UnreadablePagesAreTreatedAsRot) {
   EXPECT_EQ(h.live[1].log.size(), 0u);
 }
 
+TEST(JournalDamage, UnreadableHeadsOfASegmentAreDamageAndAnUnreadableFileIsNot) {
+  for (bool all : {false, true}) {
+    Harness h(33);
+    open_ready(h);
+    add_and_settle(h, 1);
+    h.kill();
+    const std::string name = newest_batch(h.disk).file;
+    const size_t pages = all ? h.disk.bytes(name)->size() / journal::kPageBytes : 2;
+    for (size_t page = 0; page < pages; ++page) h.disk.unreadable.insert({name, page});
+    EXPECT_NE(h.open(), "");
+    ASSERT_TRUE(h.open_error);
+    EXPECT_EQ(h.open_error->code, all ? ErrorCode::kIo : ErrorCode::kDamaged) << h.open_error->text;
+  }
+}
+
 TEST(JournalDamage, AReadErrorThatPassesIsNoDamage) {
   Harness h(30);
   open_ready(h);
