@@ -288,7 +288,8 @@ size_t Core::next_chunk() const {
 // Plans the batch and sees to it that used_.back() has room. False: it must wait for a segment.
 bool Core::make_room(size_t chunk) {
   builder_.plan(ByteView(queue_).first(chunk), used_.back()->header.unit);
-  if (used_.back()->fits(builder_.body_bytes(), builder_.header_bytes())) return true;
+  const bool leaves = used_.back()->damaged && !spares_.empty();
+  if (!leaves && used_.back()->fits(builder_.body_bytes(), builder_.header_bytes())) return true;
   if (spares_.empty()) {
     SOMETIMES(journal_waits_for_segment);
     blocked_ = true;
@@ -355,7 +356,11 @@ void Core::synced() {
   }
   for (size_t i = 0; i < flight_.drop; ++i) {
     index_.forget_segment(used_.front()->life());
-    free_.push_back(std::move(used_.front()));
+    // A damaged one is removed at once: the next recovery need not see it.
+    if (used_.front()->damaged)
+      free_.push_front(std::move(used_.front()));
+    else
+      free_.push_back(std::move(used_.front()));
     used_.pop_front();
   }
   statistics_.segments = used_.size();

@@ -18,6 +18,7 @@
 #include "kahuna/journal/batch_builder.h"
 #include "kahuna/journal/journal.h"
 #include "kahuna/journal/live_index.h"
+#include "kahuna/journal/scrub.h"
 #include "kahuna/journal/segment.h"
 
 namespace kahuna::journal {
@@ -36,6 +37,7 @@ class Core : public std::enable_shared_from_this<Core> {
   bool has_room();
   Result<> adopt(Suspend suspend, std::map<PartitionId, RecoveredGroup> groups);
   const Statistics& statistics() const { return statistics_; }
+  ScrubReport scrub(Suspend suspend, const ScrubOptions& options);
   // The owner is gone: waiters are dropped, the fiber ends.
   void close();
 
@@ -100,6 +102,16 @@ class Core : public std::enable_shared_from_this<Core> {
   size_t queue_copies(const SegmentImage& image, const Segment& front);
   void wake_maintenance();
   void arm_retry();
+
+  // --- scrubbing (core_scrub.cc) ---
+  class Pace;
+  std::optional<ScrubExpectation> expectation_of(const SegmentPtr& segment) const;
+  std::optional<std::string> scrub_segment(Suspend suspend, SegmentPtr segment, Pace& pace, uint64_t& bytes);
+  void drop_damaged_spares();
+  void leave_damaged(Suspend suspend, const ScrubOptions& options, Pace& pace);
+  bool leave_front(Suspend suspend, const ScrubOptions& options, Pace& pace);
+  void queue_from_memory(uint32_t life, const ScrubOptions& options);
+  bool queue_any_state();
 
   Host& host_;
   Options options_;

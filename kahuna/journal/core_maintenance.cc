@@ -42,7 +42,7 @@ bool Core::maintenance_step(Suspend suspend) {
     }
     if (*prepared) return true;
   }
-  if (free_.size() > kFreeKept || (!free_.empty() && free_.front()->inherited)) {
+  if (free_.size() > kFreeKept || (!free_.empty() && !free_.front()->reusable())) {
     auto removed = remove_free(suspend);
     if (!removed && !closed_) fail_for_good(std::move(removed.error()));
     return true;
@@ -52,15 +52,18 @@ bool Core::maintenance_step(Suspend suspend) {
 
 Result<> Core::remove_free(Suspend suspend) {
   std::string name = segment_name(free_.front()->header.id.file);
+  const bool damaged = free_.front()->damaged;
   free_.pop_front();
-  return kahuna::remove(suspend, *host_.disk, place_.path(name));
+  auto removed = kahuna::remove(suspend, *host_.disk, place_.path(name));
+  if (!removed && !(damaged && removed.error().code == ErrorCode::kNotFound)) return removed;
+  return damaged ? kahuna::sync_dir(suspend, *host_.disk, place_.dir) : Result<>();
 }
 
 // True: something was done. False: the disk is full.
 Result<bool> Core::prepare_spare(Suspend suspend) {
   SegmentPtr segment;
   if (!free_.empty() &&
-      (free_.front()->inherited || free_.front()->header.bytes != options_.segment_bytes)) {
+      (!free_.front()->reusable() || free_.front()->header.bytes != options_.segment_bytes)) {
     RETURN_IF_ERROR(remove_free(suspend));
     return true;
   }

@@ -132,6 +132,10 @@ class OpenJournal : public Journal {
   Result<> adopt(Suspend suspend, std::map<PartitionId, RecoveredGroup> groups) override {
     return core_->adopt(suspend, std::move(groups));
   }
+  ScrubReport scrub(Suspend suspend, const ScrubOptions& options) override {
+    auto core = core_;  // the journal may go meanwhile
+    return core->scrub(suspend, options);
+  }
   bool has_room() override { return core_->has_room(); }
   const Statistics& statistics() const override { return core_->statistics(); }
 

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -66,6 +67,19 @@ struct Statistics {
   bool no_space = false;  // the last attempt to prepare a segment found the disk full
 };
 
+struct ScrubOptions {
+  size_t bytes_per_second = size_t{16} << 20;  // read, and appended again; above 0
+  // The entry at that index as this replica holds it in memory, if just that is durable in its log; of an index
+  // whose content the state has made unnecessary, a kBase entry. Does not suspend.
+  std::function<std::optional<raft::Entry>(PartitionId, Index)> held;
+};
+
+struct ScrubReport {
+  uint64_t bytes = 0;                // read
+  std::vector<std::string> damaged;  // a sentence for each segment that is
+  size_t repaired = 0;               // of these: nothing depends on them any more
+};
+
 class Journal {
  public:
   // Opens or creates the journal and recovers it. Suspends. Errors: kDamaged (text names segment,
@@ -107,6 +121,15 @@ class Journal {
   virtual bool has_room() = 0;
 
   virtual const Statistics& statistics() const = 0;
+
+  // Reads back from the disk what is at rest there: the synced batches of the segments in use, and those that
+  // are kept for use. A segment in which anything is damaged, needed or not, is left: what is live in it, and
+  // in older ones, is appended again from memory, and its file removed (core_scrub.cc). What cannot be had from
+  // memory now keeps it; a later call goes on. Suspends, for long; one call at a time.
+  virtual ScrubReport scrub(Suspend suspend, const ScrubOptions& options) {
+    (void)suspend, (void)options;
+    return {};
+  }
 };
 
 }  // namespace kahuna::journal

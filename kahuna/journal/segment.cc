@@ -11,8 +11,6 @@ namespace kahuna::journal {
 namespace {
 constexpr size_t kChunkBytes = size_t{1} << 20;
 constexpr std::byte kUnreadable{0xdb};
-// A page is lost when so many attempts to read it failed: an error that passes is no damage.
-constexpr int kReadAttempts = 4;
 constexpr std::string_view kTemporarySuffix = ".new";
 }  // namespace
 
@@ -62,9 +60,6 @@ Result<> sync_segment(Suspend suspend, SegmentPtr segment) {
   });
 }
 
-namespace {
-// Reads [offset, offset + bytes) of the file; short only at its end. A transfer that fails is asked for
-// again until it has failed `attempts` times.
 Result<size_t> read_part(Suspend suspend, SegmentPtr segment, uint64_t offset,
                          std::shared_ptr<PageBuffer> buffer, size_t bytes, int attempts) {
   size_t done = 0;
@@ -88,7 +83,6 @@ Result<size_t> read_part(Suspend suspend, SegmentPtr segment, uint64_t offset,
   }
   return done;
 }
-}  // namespace
 
 Result<SegmentBytes> read_image(Suspend suspend, SegmentPtr segment, uint64_t bytes) {
   SegmentBytes image(bytes);

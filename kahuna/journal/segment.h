@@ -44,7 +44,10 @@ struct Segment {
   // Made by an earlier process. A sync of it may have failed unseen, after which the kernel may
   // report good syncs that make nothing durable: such a file is read, never written again.
   bool inherited = false;
+  // Something in it is not as it was written: nothing more is, and its file is not used again.
+  bool damaged = false;
 
+  bool reusable() const { return !inherited && !damaged; }
   uint32_t life() const { return header.id.life; }
   // Whether a body and a header of these sizes fit without sharing a page.
   bool fits(uint64_t body_bytes, uint64_t header_bytes) const {
@@ -71,6 +74,12 @@ struct SegmentPlace {
 Result<> write_part(Suspend suspend, SegmentPtr segment, uint64_t offset,
                     std::shared_ptr<PageBuffer> buffer, size_t bytes);
 Result<> sync_segment(Suspend suspend, SegmentPtr segment);
+// Reads [offset, offset + bytes) of the file; short only at its end. A transfer that fails is asked for again
+// until it has failed `attempts` times.
+Result<size_t> read_part(Suspend suspend, SegmentPtr segment, uint64_t offset,
+                         std::shared_ptr<PageBuffer> buffer, size_t bytes, int attempts);
+// A page is lost when so many attempts to read it failed: an error that passes is no damage.
+inline constexpr int kReadAttempts = 4;
 // Reads the first `bytes` of the file; pages that cannot be read, or lie past its end, are filled
 // with bytes that no checksum accepts. Fails only if nothing can be read at all.
 Result<SegmentBytes> read_image(Suspend suspend, SegmentPtr segment, uint64_t bytes);

@@ -36,6 +36,12 @@ void FakeDisk::crash(RandomStream& random) {
   }
 }
 
+void FakeDisk::rot(const std::string& path, size_t at, std::byte bits) {
+  Inode& inode = *current_.at(path);
+  inode.current[at] ^= bits;
+  if (at < inode.durable.size()) inode.durable[at] ^= bits;
+}
+
 std::vector<std::byte>* FakeDisk::bytes(const std::string& path) {
   auto it = current_.find(path);
   return it == current_.end() ? nullptr : &it->second->current;

@@ -39,6 +39,8 @@ class FakeDisk {
   void crash(RandomStream& random);
   // The bytes of a file as they are now; nullptr when there is none.
   std::vector<std::byte>* bytes(const std::string& path);
+  // Flips bits for good: no crash takes it back.
+  void rot(const std::string& path, size_t at, std::byte bits);
   std::vector<std::string> names() const;
   // A copy of everything, as if all had been synced.
   FakeDisk clone() const;
