@@ -27,6 +27,7 @@
 #include "kahuna/raft/types.h"
 #include "runtime/callback.h"
 #include "runtime/error.h"
+#include "runtime/fiber.h"
 
 namespace kahuna::engine {
 
@@ -174,6 +175,19 @@ class Engine {
   // or it failed. One at a time (kOverloaded otherwise). kNoSpace: flushed() stays, nothing is lost,
   // reads go on, and a later flush covers it all; any other error is final.
   virtual void flush(Callback<void(Result<>)> done) = 0;
+
+  // Reads back what its files hold, a file at a time and so many bytes a second on average, and verifies
+  // it. How many bytes were read; kDamaged: something is not as it was written, and the text says where. Suspends,
+  // for long; one call at a time.
+  virtual Result<uint64_t> scrub(Suspend suspend, size_t bytes_per_second) {
+    (void)suspend, (void)bytes_per_second;
+    return uint64_t{0};
+  }
 };
+
+// How long reading so much may take at that rate, at least.
+inline Duration time_to_read(uint64_t bytes, size_t bytes_per_second) {
+  return Duration::nanos(static_cast<int64_t>(static_cast<double>(bytes) * 1e9 / static_cast<double>(bytes_per_second)));
+}
 
 }  // namespace kahuna::engine

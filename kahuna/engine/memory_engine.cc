@@ -68,8 +68,10 @@ class MemoryEngine final : public Engine {
   const Marks& flushed() const override { return flushed_; }
   size_t unflushed_bytes() const override { return unflushed_bytes_; }
   void flush(Callback<void(Result<>)> done) override;
+  Result<uint64_t> scrub(Suspend suspend, size_t bytes_per_second) override;
 
  private:
+  Result<std::vector<ImageName>> list_images(Suspend suspend);
   void replay(std::string_view operations);
   std::string make_image(ImageName name);
   void post(Callback<void()> task);
@@ -112,12 +114,8 @@ void MemoryEngine::replay(std::string_view operations) {
   CHECK(whole);  // ours, or behind a good checksum
 }
 
-Result<> MemoryEngine::load(Suspend suspend) {
-  RETURN_IF_ERROR(make_dir(suspend, *disk_, dir_));
-  RETURN_IF_ERROR(sync_dir(suspend, *disk_, ""));
-  // What is read here counts as flushed, but a process that died may have left a name behind that would
-  // not survive a loss of power.
-  RETURN_IF_ERROR(sync_dir(suspend, *disk_, dir_));
+// Those that count: the newest full one, and what follows it.
+Result<std::vector<ImageName>> MemoryEngine::list_images(Suspend suspend) {
   ASSIGN_OR_RETURN(std::vector<std::string> names, list(suspend, *disk_, dir_));
   uint64_t full = 0;
   std::vector<uint64_t> deltas;
@@ -133,6 +131,17 @@ Result<> MemoryEngine::load(Suspend suspend) {
   if (full) chain.push_back({full, true});
   for (uint64_t number : deltas)  // ascending, as names are
     if (number > full) chain.push_back({number, false});
+  return chain;
+}
+
+Result<> MemoryEngine::load(Suspend suspend) {
+  RETURN_IF_ERROR(make_dir(suspend, *disk_, dir_));
+  RETURN_IF_ERROR(sync_dir(suspend, *disk_, ""));
+  // What is read here counts as flushed, but a process that died may have left a name behind that would
+  // not survive a loss of power.
+  RETURN_IF_ERROR(sync_dir(suspend, *disk_, dir_));
+  ASSIGN_OR_RETURN(std::vector<ImageName> chain, list_images(suspend));
+  const uint64_t full = !chain.empty() && chain.front().full ? chain.front().number : 0;
   last_image_ = full;
   for (ImageName name : chain) {
     if (!name.full && name.number != last_image_ + 1)
@@ -289,6 +298,20 @@ Result<> MemoryEngine::remove_older(Suspend suspend, uint64_t than) {
     RETURN_IF_ERROR(remove(suspend, disk, dir + "/" + name));
   }
   return {};
+}
+
+Result<uint64_t> MemoryEngine::scrub(Suspend suspend, size_t bytes_per_second) {
+  if (!disk_) return uint64_t{0};
+  ASSIGN_OR_RETURN(std::vector<ImageName> chain, list_images(suspend));
+  uint64_t bytes = 0;
+  for (ImageName name : chain) {
+    auto image = read_image(suspend, *disk_, dir_, name);
+    if (!image && image.error().code == ErrorCode::kNotFound) continue;  // a full one has taken its place
+    if (!image) return fail(std::move(image.error()));
+    bytes += image->bytes.size();
+    suspend.sleep_until(suspend.fibers().clock().now() + time_to_read(image->bytes.size(), bytes_per_second));
+  }
+  return bytes;
 }
 
 void MemoryEngine::finish(Result<> result) {

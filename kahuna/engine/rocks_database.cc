@@ -2,7 +2,9 @@
 
 #include <rocksdb/convenience.h>
 #include <rocksdb/listener.h>
+#include <rocksdb/sst_file_reader.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -122,6 +124,51 @@ std::optional<Result<>> RocksDatabase::flush_outcome() {
   // RocksDB keeps every file from the moment its manifest could not be written.
   if (was_full) (void)db_->EnableFileDeletions(/*force=*/true);
   return Result<>();
+}
+
+std::vector<RocksDatabase::Table> RocksDatabase::tables() {
+  RocksScope scope(entropy());
+  std::vector<rocksdb::LiveFileMetaData> files;
+  db_->GetLiveFilesMetaData(&files);
+  std::vector<Table> tables;
+  for (const auto& file : files) tables.push_back({file.db_path + file.name, file.file_number, file.size});
+  std::sort(tables.begin(), tables.end(), [](const Table& a, const Table& b) { return a.number < b.number; });
+  return tables;
+}
+
+Result<> RocksDatabase::verify(const Table& table) {
+  rocksdb::Status status;
+  {
+    RocksScope scope(entropy());
+    rocksdb::Env* env = simulated() ? env_.get() : machine_env_.get();
+    auto read = [&](bool direct) {
+      rocksdb::SstFileReader reader(rocks_scrub_settings(env, direct));
+      rocksdb::Status opened = reader.Open(table.path);
+      return opened.ok() ? reader.VerifyChecksum() : opened;
+    };
+    // The disk itself is asked, not what the system keeps of the file, unless its file system cannot.
+    if (!simulated()) status = read(true);
+    if (simulated() || (!status.ok() && !status.IsCorruption())) status = read(false);
+  }
+  if (status.ok()) return {};
+  const auto now = tables();
+  if (std::none_of(now.begin(), now.end(), [&](const Table& t) { return t.number == table.number; })) return {};
+  if (status.IsPathNotFound()) return fail(ErrorCode::kDamaged, "engine: " + table.path + " is missing");
+  return fail(error_of(status));
+}
+
+Result<> RocksDatabase::verify_manifest() {
+  RocksScope scope(entropy());
+  rocksdb::Status status;
+  // It may be replaced, or be added to, while it is read.
+  for (int attempt = 0; attempt < kReadAttempts; ++attempt) {
+    std::vector<std::string> families;
+    status = rocksdb::DB::ListColumnFamilies(
+        rocks_scrub_settings(simulated() ? env_.get() : machine_env_.get(), false), path_, &families);
+    if (status.ok()) return {};
+  }
+  if (status.IsPathNotFound()) return fail(ErrorCode::kDamaged, "engine: " + status.ToString());
+  return fail(error_of(status));
 }
 
 bool RocksDatabase::run_one() {

@@ -9,6 +9,8 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "kahuna/engine/rocks_interpose.h"
 #include "kahuna/engine/rocks_settings.h"
@@ -38,6 +40,17 @@ class RocksDatabase {
   bool run_one();
   // For so long no other job should run: the last one wanted to sleep.
   Duration take_rest() { return Duration::micros(env_->take_slept_micros()); }
+
+  // What the tables hold now. Blocking, but short.
+  struct Table {
+    std::string path;
+    uint64_t number = 0, bytes = 0;
+  };
+  std::vector<Table> tables();
+  // Reads a table back and verifies it; fine when it is no longer needed. Blocking.
+  Result<> verify(const Table& table);
+  // The same for the list of tables. Blocking.
+  Result<> verify_manifest();
 
   // How many are full and not flushed yet.
   uint64_t memtables_waiting();

@@ -124,8 +124,10 @@ class RocksEngine final : public Engine {
   const Marks& flushed() const override { return flushed_; }
   size_t unflushed_bytes() const override { return unflushed_bytes_; }
   void flush(Callback<void(Result<>)> done) override;
+  Result<uint64_t> scrub(Suspend suspend, size_t bytes_per_second) override;
 
  private:
+  Result<> blocking(Suspend suspend, Callback<Result<>(RocksDatabase&)> work);
   using Alive = std::weak_ptr<bool>;
   Result<> load_marks();
   Result<> written(const WriteBatch& batch, Result<> result);
@@ -316,6 +318,27 @@ void RocksEngine::flush(Callback<void(Result<>)> done) {
   if (!*started) return finish_soon({});
   pump_finishes_ = true;
   post_pump();
+}
+
+// Away from the loop; in the simulator, where there is nothing else, on it.
+Result<> RocksEngine::blocking(Suspend suspend, Callback<Result<>(RocksDatabase&)> work) {
+  if (simulated_) return work(*database_);
+  auto result = std::make_shared<Result<>>();
+  offload(suspend, offload_, [database = database_, result, work = std::move(work)]() mutable {
+    *result = work(*database);
+  });
+  return std::move(*result);
+}
+
+Result<uint64_t> RocksEngine::scrub(Suspend suspend, size_t bytes_per_second) {
+  uint64_t bytes = 0;
+  for (const RocksDatabase::Table& table : database_->tables()) {
+    RETURN_IF_ERROR(blocking(suspend, [table](RocksDatabase& database) { return database.verify(table); }));
+    bytes += table.bytes;
+    suspend.sleep_until(clock_.now() + time_to_read(table.bytes, bytes_per_second));
+  }
+  RETURN_IF_ERROR(blocking(suspend, [](RocksDatabase& database) { return database.verify_manifest(); }));
+  return bytes;
 }
 
 void RocksEngine::start_production_flush() {

@@ -112,6 +112,17 @@ rocksdb::Options rocks_settings(const RocksOptions& options, rocksdb::Env* env,
   return o;
 }
 
+rocksdb::Options rocks_scrub_settings(rocksdb::Env* env, bool direct) {
+  rocksdb::Options o;
+  if (env) o.env = env;
+  o.info_log = std::make_shared<NoLog>(rocksdb::InfoLogLevel::HEADER_LEVEL);
+  o.use_direct_reads = direct;
+  rocksdb::BlockBasedTableOptions table;
+  table.no_block_cache = true;
+  o.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return o;
+}
+
 Error error_of(const rocksdb::Status& status) {
   std::string text = "engine: " + status.ToString();
   if (status.IsIncomplete() || status.IsBusy() || status.IsTryAgain())

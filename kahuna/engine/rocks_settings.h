@@ -38,6 +38,9 @@ rocksdb::Options rocks_settings(const RocksOptions& options, rocksdb::Env* env,
                                 std::shared_ptr<const InsertionHints> hints,
                                 std::shared_ptr<const std::atomic<int>> views);
 
+// To read a file beside the open database. `direct`: from the disk, not from what the system keeps of it.
+rocksdb::Options rocks_scrub_settings(rocksdb::Env* env, bool direct);
+
 // kOverloaded: try again later; kNoSpace; kDamaged; kInUse; kIo.
 Error error_of(const rocksdb::Status& status);
 

@@ -552,6 +552,38 @@ TEST_P(EngineCrash, DamageIsFoundAtOpenOrAtRead) {
             ErrorCode::kDamaged);
 }
 
+// Whatever of its files rots while the engine is open, memory having all that it needs of them.
+TEST_P(EngineCrash, ScrubbingFindsWhatRotsBeneathAnOpenEngine) {
+  Machine machine(GetParam());
+  machine.open();
+  EXPECT_TRUE(machine.scrub().has_value());
+  for (char c : {'a', 'b', 'c'}) {
+    WriteBatch batch;
+    batch.put(std::string("\x20") + c, std::string(10'000, c));
+    ASSERT_TRUE(machine.engine().write(batch).has_value());
+    ASSERT_TRUE(machine.flush().has_value());
+  }
+  auto whole = machine.scrub();
+  ASSERT_TRUE(whole.has_value()) << whole.error().text;
+  EXPECT_GT(*whole, 100u);
+  size_t tried = 0;
+  for (const auto& [name, bytes] : machine.disk().contents()) {
+    if (!name.starts_with("engine/") || bytes.empty() || name.find("OPTIONS") != name.npos || name.ends_with("LOCK") ||
+        name.ends_with("IDENTITY") || name.ends_with(".log"))
+      continue;
+    for (size_t at : {size_t{0}, bytes.size() / 2, bytes.size() - 1}) {
+      machine.disk().damage(name, at);
+      auto found = machine.scrub();
+      ++tried;
+      ASSERT_FALSE(found.has_value()) << name << " at " << at;
+      EXPECT_EQ(found.error().code, ErrorCode::kDamaged) << name << " at " << at << ": " << found.error().text;
+      machine.disk().damage(name, at);  // as it was
+    }
+    ASSERT_TRUE(machine.scrub().has_value()) << name;
+  }
+  EXPECT_GE(tried, 9u);
+}
+
 void fail_reads(Machine& machine, int times) {
   for (const auto& [name, bytes] : machine.disk().contents())
     if (name.starts_with("engine/")) machine.disk().fail_reads(name, times);

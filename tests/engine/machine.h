@@ -103,6 +103,13 @@ class Machine {
     settle(result);
     return *result;
   }
+  Result<uint64_t> scrub() {
+    std::optional<Result<uint64_t>> result;
+    fibers_->spawn("scrub", [&](Suspend suspend) { result = engine_->scrub(suspend, size_t{1} << 20); });
+    for (int i = 0; i < 100 && !result; ++i) loop_.settle(), loop_.advance(Duration::seconds(1));
+    CHECK(result.has_value());
+    return *result;
+  }
   // RocksDB's own threads do not end settle(); only its flushes matter here and those are inline.
   void settle(const std::optional<Result<>>& result) {
     loop_.settle();

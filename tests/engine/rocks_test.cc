@@ -213,6 +213,25 @@ TEST(RocksReal, GoesOnWhenAFullDiskHasRoomAgain) {
   reopen_and_expect_all();
 }
 
+TEST(RocksReal, IsScrubbedWhileItIsOpen) {
+  Machine machine(Kind::kRocksReal);
+  machine.open();
+  WriteBatch batch;
+  for (int i = 0; i < 500; ++i) batch.put("\x20" + std::to_string(i), std::string(200, 'v'));
+  ASSERT_TRUE(machine.engine().write(batch).has_value());
+  ASSERT_TRUE(machine.flush().has_value());
+  auto whole = machine.scrub();
+  ASSERT_TRUE(whole.has_value()) << whole.error().text;
+  EXPECT_GT(*whole, 1000u);
+  for (const auto& entry : std::filesystem::directory_iterator(machine.options().dir)) {
+    if (entry.path().extension() != ".sst") continue;
+    std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(700);
+    file.put('\x7f');
+  }
+  EXPECT_EQ(machine.scrub().error().code, ErrorCode::kDamaged);
+}
+
 TEST(RocksReal, RefusesADirectoryInUse) {
   Machine machine(Kind::kRocksReal);
   machine.open();
