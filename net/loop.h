@@ -33,7 +33,8 @@ struct LoopOptions {
   // The node's directory; created with its parents when missing. "" = no disk: file calls fail.
   std::string data_dir;
   // Threads for Offload (and name resolution). Disk operations have their own.
-  unsigned offload_threads = 2;
+  // The engine writes, flushes, and is searched for damage at the same time.
+  unsigned offload_threads = 3;
   // Tasks from other loops that wait; post_remote() refuses more.
   size_t remote_tasks_max = 64 * 1024;
   // Buffered writes up to this size are copied into the page cache at once instead of by a thread:

@@ -98,6 +98,10 @@ class Client {
   // Status of the node at one endpoint (not forwarded), JSON. Tried once: kUnavailable, kTimeout.
   virtual void status(const Address& endpoint, Callback<void(Result<std::string>)> done) = 0;
 
+  // Asks the node at that endpoint to read back what it has on its disk, if `node` is its name; either way, what it
+  // has to say of its last scrub, or of the one under way, as JSON. As status().
+  virtual void scrub(const Address& endpoint, std::string_view node, Callback<void(Result<std::string>)> done) = 0;
+
   // Hands leadership of a partition to the node of that name; done when it leads.
   virtual void move_leader(PartitionId partition, std::string_view node,
                            Callback<void(Result<>)> done) = 0;

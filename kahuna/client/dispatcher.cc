@@ -187,12 +187,21 @@ void Dispatcher::members(std::string_view wish, std::optional<Duration> timeout,
 }
 
 void Dispatcher::status(const Address& endpoint, Callback<void(Result<std::string>)> done) {
+  ask_node(endpoint, wire::RequestKind::Status, {}, std::move(done));
+}
+
+void Dispatcher::scrub(const Address& endpoint, std::string_view node, Callback<void(Result<std::string>)> done) {
+  ask_node(endpoint, wire::RequestKind::Scrub, node, std::move(done));
+}
+
+void Dispatcher::ask_node(const Address& endpoint, wire::RequestKind kind, std::string_view key,
+                          Callback<void(Result<std::string>)> done) {
   const size_t node = find_or_add_node(endpoint);
   if (node == kNoNode) {
     return reject(std::move(done),
                   Error(ErrorCode::kOverloaded, "this client already knows too many nodes"));
   }
-  Operation* operation = admit(wire::RequestKind::Status, {}, std::nullopt, std::move(done));
+  Operation* operation = admit(kind, key, std::nullopt, std::move(done));
   if (!operation) return;
   operation->node = node;
   dispatch(*operation);
@@ -259,7 +268,7 @@ size_t Dispatcher::find_or_add_node(const Address& address) {
 }
 
 size_t Dispatcher::pick(const Operation& operation) {
-  if (operation.kind == wire::RequestKind::Status) return operation.node;
+  if (operation.asks_a_node()) return operation.node;
   const Time now = host_.clock->now();
   const auto usable = [&](size_t node) {
     return node != operation.avoid && !sessions_[node]->resting(now);
@@ -378,7 +387,7 @@ void Dispatcher::transmit(Operation& operation, Session& session) {
 }
 
 void Dispatcher::elsewhere(Operation& operation) {
-  if (operation.kind == wire::RequestKind::Status) {
+  if (operation.asks_a_node()) {
     // Asked once: its time is up.
     operation.state = Operation::State::kPaused;
     operation.deadline = host_.clock->now();
@@ -395,7 +404,7 @@ void Dispatcher::pause(Operation& operation) {
 
 void Dispatcher::pause_until(Operation& operation, Time due) {
   operation.state = Operation::State::kPaused;
-  if (operation.kind != wire::RequestKind::Status) operation.node = kNoNode;
+  if (!operation.asks_a_node()) operation.node = kNoNode;
   operation.hops = 0;
   arm(operation, std::max(due, host_.clock->now() + kTimerGrain));
 }
@@ -481,7 +490,7 @@ void Dispatcher::attempt_failed(Operation& operation, const wire::Response& resp
   std::string text = response.text() ? response.text()->str() : std::string(name_of(code));
   if (text.size() > kErrorTextBytesMax) text.resize(kErrorTextBytesMax);
   const Next next = judge(operation, code);
-  if (next == Next::kFinish || operation.kind == wire::RequestKind::Status) {
+  if (next == Next::kFinish || operation.asks_a_node()) {
     const bool known = response.error() <= static_cast<uint8_t>(ErrorCode::kRemoved);
     Error error =
         operation.maybe_executed

@@ -39,6 +39,7 @@ class Dispatcher final : public Client, public Session::Owner {
   void members(std::string_view wish, std::optional<Duration> timeout,
                Callback<void(Result<WriteReply>)> done) override;
   void status(const Address& endpoint, Callback<void(Result<std::string>)> done) override;
+  void scrub(const Address& endpoint, std::string_view node, Callback<void(Result<std::string>)> done) override;
   void move_leader(PartitionId partition, std::string_view node,
                    Callback<void(Result<>)> done) override;
   void close() override;
@@ -56,6 +57,8 @@ class Dispatcher final : public Client, public Session::Owner {
   // A fresh operation, or null after a refusal was posted to `done`.
   Operation* admit(wire::RequestKind kind, std::string_view key, std::optional<Duration> timeout,
                    Completion done, size_t extra_bytes = 0);
+  void ask_node(const Address& endpoint, wire::RequestKind kind, std::string_view key,
+                Callback<void(Result<std::string>)> done);
   void reject(Completion done, Error error);
   // The operation a request id names, when it is still in use; null otherwise.
   Operation* find(uint64_t request_id);

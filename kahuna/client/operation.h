@@ -38,7 +38,7 @@ struct Operation {
   uint64_t number = 0;
 
   wire::RequestKind kind = wire::RequestKind::None;
-  std::string key;                 // scan: the bucket; move leader: the node
+  std::string key;                 // scan: the bucket; move leader, scrub: the node
   PartitionId partition;           // move leader
   std::string value;               // set
   std::string cursor;              // scan
@@ -50,7 +50,7 @@ struct Operation {
   Time deadline, due;
   Time sent_at;            // of the present attempt
   uint8_t attempt = 0;     // number of the present attempt, modulo 256
-  size_t node = kNoNode;   // queued, sent: on that session. Status: the only one asked
+  size_t node = kNoNode;   // queued, sent: on that session. Status, scrub: the only one asked
   size_t avoid = kNoNode;  // the node that failed us last
   uint32_t hops = 0;       // tries elsewhere since the last pause
   uint32_t pauses = 0;
@@ -58,6 +58,8 @@ struct Operation {
   std::optional<Error> last_error;
   Completion done;
 
+  // Of one node, once.
+  bool asks_a_node() const { return kind == wire::RequestKind::Status || kind == wire::RequestKind::Scrub; }
   bool writes() const {
     return kind == wire::RequestKind::Set || kind == wire::RequestKind::Delete ||
            kind == wire::RequestKind::Members;

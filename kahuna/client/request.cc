@@ -102,7 +102,8 @@ bool well_formed(wire::RequestKind kind, const wire::Response& response) {
       return outcome == wire::Outcome::Found || outcome == wire::Outcome::NotFound;
     case wire::RequestKind::MoveLeader: return outcome == wire::Outcome::Done;
     case wire::RequestKind::Scan:
-    case wire::RequestKind::Status: return true;
+    case wire::RequestKind::Status:
+    case wire::RequestKind::Scrub: return true;
     case wire::RequestKind::None: return false;
   }
   return false;

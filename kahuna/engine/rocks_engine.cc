@@ -332,7 +332,12 @@ Result<> RocksEngine::blocking(Suspend suspend, Callback<Result<>(RocksDatabase&
 
 Result<uint64_t> RocksEngine::scrub(Suspend suspend, size_t bytes_per_second) {
   uint64_t bytes = 0;
-  for (const RocksDatabase::Table& table : database_->tables()) {
+  auto tables = std::make_shared<std::vector<RocksDatabase::Table>>();
+  RETURN_IF_ERROR(blocking(suspend, [tables](RocksDatabase& database) {
+    *tables = database.tables();
+    return Result<>();
+  }));
+  for (const RocksDatabase::Table& table : *tables) {
     RETURN_IF_ERROR(blocking(suspend, [table](RocksDatabase& database) { return database.verify(table); }));
     bytes += table.bytes;
     suspend.sleep_until(clock_.now() + time_to_read(table.bytes, bytes_per_second));

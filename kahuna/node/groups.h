@@ -121,6 +121,9 @@ class Groups final : private SnapshotStreams::Hooks {
   // and its vote go on counting. kUnavailable: there is nobody to ask.
   Result<> reseed(PartitionId id);
 
+  // For journal::ScrubOptions.
+  std::optional<raft::Entry> held(PartitionId id, Index index) const;
+
   const raft::Replica* replica(PartitionId id) const;
   // Null when there is no such replica, or it has no state at present.
   partition::StateMachine* state(PartitionId id);

@@ -28,6 +28,15 @@ void Groups::engine_failed(const Error& error) {
     hooks_.on_stopped(error);
 }
 
+std::optional<raft::Entry> Groups::held(PartitionId id, Index index) const {
+  const Group* group = find(id);
+  // While the journal refuses what it is told, it holds what the replica is past.
+  if (stopped_ || !group || !group->stalled_persists.empty()) return std::nullopt;
+  auto entry = group->replica.durable_entry(index);
+  if (entry && MUTANT(scrub_copies_positions_only)) entry->kind = raft::EntryKind::kBase, entry->payload = Payload();
+  return entry;
+}
+
 void Groups::report_damage(Group& group) {
   SOMETIMES(replica_starts_with_a_faulty_log);
   raft::Status status = group.replica.status();

@@ -60,6 +60,9 @@ struct Options {
   Duration quiet_probe_interval = Duration::seconds(10);
   // Of the replicas of a loop one begins to campaign so long after the other.
   Duration campaign_pace = Duration::micros(150);
+  // What is at rest on the disk is read back and verified so fast (above 0), and so often by itself; zero: never.
+  size_t scrub_bytes_per_second = size_t{16} << 20;
+  Duration scrub_interval = Duration::seconds(24 * 60 * 60);
   size_t requests_max = 65'536;    // in flight on this node; beyond it kOverloaded
   // Connections accepted. When there are more, those that were silent for long make room, and when
   // none was, clients are refused; nodes have some places of their own.

@@ -109,6 +109,7 @@ Result<> NodeImpl::start_groups(Suspend s) {
   groups_->start();
   signs_.begin(options_.sign_of_life_interval);
   started_ = true;
+  scrubber_.open(fibers_, options_.scrub_interval);
   return {};
 }
 
@@ -135,6 +136,12 @@ Result<> NodeImpl::open_engine(Suspend s) {
   RETURN_IF_ERROR(remove_engine(s, *host_.disk, options_.engine_dir));
   ASSIGN_OR_RETURN(engine_, options_.open_engine(s, host_, fibers_));
   return {};
+}
+
+void NodeImpl::on_engine_rotten(Error reason) {
+  if (!is_alone()) return on_engine_damaged(std::move(reason));
+  on_damage("the store of node '" + options_.name + "' is damaged, and no other node has what it holds: restore a backup; "
+            "the node goes on until it meets the damage");
 }
 
 void NodeImpl::on_engine_damaged(Error reason) {

@@ -17,6 +17,7 @@
 #include "kahuna/node/joiner.h"
 #include "kahuna/node/membership.h"
 #include "kahuna/node/registry.h"
+#include "kahuna/node/scrubber.h"
 #include "kahuna/node/service.h"
 #include "kahuna/node/shards.h"
 #include "kahuna/node/signs_of_life.h"
@@ -46,12 +47,13 @@ class NodeImpl final : public Node,
                        public Membership::Hooks,
                        public Departure::Hooks,
                        public Joiner::Hooks,
+                       public Scrubber::Hooks,
                        public codec::FrameConnection::Owner {
  public:
   NodeImpl(Host& host, Options options, Callback<void(Error)> on_fatal, Observer* observer)
       : host_(host), options_(std::move(options)), on_fatal_(std::move(on_fatal)), observer_(observer),
         service_(host_, *this, options_), registry_(host_, *this), signs_(*host.clock, *this), membership_(*this),
-        departure_(host_, *this),
+        departure_(host_, *this), scrubber_(host_, *this),
         fibers_(*host.clock, *host.scheduler) {
     if (host.loops && host.loops->count() > 1)
       shards_ = std::make_unique<Shards>(host, *this, options_, observer);
@@ -209,6 +211,19 @@ class NodeImpl final : public Node,
     return membership_.command(wish);
   }
 
+  std::string scrub(std::string_view node) override {
+    if (node == options_.name && started_) scrubber_.begin();
+    return scrubber_.to_json(options_.name);
+  }
+
+  // --- Scrubber::Hooks ---
+  size_t loops() const override { return shards_ ? shards_->count() : 1; }
+  journal::ScrubReport scrub_journal(Suspend s, size_t loop) override {
+    return loop > 0 ? shards_->scrub(s, loop) : journal_->scrub(s, scrub_options(options_, *groups_));
+  }
+  Result<uint64_t> scrub_engine(Suspend s) override { return engine_->scrub(s, options_.scrub_bytes_per_second); }
+  void on_engine_rotten(Error reason) override;
+
   // --- Membership::Hooks, Departure::Hooks, Joiner::Hooks (node_members.cc) ---
   void on_roster() override;
   void ask_whether_gone() override;
@@ -291,7 +306,6 @@ class NodeImpl final : public Node,
   Duration longest_promise() const {
     return options_.raft.reads == raft::Reads::kLease ? options_.raft.election_timeout_min : Duration();
   }
-  size_t loops() const { return shards_ ? shards_->count() : 1; }
   // On another loop than this one.
   bool is_elsewhere(PartitionId partition) const { return shards_ && shards_->has(partition); }
   Groups* groups_of(PartitionId partition) const {
@@ -405,6 +419,7 @@ class NodeImpl final : public Node,
   SignsOfLife signs_;
   Membership membership_;
   Departure departure_;
+  Scrubber scrubber_;
   bool storing_ = false;   // a fiber is in store_identity()
   bool departed_ = false;  // no partition needs this node any more
   Time lingers_until_;     // members that were removed are dialed, connected or not

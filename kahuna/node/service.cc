@@ -81,6 +81,11 @@ void Service::on_request(uint64_t session, const wire::Request& r) {
   if (r.kind() == wire::RequestKind::Status) return hooks_.collect_status(session, r.id());
   if (r.kind() == wire::RequestKind::MoveLeader) return move_leader(session, r);
   if (r.kind() == wire::RequestKind::Members) return change_members(session, r);
+  if (r.kind() == wire::RequestKind::Scrub) {
+    if (descriptors_.empty())
+      return refuse(session, r.id(), {ErrorCode::kUnavailable, "this node is still starting, or its cluster is being founded"});
+    return answer_status(session, r.id(), hooks_.scrub(text_of(r.key())));
+  }
   if (!is_keyed(r.kind()))
     return refuse(session, r.id(), {ErrorCode::kInvalid, "unknown kind of request " +
                                        std::to_string(static_cast<int>(r.kind())) + "; this server is older than its client"});

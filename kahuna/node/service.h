@@ -32,6 +32,8 @@ class Service {
     virtual NodeId node_named(std::string_view name) const = 0;  // none: there is no such member
     // Ends in answer_status(), perhaps at once.
     virtual void collect_status(uint64_t session, uint64_t request) = 0;
+    // Begins to scrub this node if that is its name; what is to be said of its last scrub, as JSON.
+    virtual std::string scrub(std::string_view node) = 0;
 
     // Of the partitions that this node hosts. Who leads, as far as is known; none when nobody does.
     virtual NodeId leader_of(PartitionId partition) const = 0;

@@ -54,6 +54,7 @@ class Shard final : public Groups::Hooks, public ShardEngine::Hooks {
   LoopStatus status() const;
   void transfer(PartitionId partition, NodeId to, Token token);
   void hand_over(Done done);
+  void scrub(Callback<void(journal::ScrubReport)> done);
   // Answers on the home loop.
   void answer(Callback<void()> call) { outlet_.batch().calls.push_back(std::move(call)); }
 
@@ -124,6 +125,8 @@ struct ShardCell {
     if (shard) shard->take(std::move(batch));
   }
 };
+
+journal::ScrubOptions scrub_options(const Options& options, const Groups& groups);
 
 // Adds the partitions of a founded cluster that are pinned to `loop`, with what its journal held.
 Result<> add_groups(Groups& groups, const Shard::Start& start, size_t loop, RecoveredGroups& recovered);

@@ -169,6 +169,12 @@ void Shards::flushed(const Marks& marks) {
   for (size_t loop = 1; loop < cells_.size(); ++loop) to(loop).flushed = marks;
 }
 
+journal::ScrubReport Shards::scrub(Suspend suspend, size_t loop) {
+  return await<journal::ScrubReport>(suspend, [&](Callback<void(journal::ScrubReport)> done) {
+    to(loop).calls.push_back([done = std::move(done)](Shard& shard) mutable { shard.scrub(std::move(done)); });
+  });
+}
+
 struct Shards::Collection {
   std::vector<LoopStatus> found;
   size_t expected = 0;

@@ -60,6 +60,7 @@ class Shards {
   // Groups::without() of each loop; `each` runs here, unless the node ends first.
   void find_without(NodeId node, std::function<void(std::vector<PartitionId>)> each);
   void flushed(const Marks& marks);
+  journal::ScrubReport scrub(Suspend suspend, size_t loop);
   // Of all the loops that answer in time, in any order.
   void collect_status(Callback<void(std::vector<LoopStatus>)> done);
 

@@ -98,6 +98,14 @@ const Entry* Replica::intact_at(Index index) const {
   return entry ? entry : tail_.intact_at(index);
 }
 
+std::optional<Entry> Replica::durable_entry(Index index) const {
+  if (const Entry* intact = tail_.intact_at(index)) return *intact;
+  if (index == log_.base().index)
+    return Entry{.index = index, .term = log_.base().term, .kind = EntryKind::kBase};
+  const Entry* entry = index <= durability_.index() ? log_.at(index) : nullptr;
+  return entry ? std::optional<Entry>(*entry) : std::nullopt;
+}
+
 // The log may have reached the tail, or what was lost at its front is there again.
 void Replica::join_tail() {
   Index before = log_.last().index;

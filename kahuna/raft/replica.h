@@ -292,6 +292,9 @@ class Replica {
   std::optional<ReplicaId> successor(Time now) const;
   // The entry at index, or nullptr when not in memory. For invariant checks.
   const Entry* entry(Index index) const;
+  // The entry at index as the replica's disk should have it: of the log, when it is durable there as it stands; of
+  // the tail, when it is intact; in place of the base, whose content is not in memory, one of kind kBase.
+  std::optional<Entry> durable_entry(Index index) const;
   // Term at index; nullopt when outside [base, last].
   std::optional<Term> term_at(Index index) const;
   // The same up to status().promised: what was acknowledged once, lost or not.

@@ -37,6 +37,7 @@ class ServiceTest : public testing::Test, protected Service::Hooks {
   std::string address_of(NodeId) const override { return ""; }
   NodeId node_named(std::string_view) const override { return NodeId(); }
   void collect_status(uint64_t, uint64_t) override {}
+  std::string scrub(std::string_view) override { return "{}"; }
   NodeId leader_of(PartitionId) const override { return NodeId(1); }
   void wake(PartitionId) override {}
   Result<> propose(PartitionId, partition::Command command, Token) override {
