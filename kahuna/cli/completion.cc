@@ -9,7 +9,7 @@ int print_bash_completion() {
   std::fputs(R"BASH(_kahuna() {
   local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]}
   if [ "$COMP_CWORD" = 1 ]; then
-    COMPREPLY=($(compgen -W "put get delete exists scan status move-leader bench sim local server version completion" -- "$word"))
+    COMPREPLY=($(compgen -W "put get delete exists scan status move-leader scrub bench sim local server version completion" -- "$word"))
   elif [[ $word == -* ]]; then
     COMPREPLY=($(compgen -W "$("${COMP_WORDS[0]}" "$verb" --help 2>/dev/null | grep -oE -- '--[a-z][a-z-]*')" -- "$word"))
   fi

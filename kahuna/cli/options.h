@@ -15,7 +15,8 @@ namespace kahuna::cli {
 // Exit statuses of every verb but `sim`.
 enum Status : int {
   kSuccess = 0,
-  kNegative = 1,  // get, exists, delete: no such key; put: a condition did not hold. server: failed
+  kNegative = 1,  // get, exists, delete: no such key; put: a condition did not hold. server: failed. scrub:
+                  // damage was found
   kUsage = 2,     // the command line or the request is wrong
   kUnavailable = 3,  // not done: no node or no quorum reachable, or no answer in time
   kUnknown = 4,      // sent, outcome not known
@@ -51,6 +52,9 @@ struct MembersOptions {
   std::string what;  // list | add | remove | promote
   std::string name;  // of the member; add: where the new node waits
   bool learner = false;
+};
+struct ScrubOptions {
+  std::string node;  // "": all of them
 };
 struct MoveLeaderOptions {
   uint64_t partition = 0;
@@ -100,6 +104,8 @@ struct ServerOptions {
   size_t flush_bytes = size_t{64} << 20;
   size_t log_keep_bytes = size_t{64} << 20;
   size_t snapshot_bytes_per_second = size_t{64} << 20;
+  size_t scrub_bytes_per_second = size_t{16} << 20;
+  Duration scrub_interval = Duration::seconds(86'400);  // zero: never by itself
   std::string log_level = "info";
 };
 
@@ -109,7 +115,7 @@ struct CompletionOptions {};
 struct Invocation {
   ConnectOptions connect;
   std::variant<PutOptions, GetOptions, DeleteOptions, ExistsOptions, ScanOptions, StatusOptions,
-               MembersOptions, MoveLeaderOptions, BenchOptions, LocalOptions, ServerOptions, VersionOptions, CompletionOptions>
+               MembersOptions, MoveLeaderOptions, ScrubOptions, BenchOptions, LocalOptions, ServerOptions, VersionOptions, CompletionOptions>
       verb;
 };
 

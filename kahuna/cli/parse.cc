@@ -48,7 +48,7 @@ struct RawServer {
   uint64_t clock_drift_ppm_max = 1000;
   uint64_t request_timeout_ms = 10'000, election_timeout_ms_min = 500,
            election_timeout_ms_max = 1'000, heartbeat_ms = 100, flush_mib = 64,
-           log_keep_mib = 64, snapshot_mib_per_second = 64;
+           log_keep_mib = 64, snapshot_mib_per_second = 64, scrub_mib_per_second = 16, scrub_interval_s = 86'400;
 };
 
 Result<ServerOptions> check_server(const RawServer& raw) {
@@ -134,6 +134,12 @@ Result<ServerOptions> check_server(const RawServer& raw) {
   if (raw.snapshot_mib_per_second < 1 || raw.snapshot_mib_per_second > 65'536) {
     return fail(ErrorCode::kInvalid, "--snapshot-mib-per-second must be 1..65536");
   }
+  if (raw.scrub_mib_per_second < 1 || raw.scrub_mib_per_second > 65'536) {
+    return fail(ErrorCode::kInvalid, "--scrub-mib-per-second must be 1..65536");
+  }
+  if (raw.scrub_interval_s > 31'536'000) {
+    return fail(ErrorCode::kInvalid, "--scrub-interval-s must be 0..31536000");
+  }
   const auto millis = [](uint64_t n) { return Duration::millis(static_cast<int64_t>(n)); };
   options.request_timeout = millis(raw.request_timeout_ms);
   options.election_timeout_min = millis(raw.election_timeout_ms_min);
@@ -142,6 +148,8 @@ Result<ServerOptions> check_server(const RawServer& raw) {
   options.flush_bytes = raw.flush_mib << 20;
   options.log_keep_bytes = raw.log_keep_mib << 20;
   options.snapshot_bytes_per_second = raw.snapshot_mib_per_second << 20;
+  options.scrub_bytes_per_second = raw.scrub_mib_per_second << 20;
+  options.scrub_interval = Duration::seconds(static_cast<int64_t>(raw.scrub_interval_s));
   return options;
 }
 
@@ -239,6 +247,10 @@ Result<> declare_server(CLI::App& app, RawServer& raw, const std::string& path) 
                "partition");
   settings.add("snapshot-mib-per-second", raw.snapshot_mib_per_second,
                "MiB a second of partitions that each event loop sends to nodes that are behind");
+  settings.add("scrub-mib-per-second", raw.scrub_mib_per_second,
+               "MiB a second that are read back from the disk while it is searched for damage");
+  settings.add("scrub-interval-s", raw.scrub_interval_s,
+               "seconds from the end of one such search to the next; 0: only 'kahuna scrub' begins one");
   settings.add("log-level", raw.log_level, "error | warn | info, to stderr");
   RETURN_IF_ERROR(refuse_unknown_keys(path, config, settings.keys()));
   if (!settings.outcome()) {
@@ -384,6 +396,10 @@ class Parser {
                         "started with --join wait");
     members->add_flag("--learner", members_.learner, "add: it holds everything and votes on nothing, until promoted");
     declare_connect(*members, connect_);
+    CLI::App* scrub = app_.add_subcommand(
+        "scrub", "have nodes read back and verify what is on their disks, and repair it; waits for the end");
+    scrub->add_option("--node", scrub_.node, "the name of one node; without it, all that answer");
+    declare_connect(*scrub, connect_);
     CLI::App* move =
         app_.add_subcommand("move-leader", "make another node lead a partition; no request fails");
     move->add_option("partition", move_leader_.partition, "its number, as 'status --json' has it")
@@ -467,6 +483,8 @@ class Parser {
       invocation.verb = members_;
     } else if (verb == "move-leader") {
       invocation.verb = move_leader_;
+    } else if (verb == "scrub") {
+      invocation.verb = scrub_;
     } else if (verb == "bench") {
       RETURN_IF_ERROR(check_bench(raw_bench_, bench_));
       invocation.verb = bench_;
@@ -499,6 +517,7 @@ class Parser {
   ScanOptions scan_;
   MembersOptions members_;
   MoveLeaderOptions move_leader_;
+  ScrubOptions scrub_;
   RawBench raw_bench_;
   BenchOptions bench_;
   LocalOptions local_;

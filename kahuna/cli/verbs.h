@@ -19,6 +19,7 @@ int run_verb(World& world, const ConnectOptions& connect, const ScanOptions& opt
 int run_verb(World& world, const ConnectOptions& connect, const StatusOptions& options);
 int run_verb(World& world, const ConnectOptions& connect, const MembersOptions& options);
 int run_verb(World& world, const ConnectOptions& connect, const MoveLeaderOptions& options);
+int run_verb(World& world, const ConnectOptions& connect, const ScrubOptions& options);
 
 // The exit status an error means.
 int status_of(ErrorCode code);

@@ -37,6 +37,8 @@ node::Options node_options(const cli::ServerOptions& options) {
   result.flush_bytes = options.flush_bytes;
   result.log_keep_bytes = options.log_keep_bytes;
   result.snapshot_bytes_per_second = options.snapshot_bytes_per_second;
+  result.scrub_bytes_per_second = options.scrub_bytes_per_second;
+  result.scrub_interval = options.scrub_interval;
   if (options.engine == "rocks") {
     result.open_engine = [](Suspend suspend, Host& host, Fibers& fibers) {
       return engine::open_rocks_engine(suspend, host, fibers, engine::RocksOptions());

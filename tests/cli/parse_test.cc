@@ -35,6 +35,19 @@ class ConfigFile {
   std::string path;
 };
 
+TEST(Parse, ReadsWhatIsToBeScrubbed) {
+  const auto scrub = parse_words({"scrub", "--node", "n2", "--json"});
+  ASSERT_TRUE(scrub.has_value());
+  EXPECT_EQ(std::get<ScrubOptions>(scrub->verb).node, "n2");
+  EXPECT_TRUE(std::get<ScrubOptions>(parse_words({"scrub"})->verb).node.empty());
+  EXPECT_EQ(exit_status_of(parse_words({"scrub", "n2"})), 2);
+  const auto server = parse_words({"server", "--data", "d", "--scrub-mib-per-second", "3", "--scrub-interval-s", "0"});
+  ASSERT_TRUE(server.has_value());
+  EXPECT_EQ(std::get<ServerOptions>(server->verb).scrub_bytes_per_second, 3u << 20);
+  EXPECT_EQ(std::get<ServerOptions>(server->verb).scrub_interval, Duration());
+  EXPECT_EQ(exit_status_of(parse_words({"server", "--data", "d", "--scrub-mib-per-second", "0"})), 2);
+}
+
 TEST(Parse, ReadsWishesAboutMembers) {
   const auto add = parse_words({"members", "add", "127.0.0.1:9", "--learner"});
   ASSERT_TRUE(add.has_value());

@@ -143,5 +143,33 @@ TEST_F(Repair, OfANodeDamagedInAHundredPlaces) {
               load_->successes(), load_->failures(), load_->unknown(), reports, restarts_);
 }
 
+// Bytes of its log rot beneath a node that serves: it is told to look, and is rid of the damage before it is next
+// started.
+TEST_F(Repair, OfALogThatRotsWhileItsNodeServes) {
+  cluster_.set_flags({"--scrub-mib-per-second", "1000", "--scrub-interval-s", "0"});
+  cluster_.start_all();
+  ASSERT_TRUE(cluster_.await_ready()) << cluster_.log(0);
+  load_ = std::make_unique<RecordedLoad>(RecordedLoad::Options{.endpoints = cluster_.addresses()});
+  RandomStream random(1, "rot");
+  for (int round = 0; round < 5; ++round) {
+    load_->run_for(500_ms);
+    damage(cluster_.directory(kVictim) + "/journal", random, true);
+    const Ran found = cluster_.run({"scrub", "--node", "n3"});
+    EXPECT_EQ(found.status, 1) << found.out << found.err;
+    EXPECT_NE(found.out.find("1 damaged, 1 of them repaired"), std::string::npos) << found.out << found.err;
+    load_->run_for(300_ms);
+    const Ran whole = cluster_.run({"scrub", "--node", "n3"});
+    EXPECT_EQ(whole.status, 0) << whole.out << whole.err;
+  }
+  cluster_.kill(kVictim);
+  ASSERT_TRUE(start_victim()) << cluster_.log(kVictim);
+  ASSERT_TRUE(cluster_.await_ready());
+  EXPECT_EQ(cluster_.log(kVictim).find("has lost"), std::string::npos) << cluster_.log(kVictim);
+  load_->drain();
+  EXPECT_TRUE(load_->read_all());
+  const std::string path = ::testing::TempDir() + "kahuna-history.jsonl";
+  EXPECT_EQ(judge_history(load_->history(), path).wrong, "") << "the history is in " << path;
+}
+
 }  // namespace
 }  // namespace kahuna::testing

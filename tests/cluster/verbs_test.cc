@@ -65,6 +65,25 @@ TEST_F(Verbs, MoveLeaderRefusesWhatIsNotThere) {
   EXPECT_EQ(run({"move-leader", "99", "n1"}).status, 2);
 }
 
+TEST_F(Verbs, ScrubReadsWhatNodesHaveOnTheirDisks) {
+  const Ran all = run({"scrub"});
+  EXPECT_EQ(all.status, 0) << all.out << all.err;
+  for (const char* node : {"n1", "n2", "n3"}) EXPECT_NE(all.out.find(std::string(node) + ": "), std::string::npos) << all.out;
+  EXPECT_NE(all.out.find("MiB read, no damage"), std::string::npos);
+  const Result<cli::Json> json = cli::parse_json(run({"scrub", "--node", "n2", "--json"}).out);
+  ASSERT_TRUE(json);
+  ASSERT_EQ(json->items.size(), 1u);
+  const cli::Json& n2 = json->items[0];
+  EXPECT_EQ(n2["name"].text, "n2");
+  EXPECT_EQ(n2["scrub"].text, "2");
+  EXPECT_FALSE(n2["running"].is_true());
+  EXPECT_GT(std::stoull(n2["bytes"].text), 4u << 20);
+  EXPECT_TRUE(n2["damaged"].items.empty());
+  const Ran nobody = run({"scrub", "--node", "nobody"});
+  EXPECT_EQ(nobody.status, 2);
+  EXPECT_NE(nobody.err.find("no node that answers is named 'nobody'"), std::string::npos) << nobody.err;
+}
+
 TEST_F(Verbs, GetOfNothingExitsWithOne) {
   const Ran got = run({"get", "nothing"});
   EXPECT_EQ(got.status, 1);
