@@ -84,6 +84,9 @@ ClusterOptions draw_cluster(Spec& spec) {
   if (!crashes) o.crashes_installing = 0;
   if (spec.flag("judge-hurries", 30, 100)) o.judge_timeout = Duration::seconds(2);
   o.restart_max = spec.duration_log("restart-max", Duration::millis(60), Duration::seconds(5));
+  o.scrub_interval =
+      Duration::millis(static_cast<int64_t>(spec.pick("scrub-interval-ms", {{0, 50}, {300, 20}, {3000, 20}, {20'000, 10}})));
+  o.scrub_bytes_per_second = spec.pick("scrub-bytes-per-second", {{4 << 20, 50}, {500'000, 25}, {64 << 20, 25}});
   return o;
 }
 
@@ -248,6 +251,9 @@ node::Options Cluster::node_options(size_t node) {
   o.sign_of_life_interval = options_.sign_of_life_interval;
   o.quiet_probe_interval = options_.quiet_probe_interval;
   o.campaign_pace = options_.campaign_pace;
+  o.scrub_interval = options_.scrub_interval;
+  o.scrub_bytes_per_second = options_.scrub_bytes_per_second;
+  o.on_damage = [this, node](std::string_view text) { judge_scrub(node, text); };
   if (options_.sessions_spare > 0)
     o.sessions_max = slots_.size() + clients_.size() + options_.sessions_spare;
   if (options_.engine == EngineKind::kRocks) {
@@ -434,6 +440,14 @@ void Cluster::judge_fatal(size_t node, const Error& error) {
   }
   report("fatal",
          fmt::format("{} stopped: {} ({})", slots_[node].name, error.text, name_of(error.code)));
+}
+
+// What a scrub calls damaged is.
+void Cluster::judge_scrub(size_t node, std::string_view text) {
+  const Slot& slot = slots_[node];
+  if (!text.starts_with("the log:") && !text.starts_with("the store:")) return;
+  if (rotten_ == 0 && !slot.damaged && !slot.engine_damaged)
+    report("scrub", fmt::format("{} finds damage where there is none: {}", slot.name, text));
 }
 
 void Cluster::restart_later(size_t node) {

@@ -73,6 +73,9 @@ struct ClusterOptions {
   // The judge has connections from the first phase, and waits for an operation no longer than this,
   // which is less than it waits for an attempt; zero = it connects in the second phase, patiently.
   Duration judge_timeout;
+  // How often a node searches its disk for damage by itself (zero: never), and how fast.
+  Duration scrub_interval;
+  size_t scrub_bytes_per_second = size_t{16} << 20;
 };
 ClusterOptions draw_cluster(Spec& spec);
 // Stretches Raft's and the clients' patience to what this world's latencies, disks and largest
@@ -147,6 +150,8 @@ class Cluster final : public FaultTarget {
   bool damage(size_t node, bool newest = false);
   // Both copies of the newest batch; some bits of the engine's files.
   bool lose_newest(size_t node);
+  // Some written sector of a journal rots; the node may run.
+  bool rot(size_t node);
   bool damage_engine_of(size_t node, size_t bits);
   void wipe(size_t node);
   void roll_back(size_t node, const DiskImage& image);
@@ -236,6 +241,7 @@ class Cluster final : public FaultTarget {
   void build(size_t node);
   void on_fatal(size_t node, const Error& error);
   void judge_fatal(size_t node, const Error& error);
+  void judge_scrub(size_t node, std::string_view text);
   void restart_later(size_t node);
   void on_installing(size_t node);
   // Members (cluster_members.cc).

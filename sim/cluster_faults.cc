@@ -106,6 +106,13 @@ bool Cluster::damage(size_t node, bool newest) {
   return true;
 }
 
+bool Cluster::rot(size_t node) {
+  if (!damage_journal(world_.disk(slots_[node].handle), random_, {.how = Damage::kRot})) return false;
+  slots_[node].damaged = true;
+  ++rotten_;
+  return true;
+}
+
 bool Cluster::lose_newest(size_t node) {
   Slot& slot = slots_[node];
   CHECK(!world_.running(slot.handle));

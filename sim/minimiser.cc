@@ -72,6 +72,7 @@ constexpr std::pair<std::string_view, std::string_view> kPlain[] = {
     {"heal-all", "on"},
     {"faults-while-founding", "off"},
     {"judge-hurries", "off"},
+    {"scrub-interval-ms", "0"},
     {"sessions-spare", "0"},
     {"raft-pace-percent", "100"},
     {"append-bytes-max", "262144"},

@@ -135,6 +135,8 @@ class Stage final : private ClusterListener {
   void lose_newest(size_t node) {
     if (going()) cluster_.lose_newest(node);
   }
+  // ... while it runs, too.
+  bool rot(size_t node) { return going() && cluster_.rot(node); }
   void damage_engine(size_t node, size_t bits) {
     if (going()) cluster_.damage_engine_of(node, bits);
   }
@@ -192,7 +194,7 @@ struct Scenario {
 inline constexpr std::string_view kScenarioSpec =
     "nodes=3,groups=1,rate=100,clients=3,processes=10,keys=5,mix.set=40,mix.get=40,blank-percent=0,"
     "value-bytes-max=200,faults-while-founding=off,rot-journal=off,atlas=nodes,distrust-tears=off,"
-    "judge-hurries=off,crash-installing=off,time=2s,"
+    "judge-hurries=off,crash-installing=off,scrub-interval-ms=0,time=2s,"
     "net.place=rack,raft-pace-percent=100,lulls=off";
 
 // All of them, by name.

@@ -261,6 +261,38 @@ void engine_rots(Stage& s) {
   s.settle();
 }
 
+// Logs rot beneath nodes that run: they notice, and write anew what they need of it, so that a node that loses
+// power later has lost nothing of its log.
+void rot_is_scrubbed(Stage& s) {
+  uint64_t found = s.probe("node_scrub_finds_damage_in_a_journal"), faulty = s.probe("replica_starts_with_a_faulty_log");
+  for (int round = 0; round < 25 && s.going(); ++round) {
+    s.settle();
+    const size_t node = s.random().below(s.nodes());
+    if (!s.rot(node)) continue;
+    s.run(Duration::seconds(2));
+    s.crash(node);
+    s.start(node);
+    s.until("it is back", [&] { return s.hosts(node); });
+    s.must("nothing is left that a start could find",
+           [&] { return s.probe("replica_starts_with_a_faulty_log") == faulty; }, Duration::millis(1));
+  }
+  s.prove("damage was found", s.probe("node_scrub_finds_damage_in_a_journal") > found + 3);
+  for (size_t node = 0; node < s.nodes(); ++node) s.prove("all logs are whole", s.whole(node));
+}
+
+// An engine rots beneath a node that runs and does not read what has rotted: it begins anew all the same.
+void engine_rot_is_scrubbed(Stage& s) {
+  s.repeat_until_hit("engine_set_up_anew", 40, [&] {
+    s.settle();
+    const size_t node = s.random().below(s.nodes());
+    s.damage_engine(node, 3);
+    s.run(Duration::seconds(5));
+    s.until("it is here, with a state", [&] { return s.hosts(node) && !s.status(node).stateless; });
+  }, 2);
+  s.prove("scrubs found it", s.probe("node_scrub_finds_damage_in_the_engine") > 0);
+  s.settle();
+}
+
 // An entry's only intact copy is on a node that is down, the other is damaged: the partition waits, rather than
 // go on without it, and is served when the holder returns.
 void intact_copy_is_down(Stage& s) {
@@ -294,6 +326,8 @@ void intact_copy_is_down(Stage& s) {
 constexpr Scenario kScenarios[] = {
     {"T-24", "both copies of a batch rot: the node does not vote by what is left of it", "rate=300", "drift", vote_is_lost},
     {"T-30", "files of a node's engine rot: it begins anew, the others serve", "rate=500,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000", "", engine_rots},
+    {"T-22-scrub", "logs rot beneath nodes that run: it is found and left before a loss of power", "rate=100,disk.kind=fast,segment-bytes=131072,scrub-interval-ms=100,scrub-bytes-per-second=67108864", "drift", rot_is_scrubbed},
+    {"T-30-scrub", "engines rot beneath nodes that run: it is found, and they begin anew", "rate=300,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000,scrub-interval-ms=100,scrub-bytes-per-second=67108864", "drift", engine_rot_is_scrubbed},
     {"T-44", "the only intact copy of an entry is down: the partition waits for it", "rate=300", "drift", intact_copy_is_down},
     {"H-R27", "power is lost everywhere after log was released: what was flushed is there", "rate=1000,segment-bytes=131072,save-entries=16,flush-bytes=4096,flush-interval=200ms", "batching", power_loss_after_release},
     {"H-R28", "a majority's disks are full: writes are refused, and taken again when there is room", "rate=1000,segment-bytes=131072,value-bytes-max=4000,save-entries=16,flush-bytes=100000", "drift", full_majority},
