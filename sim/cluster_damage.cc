@@ -138,6 +138,19 @@ std::optional<uint64_t> first_batch_of(Inode& file, const journal::SegmentHeader
   return unwritten ? std::optional<uint64_t>(0) : std::nullopt;
 }
 
+// Something misdirected lies in that page, by which alone its loss elsewhere may be known.
+bool has_a_write_astray(SimDisk& disk, const Place& place) {
+  auto file = disk.open(place.path, OpenOptions{});
+  auto header = file ? header_of(**file) : std::nullopt;
+  std::array<std::byte, journal::kSectorBytes> sector;
+  const uint64_t page = place.offset / kPageBytes * kPageBytes;
+  for (uint64_t at = page; header && at < page + kPageBytes; at += journal::kSectorBytes)
+    if (SimDisk::peek(**file, at, sector) &&
+        journal::inspect_sector(header->id, at, sector).state == journal::SectorState::kForeign)
+      return true;
+  return false;
+}
+
 std::string text_of(const Place& place) { return fmt::format("{} at {}", place.path, place.offset); }
 
 }  // namespace
@@ -161,6 +174,7 @@ std::optional<std::string> damage_journal(SimDisk& disk, RandomStream& random,
   if (places.empty()) return std::nullopt;
   const Place& place = places[random.below(places.size())];
   if (damage.how == Damage::kUnreadable || (damage.how == Damage::kAny && random.chance(1, 4))) {
+    if (has_a_write_astray(disk, place)) return std::nullopt;
     SOMETIMES(sim_journal_sector_unreadable);
     if (!disk.lose_sector(place.path, place.offset)) return std::nullopt;
   } else if (!disk.rot(place.path, place.offset + random.below(journal::kSectorPayload))) {
