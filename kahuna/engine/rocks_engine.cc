@@ -366,8 +366,9 @@ void RocksEngine::post_pump(Duration after) {
 }
 
 void RocksEngine::pump() {
-  pump_posted_ = false;
+  // A job that failed queues itself again at once, and wants a rest before that.
   bool ran = database_->run_one();
+  pump_posted_ = false;
   if (ran) post_pump(database_->take_rest());  // one job a turn; stops by itself
   if (!pump_finishes_) return;
   if (auto outcome = database_->flush_outcome()) return finish(std::move(*outcome));

@@ -10,7 +10,7 @@ using rocksdb::EnvOptions;
 using rocksdb::Status;
 
 RocksSimEnv::RocksSimEnv(SyncFileSystem& files, Callback<void()> on_queued)
-    : Env(with_persistent_reads(make_rocks_files(files)), make_rocks_clock(files)),
+    : Env(with_persistent_reads(make_rocks_files(files)), std::make_shared<RocksSimClock>(files)),
       files_(files),
       on_queued_(std::move(on_queued)),
       legacy_(rocksdb::NewCompositeEnv(GetFileSystem())) {}

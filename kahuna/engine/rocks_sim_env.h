@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "kahuna/engine/rocks_env.h"
+#include "kahuna/engine/rocks_sim_files.h"
 #include "runtime/callback.h"
 
 namespace kahuna::engine {
@@ -24,7 +25,7 @@ class RocksSimEnv final : public rocksdb::Env {
   bool run_one();
   bool idle() const { return jobs_.empty(); }
   // How long jobs wanted to sleep since this was last asked: they do before they try again.
-  int64_t take_slept_micros() { return std::exchange(slept_micros_, 0); }
+  int64_t take_slept_micros() { return clock().take_slept_micros(); }
 
   void Schedule(void (*function)(void*), void* argument, Priority priority, void* tag,
                 void (*unschedule)(void*)) override;
@@ -63,7 +64,7 @@ class RocksSimEnv final : public rocksdb::Env {
   std::string TimeToString(uint64_t time) override;
   uint64_t NowMicros() override { return files_.now_micros(); }
   uint64_t NowNanos() override { return NowMicros() * 1000; }
-  void SleepForMicroseconds(int micros) override { slept_micros_ += micros; }
+  void SleepForMicroseconds(int micros) override { clock().SleepForMicroseconds(micros); }
   void WaitForJoin() override {}
   unsigned GetThreadPoolQueueLen(Priority) const override { return unsigned(jobs_.size()); }
   void SetBackgroundThreads(int, Priority) override {}
@@ -72,6 +73,8 @@ class RocksSimEnv final : public rocksdb::Env {
   void LowerThreadPoolIOPriority(Priority) override {}
 
  private:
+  RocksSimClock& clock() { return static_cast<RocksSimClock&>(*GetSystemClock()); }
+
   struct Job {
     void (*function)(void*);
     void* argument;
@@ -83,7 +86,6 @@ class RocksSimEnv final : public rocksdb::Env {
   Callback<void()> on_queued_;
   std::unique_ptr<rocksdb::Env> legacy_;  // forwards the older interface to our file system
   std::deque<Job> jobs_;
-  int64_t slept_micros_ = 0;
 };
 
 }  // namespace kahuna::engine

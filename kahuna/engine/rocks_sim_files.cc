@@ -217,29 +217,10 @@ class Files final : public rocksdb::FileSystem {
   SyncFileSystem& files_;
 };
 
-class Clock final : public rocksdb::SystemClock {
- public:
-  explicit Clock(SyncFileSystem& files) : files_(files) {}
-  const char* Name() const override { return "kahuna-sim"; }
-  uint64_t NowMicros() override { return files_.now_micros(); }
-  void SleepForMicroseconds(int) override {}
-  rocksdb::Status GetCurrentTime(int64_t* seconds) override {
-    *seconds = int64_t(files_.now_micros() / 1'000'000);
-    return rocksdb::Status::OK();
-  }
-  std::string TimeToString(uint64_t time) override { return std::to_string(time); }
-
- private:
-  SyncFileSystem& files_;
-};
-
 }  // namespace
 
 std::shared_ptr<rocksdb::FileSystem> make_rocks_files(SyncFileSystem& files) {
   return std::make_shared<Files>(files);
-}
-std::shared_ptr<rocksdb::SystemClock> make_rocks_clock(SyncFileSystem& files) {
-  return std::make_shared<Clock>(files);
 }
 
 }  // namespace kahuna::engine

@@ -415,7 +415,7 @@ void check_history(Kind kind, bool crashes) {
         machine.engine().flush([&, cut = states.size() - 1](Result<> result) {
           if (result) durable = cut;
         });
-        if (*rc::gen::arbitrary<bool>() || !crashes) machine.loop().settle();
+        if (*rc::gen::arbitrary<bool>() || !crashes) machine.loop().advance(Duration::seconds(2));  // a rest included
         if (!crashes) break;
         [[fallthrough]];
       default: {
