@@ -6,6 +6,7 @@
 
 #include "kahuna/engine/memory_engine.h"
 #include "kahuna/engine/rocks_engine.h"
+#include "kahuna/node/snapshot.h"
 #include "kahuna/partition/position.h"
 #include "runtime/check.h"
 #include "runtime/probe.h"
@@ -104,6 +105,10 @@ void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOption
                          std::min<uint64_t>(options.operation_records_max, kRecordsExpected) * kRecordBytes;
   options.snapshot_bytes_per_second =
       std::max<size_t>(options.snapshot_bytes_per_second, state / kSendingSeconds);
+  const Duration round_trip = net.latency_max * (100 + net.jitter_percent) / 100 * 2;
+  const auto round_trips = static_cast<uint64_t>(Duration::seconds(kSendingSeconds).nanos() / round_trip.nanos()) + 1;
+  options.snapshot_part_bytes =
+      std::max<size_t>(options.snapshot_part_bytes, state / (round_trips * node::kSnapshotPartsInFlight));
   const uint64_t needed = 4 * (workload.value_bytes_max + 16 * 1024);
   if (options.segment_bytes < needed)
     options.segment_bytes = (needed + 0xfffff) & ~uint64_t{0xfffff};
