@@ -8,7 +8,6 @@
 namespace kahuna::node {
 namespace {
 
-constexpr const char* kRosterKey = "__kahuna:roster";
 
 bool has(const std::vector<ReplicaId>& list, ReplicaId replica) {
   return std::binary_search(list.begin(), list.end(), replica);

@@ -22,6 +22,9 @@
 
 namespace kahuna::node {
 
+// Meta's record.
+inline constexpr const char* kRosterKey = "__kahuna:roster";
+
 inline constexpr size_t kRemovedMax = 32;
 
 // The bytes of a record. kDamaged: not what encode_roster() writes.

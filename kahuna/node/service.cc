@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kahuna/node/roster.h"
 #include "kahuna/partition/position.h"
 #include "runtime/check.h"
 #include "runtime/probe.h"
@@ -147,19 +148,34 @@ void Service::change_members(uint64_t session, const wire::Request& r) {
   const NodeId leader = hooks_.leader_of(id);
   if (!leader) return refuse(session, r.id(), leaderless(id), &id);
   if (leader != self_ && !r.forwarded()) return forward(session, r, id, leader);
-  auto change = hooks_.members_command(text_of(r.key()));
-  if (!change) return refuse(session, r.id(), change.error(), &id);
   const Token token = add(session, r, id);
-  if (!*change) {
-    Answer answer{.outcome = wire::Outcome::Done};
-    return finish(token, answer);
-  }
-  (*change)->operation = to_command(r).operation;
-  (*change)->watermark = watermark_;
-  auto accepted = hooks_.propose(id, std::move(**change), token);
+  Pending& pending = *find(token);
+  pending.wish = Pending::Wish{std::string(text_of(r.key())), to_command(r).operation};
+  if (MUTANT(wish_judged_by_old_members)) return fulfil_wish(token, pending);
+  pending.read = {.partition = id, .kind = wire::RequestKind::Exists, .key = std::string(kRosterKey)};
+  auto accepted = hooks_.read(pending.read, token);
   if (accepted) return;
   remove(token);
   refuse(session, r.id(), accepted.error(), &id);
+}
+
+void Service::fulfil_wish(Token token, Pending& pending) {
+  const Pending::Wish wish = std::move(*std::exchange(pending.wish, std::nullopt));
+  const PartitionId id = pending.partition;
+  auto change = hooks_.members_command(wish.text);
+  Answer answer{.outcome = wire::Outcome::Done};
+  if (change && !*change) return finish(token, answer);
+  Result<> accepted;
+  if (change) {
+    (*change)->operation = wish.operation;
+    (*change)->watermark = watermark_;
+    accepted = hooks_.propose(id, std::move(**change), token);
+    if (accepted) return;
+  } else {
+    accepted = fail(std::move(change.error()));
+  }
+  answer = {.error = accepted.error().code, .text = accepted.error().text, .route = &id};
+  finish(token, answer);
 }
 
 void Service::close(Callback<void()> idle) {
@@ -289,7 +305,7 @@ void Service::on_write(Token token, Result<partition::Reply> reply) {
 
 const ReadRequest* Service::reading(Token token) {
   Pending* pending = find(token);
-  return pending && !pending->is_write() ? &pending->read : nullptr;
+  return pending && (!pending->is_write() || pending->wish) ? &pending->read : nullptr;
 }
 
 void Service::on_read(Token token, Result<ReadAnswer> found) {
@@ -300,6 +316,7 @@ void Service::on_read(Token token, Result<ReadAnswer> found) {
     Answer answer{.error = found.error().code, .text = found.error().text, .route = &partition};
     return finish(token, answer);
   }
+  if (pending->wish) return fulfil_wish(token, *pending);
   Answer answer;
   if (pending->kind == wire::RequestKind::Scan) {
     answer.page = &found->page;
@@ -397,6 +414,7 @@ Token Service::add(uint64_t session, const wire::Request& r, PartitionId partiti
   p.kind = r.kind();
   p.partition = partition;
   p.forwarded_to = NodeId();
+  p.wish.reset();
   if (!p.is_write()) {
     p.read.partition = partition;
     p.read.kind = r.kind();

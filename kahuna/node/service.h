@@ -96,6 +96,12 @@ class Service {
     PartitionId partition;
     NodeId forwarded_to;  // none: local
     ReadRequest read;     // unless it writes
+    // About members, and until meta may be read: what is asked of it may have been recorded by another leader.
+    struct Wish {
+      std::string text;
+      OperationId operation;
+    };
+    std::optional<Wish> wish;
     bool is_write() const {
       return kind == wire::RequestKind::Set || kind == wire::RequestKind::Delete ||
              kind == wire::RequestKind::Members;
@@ -108,6 +114,7 @@ class Service {
   void remove(Token token);
   void move_leader(uint64_t session, const wire::Request& request);
   void change_members(uint64_t session, const wire::Request& request);
+  void fulfil_wish(Token token, Pending& pending);
   void serve_locally(uint64_t session, const wire::Request& request, PartitionId partition);
   void forward(uint64_t session, const wire::Request& request, PartitionId partition, NodeId leader);
   void finish(Token token, Answer& answer);
