@@ -265,6 +265,13 @@ class NodeImpl final : public Node,
     const raft::Replica* replica = groups_ ? groups_->replica(kMetaPartition) : nullptr;
     return replica && replica->can_serve();
   }
+  void visit_unapplied_meta(const std::function<void(const raft::Entry&)>& visit) const override {
+    const raft::Replica* replica = groups_ ? groups_->replica(kMetaPartition) : nullptr;
+    if (!replica) return;
+    const raft::Status status = replica->status();
+    for (Index i = status.applied.next(); i <= status.last.index; i = i.next())
+      if (const raft::Entry* entry = replica->entry(i)) visit(*entry);
+  }
   Result<> propose_to_meta(partition::Command command) override {
     command.watermark = service_.watermark();
     return groups_->propose(kMetaPartition, command, kRegistryToken);

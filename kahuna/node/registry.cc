@@ -45,12 +45,27 @@ Result<> Registry::judge(NodeId node, const std::string& name, const Boots& boot
   auto met = heard_.find(node);
   auto known = recorded(node);
   const bool stale = (met != heard_.end() && !can_have_been(boots, met->second.back())) ||
-                     (known && !can_have_been(boots, *known));
+                     (known && !can_have_been(boots, *known)) || contradicts_log(node, boots);
   if (!stale || MUTANT(earlier_boot_accepted)) return {};
   SOMETIMES(earlier_boot_refused);
   return fail(ErrorCode::kRolledBack,
               "node '" + name + "' does not know of the boot in which the cluster has last met it: its data directory "
               "was rolled back or copied; start it on an empty directory, as a new node");
+}
+
+bool Registry::contradicts_log(NodeId node, const Boots& boots) const {
+  if (MUTANT(unapplied_boots_unknown)) return false;
+  const std::string key = boot_key(node);
+  bool contradicted = false;
+  hooks_.visit_unapplied_meta([&](const raft::Entry& entry) {
+    if (entry.kind != raft::EntryKind::kCommand) return;
+    auto command = partition::decode(entry.payload.view());
+    if (!command || command->key != key) return;
+    auto boot = decode_boot(command->value);
+    contradicted |= boot && !can_have_been(boots, *boot);
+  });
+  if (contradicted) SOMETIMES(unapplied_boot_contradicts);
+  return contradicted;
 }
 
 std::optional<Boot> Registry::recorded(NodeId node) const {

@@ -9,9 +9,12 @@
 //   Y2 a node whose directory cannot have been through the recorded boot (identity.h, can_have_been) has lost
 //      what it once made durable: nobody listens to it (DESIGN §4, trap 25), however often it boots.
 //
-// Every node judges by its own replica of meta, which may be behind: then the judgement comes later.
+// Every node judges by its own replica of meta, what its log holds beyond its state included: a node that has
+// just started may not know for long that a record is committed, and a record is proposed by who met the boot.
+// A replica may be behind: then the judgement comes later.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -31,6 +34,8 @@ class Registry {
     // This node's replica of meta; null when there is none (yet).
     virtual partition::StateMachine* meta() = 0;
     virtual bool leads_meta() const = 0;
+    // The entries of its log that are not applied, in order: committed, for all this node knows, or not.
+    virtual void visit_unapplied_meta(const std::function<void(const raft::Entry&)>& visit) const = 0;
     // Ends in proposal_done(), unless an error is returned at once.
     virtual Result<> propose_to_meta(partition::Command command) = 0;
     virtual Watermark watermark() const = 0;
@@ -61,6 +66,7 @@ class Registry {
   std::optional<Boot> recorded(NodeId node) const;
 
  private:
+  bool contradicts_log(NodeId node, const Boots& boots) const;
   std::optional<partition::Command> missing();
   std::optional<partition::Command> missing_boot(NodeId node, const Boots& boots);
 

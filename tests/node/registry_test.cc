@@ -26,6 +26,9 @@ class RegistryTest : public testing::Test, public Registry::Hooks {
   }
   partition::StateMachine* meta() override { return meta_.get(); }
   bool leads_meta() const override { return true; }
+  void visit_unapplied_meta(const std::function<void(const raft::Entry&)>& visit) const override {
+    for (const raft::Entry& entry : unapplied_) visit(entry);
+  }
   Watermark watermark() const override { return {}; }  // no client ever wrote
   Result<> propose_to_meta(partition::Command command) override {
     ++proposals_;
@@ -44,6 +47,7 @@ class RegistryTest : public testing::Test, public Registry::Hooks {
   Registry registry_{turns_.host(), *this};
   Index next_ = raft::kFoundingBase.index.next();
   size_t proposals_ = 0;
+  std::vector<raft::Entry> unapplied_;
 };
 
 TEST_F(RegistryTest, RecordsTheFoundingAndBoots) {
@@ -75,6 +79,22 @@ TEST_F(RegistryTest, RefusesARolledBackDirectoryHoweverOftenItBoots) {
   EXPECT_TRUE(registry_.judge(NodeId(2), "n2", {{3, 33}, {4, 44}, {5, 55}, {6, 66}}));
   EXPECT_TRUE(registry_.judge(NodeId(2), "n2", {{4, 0}, {5, 55}})) << "an older directory did not keep the nonce";
   EXPECT_TRUE(registry_.judge(NodeId(2), "n2", {{5, 56}, {6, 67}})) << "this node's meta may be behind";
+}
+
+// A record that is in the log, and is not known to be committed, is proof enough that somebody met that boot.
+TEST_F(RegistryTest, JudgesByTheLogAsWell) {
+  open(partition::kOperationRecordsMax);
+  ASSERT_TRUE(turns_.settle());
+  partition::Command command;
+  command.kind = partition::CommandKind::kSet;
+  command.key = "__kahuna:boot/2";
+  command.value = "4 44";
+  command.operation = {7, 1, Watermark(1)};
+  unapplied_.push_back({.index = next_, .term = Term(1), .kind = raft::EntryKind::kCommand,
+                        .payload = partition::encode(command)});
+  EXPECT_FALSE(registry_.judge(NodeId(2), "n2", {{3, 33}, {4, 45}, {5, 55}}));
+  EXPECT_TRUE(registry_.judge(NodeId(2), "n2", {{3, 33}, {4, 44}, {5, 55}}));
+  EXPECT_TRUE(registry_.judge(NodeId(3), "n3", {{1, 11}}));
 }
 
 // Met while this node did not know better yet, it is not recorded once it does.
