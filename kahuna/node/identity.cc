@@ -200,7 +200,7 @@ Result<std::unique_ptr<Identity>> Identity::load(Suspend s, Host& host, const st
   if (identity->boots_.empty()) identity->boots_.push_back({stored.boot(), 0});
   if (identity->boots_.size() < kBootsMax) identity->boots_.push_back(identity->boot_);
   const Duration before = Duration::micros(static_cast<int64_t>(stored.promise_us()));
-  identity->longest_promise_ = MUTANT(longer_promise_forgotten) ? promise : std::max(promise, before);
+  identity->longest_promise_ = std::max(promise, before);
   identity->name_ = stored.name() ? stored.name()->str() : "";
   if (identity->name_ != name)
     return fail(ErrorCode::kInvalid, "data directory " + disk.native_path("") + " belongs to node '" +

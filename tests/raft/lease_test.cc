@@ -100,6 +100,22 @@ TEST(RaftLease, APromiseRefusesVotesUntilItEnds) {
   EXPECT_FALSE(solo.sent(MessageKind::kVoteReply).back().rejected);
 }
 
+// The promise that it may have made before it was started lasts longer than those that it makes now.
+TEST(RaftLease, AnEarlierLongerPromiseIsKept) {
+  Recovered recovered = Solo::with_log({2});
+  recovered.promise = 2_s;
+  Options options = with_leases();
+  Solo solo(std::move(recovered), options);
+  solo.wait(1400_ms);  // 500 ms after the start
+  solo.ask_for_vote(3, 3, Solo::at(9, 2));
+  solo.drain();
+  EXPECT_TRUE(solo.sent(MessageKind::kVoteReply).back().rejected);
+  solo.wait(200_ms);
+  solo.ask_for_vote(3, 4, Solo::at(9, 2));
+  solo.drain();
+  EXPECT_FALSE(solo.sent(MessageKind::kVoteReply).back().rejected);
+}
+
 // A leader that leaves the group may lead it from outside, by the promise of the only one who stays.
 TEST(RaftLease, WhoIsToBeAloneKeepsItsPromiseUntilThatIsCommitted) {
   const std::vector<ReplicaId> both{Solo::id(1), Solo::id(2)}, one{Solo::id(1)};
