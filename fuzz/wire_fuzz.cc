@@ -29,7 +29,9 @@ void read_hello(ByteView input) {
   CHECK(again.has_value());
   CHECK(again->name == hello->name);
   CHECK_EQ(again->members.size(), hello->members.size());
-  CHECK_EQ(again->boot.number, hello->boot.number);
+  CHECK_EQ(again->boots.size(), hello->boots.size());
+  CHECK_EQ(again->boots.back().number, hello->boots.back().number);
+  CHECK_EQ(again->boots.back().nonce, hello->boots.back().nonce);
 }
 
 void read_request(ByteView input) {
