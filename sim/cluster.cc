@@ -590,6 +590,7 @@ bool Cluster::settled(const std::vector<size_t>& nodes,
       const raft::Replica* replica = slot.node->replica(id);
       if (!replica) continue;
       raft::Status status = replica->status();
+      if (status.stateless || !slot.node->state(id)) return false;
       auto [other, is_first] = first.try_emplace(id, status);
       const raft::Status& one = other->second;
       if (status.applied != status.commit || status.applied != one.applied ||
