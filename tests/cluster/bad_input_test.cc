@@ -365,8 +365,12 @@ class FullDisk : public ::testing::Test {
   }
   void expect_them() const {
     for (const int i : acknowledged_)
-      if (i % 10 == 0 || acknowledged_.size() - static_cast<size_t>(i) < 3)
-        EXPECT_TRUE(verb({"get", "full-" + std::to_string(i)}).out == value_of(i) + "\n") << i;
+      if (i % 10 == 0 || acknowledged_.size() - static_cast<size_t>(i) < 3) expect(i);
+  }
+  void expect(int i) const {
+    const Ran ran = verb({"get", "full-" + std::to_string(i)});
+    EXPECT_TRUE(ran.out == value_of(i) + "\n")
+        << i << ": status " << ran.status << ", " << ran.out.size() << " bytes, " << ran.err << read_file(log());
   }
   // Full, read-only, and well again: without a restart, and once more with one.
   void play(const char* small_size, const char* large_size, std::vector<std::string> flags) {
