@@ -28,17 +28,7 @@ class Failover : public ::testing::Test {
     load_ =
         std::make_unique<RecordedLoad>(RecordedLoad::Options{.endpoints = cluster_.addresses()});
   }
-  // Ends the load, reads everything once more, and judges the whole history.
-  void judge() {
-    load_->drain();
-    ASSERT_TRUE(cluster_.await_ready());
-    EXPECT_TRUE(load_->read_all());
-    const std::string path = ::testing::TempDir() + "kahuna-history.jsonl";
-    EXPECT_EQ(judge_history(load_->history(), path).wrong, "") << "the history is in " << path;
-    EXPECT_GT(load_->successes(), 200u);
-    std::printf("  %lu ok, %lu failed, %lu unknown\n", load_->successes(), load_->failures(),
-                load_->unknown());
-  }
+  void judge() { expect_right(cluster_, *load_); }
 
   Cluster cluster_{3};
   std::unique_ptr<RecordedLoad> load_;

@@ -1,10 +1,15 @@
 #include "tests/cluster/judge.h"
 
+#include <gtest/gtest.h>
+
+#include <cstdio>
 #include <fstream>
 #include <string_view>
 
 #include "runtime/check.h"
 #include "sim/checker.h"
+#include "tests/cluster/cluster.h"
+#include "tests/cluster/recorded_load.h"
 
 namespace kahuna::testing {
 namespace {
@@ -61,6 +66,16 @@ std::string with_a_stale_read(const std::string& lines) {
   }
   CHECK(false);
   return {};
+}
+
+void expect_right(Cluster& cluster, RecordedLoad& load) {
+  load.drain();
+  ASSERT_TRUE(cluster.await_ready());
+  EXPECT_TRUE(load.read_all());
+  const std::string path = ::testing::TempDir() + "kahuna-history.jsonl";
+  EXPECT_EQ(judge_history(load.history(), path).wrong, "") << "the history is in " << path;
+  EXPECT_GT(load.successes(), 200u);
+  std::printf("  %lu ok, %lu failed, %lu unknown\n", load.successes(), load.failures(), load.unknown());
 }
 
 }  // namespace kahuna::testing

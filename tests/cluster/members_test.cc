@@ -54,13 +54,7 @@ TEST_F(Members, ReplacingADeadOneUnderLoadLosesNothing) {
   EXPECT_TRUE(load_->recovery_since(killed)) << "some key was never written again";
   cluster_.start(other);
   load_->run_for(1_s);
-  load_->drain();
-  ASSERT_TRUE(cluster_.await_ready());
-  EXPECT_TRUE(load_->read_all());
-  const std::string path = ::testing::TempDir() + "kahuna-history.jsonl";
-  EXPECT_EQ(judge_history(load_->history(), path).wrong, "") << "the history is in " << path;
-  EXPECT_GT(load_->successes(), 200u);
-  std::printf("  %lu ok, %lu failed, %lu unknown\n", load_->successes(), load_->failures(), load_->unknown());
+  expect_right(cluster_, *load_);
 }
 
 }  // namespace
