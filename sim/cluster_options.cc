@@ -1,0 +1,119 @@
+// What kind of cluster a run has: drawn, and fitted to its world.
+#include <algorithm>
+
+#include "kahuna/node/snapshot.h"
+#include "sim/cluster.h"
+
+namespace kahuna::sim {
+
+ClusterOptions draw_cluster(Spec& spec) {
+  ClusterOptions o;
+  o.nodes = spec.pick("nodes", {{3, 65}, {5, 22}, {1, 5}, {2, 3}, {4, 3}, {7, 2}});
+  o.groups = spec.pick("groups", {{1, 30}, {2, 20}, {3, 25}, {8, 20}, {32, 5}});
+  o.engine = spec.choice("engine", {{"memory", 80}, {"rocks", 20}}) == "rocks"
+                 ? EngineKind::kRocks
+                 : EngineKind::kMemory;
+  o.loops = spec.pick("loops", {{1, 70}, {2, 18}, {3, 12}});
+  o.loops_vary = spec.flag("loops-vary", 50, 100);
+  o.timeouts_vary = spec.flag("timeouts-vary", 20, 100);
+  uint64_t pace = spec.pick("raft-pace-percent", {{100, 60}, {30, 20}, {15, 10}, {200, 10}});
+  auto paced = [&](Duration d) { return d * static_cast<int64_t>(pace) / 100; };
+  o.raft.heartbeat_interval = paced(o.raft.heartbeat_interval);
+  o.raft.election_timeout_min = paced(o.raft.election_timeout_min);
+  o.raft.election_timeout_max = paced(o.raft.election_timeout_max);
+  o.raft.disconnect_timeout = paced(o.raft.disconnect_timeout);
+  o.raft.reads = spec.choice("reads", {{"quorum", 60}, {"lease", 40}}) == "lease"
+                     ? raft::Reads::kLease
+                     : raft::Reads::kQuorum;
+  const std::string quiesce = spec.choice("quiesce", {{"off", 15}, {"soon", 45}, {"late", 40}});
+  o.raft.quiesce_after = quiesce == "off"    ? Duration()
+                         : quiesce == "soon" ? o.raft.heartbeat_interval
+                                             : o.raft.election_timeout_max * 2;
+  o.sign_of_life_interval =
+      o.raft.election_timeout_max * static_cast<int64_t>(spec.pick("sign-of-life-timeouts", {{1, 3}, {2, 5}, {6, 2}}));
+  o.quiet_probe_interval =
+      o.raft.election_timeout_max * static_cast<int64_t>(spec.pick("quiet-probe-timeouts", {{2, 3}, {10, 5}, {60, 2}}));
+  o.campaign_pace = Duration::micros(static_cast<int64_t>(spec.pick("campaign-pace-us", {{150, 6}, {20'000, 1}, {100'000, 1}})));
+  o.raft.clock_drift_ppm_max = static_cast<uint32_t>(
+      spec.pick("clock-drift-ppm-max", {{1'000, 2}, {50'000, 1}, {200'000, 1}}));
+  o.raft.append_bytes_max = spec.pick("append-bytes-max", {{256 * 1024, 60}, {4096, 20}, {1, 20}});
+  o.raft.inflight_bytes_max = std::max<size_t>(
+      o.raft.append_bytes_max, spec.pick("inflight-bytes-max", {{4 << 20, 70}, {16'384, 30}}));
+  o.segment_bytes =
+      spec.pick("segment-bytes", {{128 << 10, 40}, {1 << 20, 30}, {4 << 20, 25}, {32 << 20, 5}});
+  o.save_entries = spec.pick("save-entries", {{1, 20}, {16, 30}, {256, 25}, {4096, 25}});
+  o.unsaved_factor = spec.pick("unsaved-factor", {{8, 60}, {2, 20}, {1, 20}});
+  o.flush_bytes = spec.pick("flush-bytes", {{4096, 20}, {100'000, 40}, {4 << 20, 40}});
+  o.flush_interval =
+      spec.duration_log("flush-interval", Duration::millis(200), Duration::seconds(60));
+  o.log_keep_bytes =
+      spec.pick("log-keep-bytes", {{0, 15}, {1000, 20}, {20'000, 30}, {200'000, 15}, {64 << 20, 20}});
+  o.log_keep_entries = spec.pick("log-keep-entries", {{1'000'000, 70}, {5, 10}, {100, 20}});
+  o.log_keep_total_bytes = spec.pick("log-keep-total-bytes", {{1 << 30, 80}, {50'000, 20}});
+  o.snapshot_part_bytes =
+      spec.pick("snapshot-part-bytes", {{256 << 10, 40}, {1, 15}, {300, 20}, {5000, 25}});
+  o.snapshot_bytes_per_second = spec.pick(
+      "snapshot-bytes-per-second", {{64 << 20, 60}, {1 << 20, 20}, {20'000, 20}});
+  o.operation_records_max = spec.pick("operation-records-max", {{partition::kOperationRecordsMax, 55},
+                                                                {1, 5}, {4, 10}, {20, 15}, {150, 15}});
+  o.sessions_spare = spec.pick("sessions-spare", {{0, 70}, {1, 15}, {5, 15}});
+  std::string atlas = spec.choice("atlas", {{"nodes", 65}, {"places", 20}, {"off", 15}});
+  if (atlas == "places") o.atlas = FaultAtlas::Mode::kPlaces;
+  if (atlas == "off") o.atlas = FaultAtlas::Mode::kOff;
+  o.distrust_tears = spec.flag("distrust-tears", 10, 100);
+  bool rots = spec.flag("rot-journal", 16, 100);
+  o.rots = spec.number("rot-journal-node", 1, o.nodes);
+  o.rots_at = spec.pick("rot-journal-crash", {{0, 3}, {1, 2}, {4, 1}});
+  o.rots_crashes = spec.pick("rot-journal-crashes", {{1, 50}, {3, 25}, {1000, 25}});
+  o.rots_sectors = spec.pick("rot-journal-sectors", {{1, 55}, {2, 15}, {6, 15}, {0, 15}});
+  o.rots_engine = spec.pick("rot-engine-bits", {{0, 60}, {1, 20}, {3, 10}, {20, 10}});
+  if (!rots || o.nodes < 3) o.rots = 0;
+  o.joins_elsewhere = spec.flag("joins-elsewhere", 50, 100);
+  bool crashes = spec.flag("crash-installing", 40, 100);
+  o.crashes_installing = spec.number("crash-installing-times", 1, 5);
+  if (!crashes) o.crashes_installing = 0;
+  if (spec.flag("judge-hurries", 30, 100)) o.judge_timeout = Duration::seconds(2);
+  o.restart_max = spec.duration_log("restart-max", Duration::millis(60), Duration::seconds(5));
+  o.scrub_interval =
+      Duration::millis(static_cast<int64_t>(spec.pick("scrub-interval-ms", {{0, 50}, {300, 20}, {3000, 20}, {20'000, 10}})));
+  o.scrub_bytes_per_second = spec.pick("scrub-bytes-per-second", {{4 << 20, 50}, {500'000, 25}, {64 << 20, 25}});
+  return o;
+}
+
+void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOptions& world) {
+  const NetworkProfile& net = world.network;
+  auto kib = static_cast<int64_t>(workload.value_bytes_max / 1024 + 1);
+  Duration slow = net.latency_max * (100 + net.jitter_percent) / 100 * 2 + world.disk.sync_max * 2 +
+                  world.disk.write_max + Duration::nanos(kib * net.ns_per_kib) +
+                  world.disk.per_kib * kib * 2;
+  // A segment must hold the largest command, which may carry a value to set and one to compare.
+  options.value_bytes_max = std::max(workload.value_bytes_max, kValueBytesMin);
+  // However slowly a partition's state is sent, it arrives well before the judge gives up.
+  constexpr uint64_t kRecordsExpected = 15'000, kRecordBytes = 64, kSendingSeconds = 20;
+  const uint64_t state = workload.keys * workload.value_bytes_max +
+                         std::min<uint64_t>(options.operation_records_max, kRecordsExpected) * kRecordBytes;
+  options.snapshot_bytes_per_second =
+      std::max<size_t>(options.snapshot_bytes_per_second, state / kSendingSeconds);
+  const Duration round_trip = net.latency_max * (100 + net.jitter_percent) / 100 * 2;
+  const auto round_trips = static_cast<uint64_t>(Duration::seconds(kSendingSeconds).nanos() / round_trip.nanos()) + 1;
+  options.snapshot_part_bytes =
+      std::max<size_t>(options.snapshot_part_bytes, state / (round_trips * node::kSnapshotPartsInFlight));
+  const uint64_t needed = 4 * (workload.value_bytes_max + 16 * 1024);
+  if (options.segment_bytes < needed)
+    options.segment_bytes = (needed + 0xfffff) & ~uint64_t{0xfffff};
+  raft::Options& raft = options.raft;
+  int64_t stretch = slow.nanos() * 4 / raft.election_timeout_min.nanos() + 1;
+  raft.heartbeat_interval = raft.heartbeat_interval * stretch;
+  raft.election_timeout_min = raft.election_timeout_min * stretch;
+  raft.election_timeout_max = raft.election_timeout_max * stretch;
+  raft.disconnect_timeout = raft.disconnect_timeout * stretch;
+  raft.quiesce_after = raft.quiesce_after * stretch;
+  options.sign_of_life_interval = options.sign_of_life_interval * stretch;
+  options.quiet_probe_interval = options.quiet_probe_interval * stretch;
+  workload.timeout = std::max(workload.timeout, slow * 6);
+  if (options.judge_timeout.nanos() > 0)
+    options.judge_timeout = std::max(options.judge_timeout, slow * 6);
+  workload.attempt_timeout = std::max(workload.attempt_timeout, slow * 3);
+}
+
+}  // namespace kahuna::sim
