@@ -321,8 +321,7 @@ void Cluster::judge_fatal(size_t node, const Error& error) {
       break;
     case ErrorCode::kDamaged:
       // An engine found damaged is set up anew at the next start.
-      if (slots_[node].engine_damaged && !error.text.starts_with("journal") &&
-          !error.text.starts_with("the identity") &&
+      if (slots_[node].engine_damaged && slots_[node].node->renews_engine() &&
           world_.disk(slots_[node].handle).open("engine.damaged", OpenOptions{}))
         return;
       // One that is alone has nobody to have its state from.

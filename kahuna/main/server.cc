@@ -1,9 +1,14 @@
 #include "kahuna/main/server.h"
 
+#include <chrono>
 #include <cstdio>
+#include <fstream>
 #include <span>
 #include <thread>
+#include <string>
 #include <vector>
+
+#include <unistd.h>
 
 #include "kahuna/cli/log.h"
 #include "kahuna/engine/memory_engine.h"
@@ -17,6 +22,7 @@ namespace {
 // How soon after boot the log says so.
 constexpr Duration kBootCheckInterval = Duration::millis(10);
 constexpr Duration kBootPatience = Duration::seconds(10);
+constexpr std::chrono::seconds kPauseBeforeStartingAgain{1};
 
 node::Options node_options(const cli::ServerOptions& options) {
   node::Options result;
@@ -77,6 +83,19 @@ class LoopThreads {
   std::vector<std::thread> threads_;
 };
 
+// The process begins anew, as any restart would, under the same number: who watches it sees none. Returns when
+// that fails.
+void start_again() {
+  std::vector<std::string> words;
+  std::ifstream line("/proc/self/cmdline", std::ios::binary);
+  for (std::string word; std::getline(line, word, '\0');) words.push_back(std::move(word));
+  std::vector<char*> pointers;
+  for (std::string& word : words) pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  std::this_thread::sleep_for(kPauseBeforeStartingAgain);  // a disk may go on damaging
+  execv("/proc/self/exe", pointers.data());
+}
+
 class Server {
  public:
   Server(LoopWorld& world, std::span<const std::unique_ptr<net::Loop>> others, const cli::ServerOptions& options)
@@ -117,10 +136,15 @@ class Server {
     world_.run();
     world_.host().clock->cancel(boot_timer_);
     threads.stop();
+    const bool again = node_->renews_engine() && !stopping_;
     node_.reset();
     if (!fatal_) {
       log_.info("stopped");
       return cli::kSuccess;
+    }
+    if (again) {
+      log_.warn("starting-again", {{"text", fatal_->text}});
+      start_again();
     }
     log_.error("fatal", {{"code", std::string(name_of(fatal_->code))}, {"text", fatal_->text}});
     std::fprintf(stderr, "kahuna: %s: %s\n", std::string(name_of(fatal_->code)).c_str(),

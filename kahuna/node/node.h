@@ -114,6 +114,10 @@ class Node {
   // and before the node is destroyed.
   virtual void leave(size_t loop) = 0;
 
+  // After on_fatal: it stopped for damage to its engine, and a node started on this directory sets up a
+  // new one.
+  virtual bool renews_engine() const = 0;
+
   virtual bool booted() const = 0;       // recovered and founded; serving
   virtual NodeId id() const = 0;         // 0 before the directory was read
   virtual uint64_t boot() const = 0;     // this boot, as counted in the directory; 0 before that

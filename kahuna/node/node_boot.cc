@@ -93,8 +93,10 @@ Result<> NodeImpl::start_groups(Suspend s) {
                      engine_.get(), engine_->applied()};
   if (auto added = add_groups(*groups, start, 0, recovered_); !added) {
     // The engine is all that is read there.
-    if (added.error().code == ErrorCode::kDamaged && !is_alone())
+    if (added.error().code == ErrorCode::kDamaged && !is_alone()) {
       RETURN_IF_ERROR(note_damaged_engine(s, *host_.disk));
+      renews_engine_ = true;
+    }
     return added;
   }
   groups_ = std::move(groups);
@@ -149,6 +151,7 @@ void NodeImpl::on_engine_damaged(Error reason) {
   if (std::exchange(engine_damaged_, true)) return;
   fibers_.spawn("engine damage", [this, reason = std::move(reason)](Suspend s) mutable {
     if (auto noted = note_damaged_engine(s, *host_.disk); !noted) return fatal_later(noted.error());
+    renews_engine_ = true;
     reason.text += "; the store is set up anew from the other nodes when this node is started again";
     fatal_later(std::move(reason));
   });

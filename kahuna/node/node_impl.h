@@ -97,6 +97,7 @@ class NodeImpl final : public Node,
   void leave(size_t loop) override {
     if (shards_) shards_->leave(loop);
   }
+  bool renews_engine() const override { return renews_engine_; }
   bool booted() const override { return started_; }
   NodeId id() const override { return identity_ ? identity_->node() : NodeId(); }
   uint64_t boot() const override { return identity_ ? identity_->boot().number : 0; }
@@ -403,6 +404,7 @@ class NodeImpl final : public Node,
   std::shared_ptr<char> alive_ = std::make_shared<char>();
   bool failing_ = false;
   bool engine_damaged_ = false;
+  bool renews_engine_ = false;  // noted in the directory
 
   std::unique_ptr<Identity> identity_;
   std::unique_ptr<engine::Engine> engine_;
