@@ -327,6 +327,16 @@ void Cluster::judge_fatal(size_t node, const Error& error) {
       // One that is alone has nobody to have its state from.
       if (!slots_[node].damaged && !(slots_[node].engine_damaged && slots_.size() == 1)) break;
       SOMETIMES(sim_damaged_node_refuses_to_boot);
+      // Before a cluster is founded, which takes all founders, the operator does as the message says.
+      if (!is_founded()) {
+        slots_[node].begins_anew = true;
+        return;
+      }
+      slots_[node].frozen = slots_[node].lost = true;
+      return;
+    case ErrorCode::kWrongCluster:
+      if (!slots_[node].began_anew) break;
+      SOMETIMES(sim_founded_without_the_new_directory);
       slots_[node].frozen = slots_[node].lost = true;
       return;
     default: break;

@@ -227,6 +227,8 @@ class Cluster final : public FaultTarget {
     std::optional<DiskImage> image;  // of an earlier boot,
     uint64_t image_boot = 0;         // this one
     bool booted_once = false;
+    bool begins_anew = false;  // its operator is about to give it an empty directory
+    bool began_anew = false;
   };
   struct ClientSlot {
     NodeHandle handle;
@@ -247,6 +249,8 @@ class Cluster final : public FaultTarget {
   // Members (cluster_members.cc).
   void ask_to_remove(size_t node, NodeId id);
   bool may_start(size_t node);
+  void empty_directory(size_t node);
+  bool is_founded() const;  // some node has served
   bool may_harm();
   // Without an atlas nobody might be left who knows in which boot a node was that was rolled back since.
   bool may_damage();

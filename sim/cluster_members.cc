@@ -6,6 +6,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "runtime/check.h"
 #include "runtime/probe.h"
@@ -81,19 +82,35 @@ bool Cluster::may_roll_back() {
 // False: it is to stay down for now.
 bool Cluster::may_start(size_t node) {
   Slot& slot = slots_[node];
+  if (std::exchange(slot.begins_anew, false)) {
+    SOMETIMES(sim_founder_begins_anew);
+    slot.began_anew = true;
+    slot.damaged = slot.engine_damaged = false;
+    empty_directory(node);
+  }
   if (!slot.departed) return true;
   if (!slot.removed) return false;
   SOMETIMES(sim_member_replaced);
-  world_.disk(slot.handle).wipe();
   slot.leaving = slot.departed = slot.removed = false;
-  slot.image.reset();
   slot.joins = true;
-  slot.id = NodeId();
-  slot.directory_starts = 0;
+  empty_directory(node);
   if (!options_.joins_elsewhere) return true;
   ++slot.port;
   for (ClientSlot& client : clients_) client.driver->know(addresses());
   return true;
+}
+
+bool Cluster::is_founded() const {
+  return std::any_of(slots_.begin(), slots_.end(),
+                     [](const Slot& slot) { return slot.booted_once || (slot.node && slot.node->booted()); });
+}
+
+void Cluster::empty_directory(size_t node) {
+  Slot& slot = slots_[node];
+  world_.disk(slot.handle).wipe();
+  slot.image.reset();
+  slot.id = NodeId();
+  slot.directory_starts = 0;
 }
 
 bool Cluster::members_settled() const {
