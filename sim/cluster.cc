@@ -145,6 +145,7 @@ node::Options Cluster::node_options(size_t node) {
   o.sign_of_life_interval = options_.sign_of_life_interval;
   o.quiet_probe_interval = options_.quiet_probe_interval;
   o.campaign_pace = options_.campaign_pace;
+  o.slow_disk = options_.slow_disk;
   o.scrub_interval = options_.scrub_interval;
   o.scrub_bytes_per_second = options_.scrub_bytes_per_second;
   o.on_damage = [this, node](std::string_view text) { judge_scrub(node, text); };

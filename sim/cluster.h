@@ -53,6 +53,7 @@ struct ClusterOptions {
   size_t operation_records_max = partition::kOperationRecordsMax;
   // Connections a node accepts beyond one for each machine of the run; 0 = as in production.
   size_t sessions_spare = 0;
+  node::SlowDisk::Options slow_disk;  // when a leader gives way to nodes with quicker disks
   Duration restart_min = Duration::millis(50), restart_max = Duration::seconds(2);
   // What damage may hit (fault_atlas.h).
   FaultAtlas::Mode atlas = FaultAtlas::Mode::kNodes;

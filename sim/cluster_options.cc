@@ -34,6 +34,12 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.quiet_probe_interval =
       o.raft.election_timeout_max * static_cast<int64_t>(spec.pick("quiet-probe-timeouts", {{2, 3}, {10, 5}, {60, 2}}));
   o.campaign_pace = Duration::micros(static_cast<int64_t>(spec.pick("campaign-pace-us", {{150, 6}, {20'000, 1}, {100'000, 1}})));
+  auto millis = [&](std::string_view name, std::initializer_list<std::pair<uint64_t, uint32_t>> choices) {
+    return Duration::millis(static_cast<int64_t>(spec.pick(name, choices)));
+  };
+  o.slow_disk.after = millis("slow-disk-after-ms", {{500, 50}, {50, 30}, {0, 20}});
+  o.slow_disk.wait_min = millis("slow-disk-wait-ms", {{20, 60}, {2, 40}});
+  o.slow_disk.pause = millis("slow-disk-pause-ms", {{10'000, 60}, {300, 40}});
   o.raft.clock_drift_ppm_max = static_cast<uint32_t>(
       spec.pick("clock-drift-ppm-max", {{1'000, 2}, {50'000, 1}, {200'000, 1}}));
   o.raft.append_bytes_max = spec.pick("append-bytes-max", {{256 * 1024, 60}, {4096, 20}, {1, 20}});
@@ -110,6 +116,8 @@ void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOption
   raft.quiesce_after = raft.quiesce_after * stretch;
   options.sign_of_life_interval = options.sign_of_life_interval * stretch;
   options.quiet_probe_interval = options.quiet_probe_interval * stretch;
+  options.slow_disk.after = options.slow_disk.after * stretch;
+  options.slow_disk.wait_min = options.slow_disk.wait_min * stretch;
   workload.timeout = std::max(workload.timeout, slow * 6);
   if (options.judge_timeout.nanos() > 0)
     options.judge_timeout = std::max(options.judge_timeout, slow * 6);

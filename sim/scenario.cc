@@ -122,6 +122,18 @@ void Stage::repeat_until_hit(std::string_view name, int rounds_max,
   prove(fmt::format("{} was hit", name), probe(name) >= goal);
 }
 
+Duration Stage::write_latency(TrueTime since, size_t percent) const {
+  const Time from = Time::from_nanos(since.nanos());
+  std::vector<Duration> taken;
+  for (const Operation& operation : workload_.history.operations()) {
+    if (!operation.mutates() || operation.invoked_at < from) continue;
+    taken.push_back((operation.completed ? operation.completed_at : workload_.now()) - operation.invoked_at);
+  }
+  if (taken.empty()) return {};
+  std::sort(taken.begin(), taken.end());
+  return taken[(taken.size() - 1) * percent / 100];
+}
+
 // --- doing ---
 
 void Stage::tell(std::string text) { steps_.push_back({world_.now(), std::move(text)}); }
@@ -288,7 +300,7 @@ std::vector<Scenario> scenarios() {
   std::vector<Scenario> all;
   for (auto part : {election_scenarios(), log_scenarios(), read_scenarios(), disk_scenarios(),
                     snapshot_scenarios(), quiescence_scenarios(), lease_scenarios(), away_scenarios(),
-                    members_scenarios()})
+                    members_scenarios(), slow_scenarios()})
     all.insert(all.end(), part.begin(), part.end());
   // H-R2 before H-R10.
   std::sort(all.begin(), all.end(), [](const Scenario& a, const Scenario& b) {

@@ -18,7 +18,7 @@
 //      changes the cluster through Stage only.
 //
 // Names: H-R4 is row R4 of the table of known failures (Kommander), H-K20 row K20 (Kahuna), T-22 a
-// protocol trap. kahuna sim --scenarios prints them.
+// protocol trap, M-: members that come and go, G-: nodes that live and are slow. kahuna sim --scenarios prints them.
 #pragma once
 
 #include <functional>
@@ -65,6 +65,9 @@ class Stage final : private ClusterListener {
   uint64_t probe(std::string_view name) const;
   // Operations that clients asked for and that succeeded so far.
   uint64_t writes_done() const { return workload_.history.counts().writes_done; }
+  // How long that many percent of the writes asked for since then took at most, those that wait still included;
+  // zero when there were none.
+  Duration write_latency(TrueTime since, size_t percent) const;
   uint64_t asked() const { return workload_.history.counts().invoked; }
   RandomStream& random() { return random_; }
 
@@ -211,5 +214,6 @@ std::span<const Scenario> quiescence_scenarios();
 std::span<const Scenario> lease_scenarios();
 std::span<const Scenario> away_scenarios();
 std::span<const Scenario> members_scenarios();
+std::span<const Scenario> slow_scenarios();
 
 }  // namespace kahuna::sim

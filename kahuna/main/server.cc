@@ -126,6 +126,9 @@ class Server {
     options.on_damage = [this](std::string_view text) {
       log_.warn("disk-damage", {{"text", std::string(text)}});
     };
+    options.on_slow_disk = [this](std::string_view text) {
+      log_.warn("disk-slow", {{"text", std::string(text)}});
+    };
     node_ = node::Node::start(world_.host(), std::move(options), [this](Error error) {
       fatal_.emplace(std::move(error));
       world_.stop();

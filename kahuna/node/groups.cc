@@ -20,11 +20,11 @@ static void use_again(std::vector<T>& next, std::vector<T>& list) {
 Groups::Groups(Host& host, Hooks& hooks, journal::Journal& journal, engine::Engine& engine,
                NodeId self, const Options& options, Observer* observer)
     : host_(host), hooks_(hooks), journal_(journal), engine_(engine), self_(self),
-      options_(options), observer_(observer),
+      options_(options), observer_(observer), streams_(host, *this, engine, options),
       hand_overs_([this](Token token, Result<> moved) { hooks_.on_transfer(token, std::move(moved)); }),
       disk_(*host.clock, [this](DiskWatch::Part part) { retry_full(part); },
             [this](std::string_view why) { hooks_.on_disk_full(why); }),
-      streams_(host, *this, engine, options) {}
+      slow_disk_(options.slow_disk) {}
 
 Groups::~Groups() {
   host_.clock->cancel(timer_);
@@ -301,8 +301,8 @@ void Groups::process_group(Group& group) {
   if (group.replica.quiet() && group.replica.role() == raft::Role::kFollower) arm_quiet_probe();
   if (group.faulty && group.replica.is_whole()) report_repaired(group);
   if (observer_) observer_->on_step(group.replica);
-  if (!hand_overs_.active()) return;
-  hand_overs_.look(group.replica, host_.clock->now());
+  consider_giving_way(group);
+  if (hand_overs_.active()) hand_overs_.look(group.replica, host_.clock->now());
   if (group.replica.has_ready()) touch(group);
 }
 
@@ -316,7 +316,9 @@ void Groups::persist(Group& group, const raft::Persist& persist) {
   auto queued = FAULT_POINT(journal_refuses_an_append)
                     ? Result<>(fail(ErrorCode::kOverloaded, "fault point"))
                     : journal_.append(partition, persist,
-                                      guarded([this, partition, id] { on_persisted(partition, id); }));
+                                      guarded([this, partition, id, began = host_.clock->now()] {
+                                        on_persisted(partition, id, began);
+                                      }));
   if (queued) {
     group.journaled_hard_state = persist.hard_state;
     if (!persist.entries.empty()) group.journaled = persist.entries.back().index;
@@ -335,9 +337,11 @@ void Groups::persist(Group& group, const raft::Persist& persist) {
     stall_timer_ = host_.clock->call_at(host_.clock->now() + kStallRetry, guarded([this] { retry_stalled(); }));
 }
 
-void Groups::on_persisted(PartitionId id, raft::WriteId write) {
+void Groups::on_persisted(PartitionId id, raft::WriteId write, Time began) {
   Group* group = find(id);
-  group->replica.persisted(host_.clock->now(), write);
+  const Time now = host_.clock->now();
+  if (group->replica.role() == raft::Role::kLeader) slow_disk_.synced(began, group->replica.holds_up_since(), now);
+  group->replica.persisted(now, write);
   touch(*group);
 }
 

@@ -31,6 +31,7 @@
 #include "kahuna/node/hand_overs.h"
 #include "kahuna/node/membership.h"
 #include "kahuna/node/node.h"
+#include "kahuna/node/slow_disk.h"
 #include "kahuna/node/snapshot_streams.h"
 #include "kahuna/partition/state_machine.h"
 #include "kahuna/raft/replica.h"
@@ -62,6 +63,8 @@ class Groups final : private SnapshotStreams::Hooks {
     virtual void on_damage(std::string text) { (void)text; }
     // The disk is full, and no writes are taken; "": they are again.
     virtual void on_disk_full(std::string_view why) { (void)why; }
+    // A partition that is led here is given away, because of this node's disk: a sentence for people.
+    virtual void on_slow_disk(std::string text) { (void)text; }
     // Entries were applied, or another state has come.
     virtual void on_applied(PartitionId partition) { (void)partition; }
     // Another leader is known, or none any more.
@@ -148,7 +151,8 @@ class Groups final : private SnapshotStreams::Hooks {
   void process();
   void process_group(Group& group);
   void persist(Group& group, const raft::Persist& persist);
-  void on_persisted(PartitionId id, raft::WriteId write);
+  void on_persisted(PartitionId id, raft::WriteId write, Time began);
+  void consider_giving_way(Group& group);
   void retry_stalled();
   // As many of them as may be unsaved; the others are taken away, and wait.
   void apply(Group& group, std::vector<raft::Entry>& entries);
@@ -290,6 +294,7 @@ class Groups final : private SnapshotStreams::Hooks {
   size_t probe_next_ = 0;  // position in groups_
 
   DiskWatch disk_;
+  SlowDisk slow_disk_;
   TimerId stall_timer_ = 0;
   TimerId flush_timer_ = 0;
   bool flush_wanted_ = false;   // a flush begins once what is unsaved is saved

@@ -13,6 +13,7 @@
 
 #include "kahuna/engine/engine.h"
 #include "kahuna/journal/journal.h"
+#include "kahuna/node/slow_disk.h"
 #include "kahuna/partition/state_machine.h"
 #include "kahuna/raft/replica.h"
 #include "runtime/fiber.h"
@@ -60,6 +61,8 @@ struct Options {
   Duration quiet_probe_interval = Duration::seconds(10);
   // Of the replicas of a loop one begins to campaign so long after the other.
   Duration campaign_pace = Duration::micros(150);
+  // When this node's disk is too slow for it to lead, and how often that may move a partition.
+  SlowDisk::Options slow_disk;
   // What is at rest on the disk is read back and verified so fast (above 0), and so often by itself; zero: never.
   size_t scrub_bytes_per_second = size_t{16} << 20;
   Duration scrub_interval = Duration::seconds(24 * 60 * 60);
@@ -71,6 +74,8 @@ struct Options {
   std::function<void(std::string_view why)> on_disk_full;
   // The disk has lost something, or it has been made good again. May be empty.
   std::function<void(std::string_view text)> on_damage;
+  // Another node is asked to lead a partition, because this one's disk is slow. May be empty.
+  std::function<void(std::string_view text)> on_slow_disk;
   // Opens the engine in the node's directory, in `engine_dir` there.
   std::string engine_dir = "engine";
   std::function<Result<std::unique_ptr<engine::Engine>>(Suspend, Host&, Fibers&)> open_engine;

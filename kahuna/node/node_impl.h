@@ -147,6 +147,9 @@ class NodeImpl final : public Node,
   void on_stopped(Error reason) override { fatal_later(std::move(reason)); }
   void on_engine_damaged(Error reason) override;
   void on_disk_full(std::string_view why) override { on_shard_disk_full(0, why); }
+  void on_slow_disk(std::string text) override {
+    if (options_.on_slow_disk) options_.on_slow_disk(text);
+  }
   void on_damage(std::string text) override {
     if (options_.on_damage) options_.on_damage(text);
   }
@@ -163,6 +166,7 @@ class NodeImpl final : public Node,
   void on_shard_engine_damaged(Error reason) override { on_engine_damaged(std::move(reason)); }
   void on_shard_disk_full(size_t loop, std::string_view why) override;
   void on_shard_damage(std::string text) override { on_damage(std::move(text)); }
+  void on_shard_slow_disk(std::string text) override { on_slow_disk(std::move(text)); }
   void hear(Watermark watermark) override { service_.hear(watermark); }  // and of Joiner::Hooks
   engine::Engine& engine() override { return *engine_queue_; }
 

@@ -85,6 +85,7 @@ class Shard final : public Groups::Hooks, public ShardEngine::Hooks {
   void on_leader(PartitionId partition, NodeId leader) override;
   void on_disk_full(std::string_view why) override { home().disk_full.emplace(why); }
   void on_damage(std::string text) override { home().damage.push_back(std::move(text)); }
+  void on_slow_disk(std::string text) override { home().slow_disk.push_back(std::move(text)); }
 
   // --- ShardEngine::Hooks ---
   void ask_write(std::shared_ptr<const engine::WriteBatch> batch) override;

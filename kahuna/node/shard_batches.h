@@ -69,6 +69,7 @@ struct ToHome {
   std::optional<Error> stopped;
   bool engine_damaged = false;  // ... for that reason
   std::vector<std::string> damage;       // found, or made good
+  std::vector<std::string> slow_disk;    // partitions given away because of it
   std::optional<std::string> disk_full;  // changed: why, or "" when there is room again
 };
 

@@ -220,6 +220,7 @@ void Shards::receive_batch(ToHome batch) {
         [this, loop = batch.loop](Result<> result) { to(loop).flush_ended = std::move(result); });
   }
   for (std::string& text : batch.damage) hooks_.on_shard_damage(std::move(text));
+  for (std::string& text : batch.slow_disk) hooks_.on_shard_slow_disk(std::move(text));
   if (batch.disk_full) hooks_.on_shard_disk_full(batch.loop, *batch.disk_full);
   if (batch.stopped && batch.engine_damaged) return hooks_.on_shard_engine_damaged(std::move(*batch.stopped));
   if (batch.stopped) hooks_.on_shard_stopped(std::move(*batch.stopped));

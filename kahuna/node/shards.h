@@ -25,6 +25,7 @@ class Shards {
     virtual void on_shard_engine_damaged(Error reason) = 0;
     virtual void on_shard_disk_full(size_t loop, std::string_view why) = 0;
     virtual void on_shard_damage(std::string text) = 0;
+    virtual void on_shard_slow_disk(std::string text) = 0;
     virtual void hear(Watermark watermark) = 0;
     virtual Watermark watermark() const = 0;
     virtual engine::Engine& engine() = 0;

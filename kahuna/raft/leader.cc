@@ -33,6 +33,7 @@ void Replica::become_leader(Time now) {
   round_times_.clear();
   asked_ = -1;
   awaited_ = Index();
+  holds_up_since_.reset();
   transfer_ = {};
   quiescence_ = {};
   quiescence_.active = now - options_.quiesce_after;  // nothing was asked of it yet
@@ -61,6 +62,7 @@ void Replica::stop_leading() {
   progress_.clear();
   streaming_.clear();
   snapshots_due_.clear();
+  holds_up_since_.reset();
   appends_due_ = false;
   lost_leadership_ = true;
 }
@@ -77,7 +79,7 @@ void Replica::on_heartbeat_timeout(Time now) {
     become_follower(now, hard_state_.term, ReplicaId());
     return;
   }
-  if (disk_holds_up_others(now)) {
+  if (holds_up_since_ && now - *holds_up_since_ > options_.election_timeout_max) {
     SOMETIMES(raft_steps_down_for_its_disk);
     become_follower(now, hard_state_.term, ReplicaId());
     return;
@@ -90,14 +92,15 @@ void Replica::on_heartbeat_timeout(Time now) {
   rearm_heartbeat_timer(now);
 }
 
-// Whether what the others committed has waited for this replica's own disk for an election timeout:
-// nothing is applied here meanwhile, and any of the others would serve better.
-bool Replica::disk_holds_up_others(Time now) {
-  if (durability_.index() >= awaited_) {
-    awaited_ = commit_;
-    awaited_since_ = now;
-  }
-  return durability_.index() < awaited_ && now - awaited_since_ > options_.election_timeout_max;
+// What is committed and not durable here is not applied, and not answered: any of the others would
+// serve better.
+void Replica::watch_own_disk(Time now) {
+  if (durability_.index() < awaited_) return;
+  awaited_ = commit_;
+  if (durability_.index() >= awaited_)
+    holds_up_since_.reset();
+  else
+    holds_up_since_ = now;
 }
 
 // `answered`: all are to answer; otherwise those of whom something may be missing.
@@ -175,7 +178,7 @@ void Replica::handle_append_reply(Time now, const Message& message) {
     peer.state_told(!message.needs_snapshot);
     if (!plausible(message.match)) return;
     peer.accepted(message.match.index);
-    advance_commit();
+    advance_commit(now);
     advance_trim();
     advance_transfer(now);
   } else {
@@ -199,7 +202,7 @@ void Replica::handle_heartbeat_reply(Time now, const Message& message) {
   peer.state_told(!message.needs_snapshot);
   if (message.match.index > peer.match() && plausible(message.match)) {
     peer.accepted(message.match.index);
-    advance_commit();
+    advance_commit(now);
     advance_trim();
     advance_transfer(now);
   }
@@ -216,7 +219,7 @@ void Replica::handle_heartbeat_reply(Time now, const Message& message) {
   grant_reads();
 }
 
-void Replica::advance_commit() {
+void Replica::advance_commit(Time now) {
   std::array<uint64_t, kMembersMax> matches;
   for (size_t slot = 0; slot < members_.size(); ++slot)
     matches[slot] = progress_[slot].match().value();
@@ -225,11 +228,12 @@ void Replica::advance_commit() {
     matches[self_slot_] =
         (MUTANT(leader_counts_itself_unsynced) ? log_.last().index : durability_.index()).value();
   Index index(members_.quorum_value(matches));
-  if (index <= commit_) return;
-  if (log_.term_at(index) != hard_state_.term && !MUTANT(commit_old_term_by_count)) return;
+  if (MUTANT(slow_replica_holds_up)) index = Index(*std::min_element(matches.begin(), matches.begin() + members_.size()));
   bool first = commit_ < noop_index_;
-  set_commit(index);
-  if (first) grant_reads();
+  if (index > commit_ && (log_.term_at(index) == hard_state_.term || MUTANT(commit_old_term_by_count)))
+    set_commit(index);
+  watch_own_disk(now);
+  if (first && commit_ >= noop_index_) grant_reads();
 }
 
 void Replica::advance_trim() {

@@ -293,7 +293,7 @@ void Replica::persisted(Time now, WriteId up_to) {
     if (leader_ && std::min(matched_, durability_.index()) > acknowledged_) reply_owed_ = true;
     send_vote_if_durable(now);
   } else {
-    advance_commit();
+    advance_commit(now);
     advance_trim();
     advance_transfer(now);
     settle_configuration(now);

@@ -32,7 +32,8 @@
 //   R14 a quiet replica lacks nothing (raft/quiescence.h, Q1 and Q2).
 //
 // A leader steps down by itself when it has heard from no quorum, or when its own disk has held up
-// what the others committed, for election_timeout_max.
+// what the others committed, for election_timeout_max. Before it comes to that, or when the disk is merely
+// slow, its driver had better let one of the others lead (holds_up_since()).
 //
 // Of the heartbeats to followers that lack nothing only some are answered, kAnswersPerTimeout in an
 // election timeout: what they keep from campaigning needs no reply, and a quorum is heard all the
@@ -288,8 +289,13 @@ class Replica {
   bool can_serve() const;
   // Leads, and has begun to hand leadership over.
   bool transferring() const { return transfer_.stage != Transfer::Stage::kNone; }
+  // Leader: since when something that the others committed has waited for this replica's own disk, and
+  // with it everybody who asked for it.
+  std::optional<Time> holds_up_since() const { return holds_up_since_; }
   // To whom to hand it, if to anybody; nullopt unless it leads.
   std::optional<ReplicaId> successor(Time now) const;
+  // ... who has on disk what its own holds the others up with.
+  std::optional<ReplicaId> quicker_successor(Time now) const;
   // The entry at index, or nullptr when not in memory. For invariant checks.
   const Entry* entry(Index index) const;
   // The entry at index as the replica's disk should have it: of the log, when it is durable there as it stands; of
@@ -401,14 +407,14 @@ class Replica {
   void become_leader(Time now);
   void on_heartbeat_timeout(Time now);
   void rearm_heartbeat_timer(Time now);
-  bool disk_holds_up_others(Time now);
+  void watch_own_disk(Time now);
   void broadcast_heartbeat(Time now, bool answered);
   void send_appends();
   void send_append(size_t slot);
   void handle_append_reply(Time now, const Message& message);
   void handle_heartbeat_reply(Time now, const Message& message);
   bool plausible(LogPosition position) const;
-  void advance_commit();
+  void advance_commit(Time now);
   void advance_trim();
   void start_read_round();
   void grant_reads();
@@ -481,8 +487,8 @@ class Replica {
   ReadRounds reads_;
   Transfer transfer_;
   bool appends_due_ = false;
-  Index awaited_;  // committed, and not durable here when last looked at
-  Time awaited_since_;
+  Index awaited_;  // committed, and not durable here when it was looked at
+  std::optional<Time> holds_up_since_;  // ... which was then; none: it is durable by now
 
   // Effects gathered since the last take_ready.
   std::vector<Message> messages_;

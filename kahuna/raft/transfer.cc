@@ -37,6 +37,13 @@ std::optional<ReplicaId> Replica::successor(Time now) const {
   return members_[*best];
 }
 
+std::optional<ReplicaId> Replica::quicker_successor(Time now) const {
+  if (!holds_up_since_) return std::nullopt;
+  auto target = successor(now);
+  if (!target || progress_[slot_of(*target)].match() < awaited_) return std::nullopt;
+  return target;
+}
+
 void Replica::advance_transfer(Time now) {
   if (transfer_.stage == Transfer::Stage::kNone || has_told()) return;
   const size_t target = slot_of(transfer_.target);

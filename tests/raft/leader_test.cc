@@ -409,6 +409,39 @@ TEST(RaftLeader, KeepsLeadingWithADiskThatIsSlowButMoves) {
   EXPECT_EQ(solo->role(), Role::kLeader);
 }
 
+TEST(RaftLeader, TellsSinceWhenItsDiskMakesTheOthersWaitAndWhoIsQuicker) {
+  Solo solo(Solo::fresh(), {}, 5);
+  solo.fire();
+  for (size_t n : {2, 3}) solo.receive(solo.message(Kind::kPreVoteReply, n, 2));
+  solo.drain();
+  for (size_t n : {2, 3}) solo.receive(solo.message(Kind::kVoteReply, n, 2));
+  solo.drain();
+  EXPECT_FALSE(solo->holds_up_since());
+  ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
+  const WriteId write = solo.take().persist->id;
+  const LogPosition first = solo->status().last;
+  solo.acknowledge(2, first);
+  solo.acknowledge(3, first);
+  EXPECT_FALSE(solo->holds_up_since()) << "two of five, and the leader, are to commit";
+  solo.wait(Duration::millis(10));
+  solo.acknowledge(5, first);
+  const Time since = solo.now();
+  EXPECT_EQ(solo->holds_up_since(), since);
+  auto quicker = solo->quicker_successor(solo.now());
+  ASSERT_TRUE(quicker);
+  EXPECT_NE(quicker->node, NodeId(4)) << "its disk is no better";
+  solo.wait(Duration::millis(10));
+  ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, bytes(1)));
+  solo.take();
+  for (size_t peer : {2, 3, 5}) solo.acknowledge(peer, solo->status().last);
+  EXPECT_EQ(solo->holds_up_since(), since) << "the first waits still";
+  solo->persisted(solo.now(), write);
+  EXPECT_EQ(solo->holds_up_since(), solo.now()) << "and now the second";
+  solo.sync();
+  EXPECT_FALSE(solo->holds_up_since());
+  EXPECT_FALSE(solo->quicker_successor(solo.now()));
+}
+
 TEST(RaftLeader, OfOneCommitsAloneAndHasNoTimer) {
   Solo solo(Solo::fresh(), {}, 1);
   solo.fire();

@@ -1,0 +1,136 @@
+// Nodes that live, and are slow.
+#include "sim/scenario.h"
+
+namespace kahuna::sim {
+namespace {
+
+constexpr Duration kStall = Duration::seconds(14);
+
+// Slower by a factor, or, for kStall, no completion at all.
+void make_slow(Stage& s, size_t node, bool stalls, uint32_t factor = 60) {
+  if (stalls)
+    s.disk(node).stall_until(s.now() + kStall);
+  else
+    s.disk(node).slow_until(s.now() + Duration::seconds(600), factor);
+}
+void make_all_quick(Stage& s) {
+  for (size_t node = 0; node < s.nodes(); ++node) s.disk(node).slow_until(TrueTime(), 1);
+}
+
+constexpr uint64_t kGroups = 3;
+
+// An ordinary spell: how long half of the writes take, and most, and which partitions are written to.
+struct Spell {
+  Duration half, most;
+  std::vector<uint64_t> busy;
+};
+Spell watch(Stage& s, Duration length) {
+  uint64_t last[kGroups + 1];
+  for (uint64_t group = 1; group <= kGroups; ++group) last[group] = s.last(s.settle(group), group);
+  const TrueTime since = s.now();
+  s.run(length);
+  Spell spell{s.write_latency(since, 50), s.write_latency(since, 98), {}};
+  for (uint64_t group = 1; group <= kGroups; ++group)
+    if (s.last(s.settle(group), group) > last[group] + 20) spell.busy.push_back(group);
+  s.prove("some partition is written to", !spell.busy.empty());
+  if (spell.busy.empty()) spell.busy.push_back(1);
+  return spell;
+}
+
+bool waits_for_its_disk(Stage& s, size_t node, uint64_t group) {
+  return s.leads(node, group) && s.commit(node, group) > s.status(node, group).durable.value();
+}
+
+// The leader's disk, alone, gets slow, or stalls: it beats its heart, and what the others have committed waits
+// for it. Others lead soon, and writes are as quick as they were, for good.
+void leader_has_slow_disk(Stage& s) {
+  const Spell before = watch(s, Duration::seconds(2));
+  const size_t slow = s.settle(before.busy[0]);
+  const bool stalls = s.random().chance(1, 4);
+  TrueTime since = s.now();
+  make_slow(s, slow, stalls, s.random().chance(1, 2) ? 60 : 400);
+  s.until("what the others have committed waits for the leader's disk",
+          [&] { return waits_for_its_disk(s, slow, before.busy[0]); });
+  s.until("clients suffer", [&] { return s.write_latency(since, 98) > before.most * 4; }, Duration::seconds(3));
+  for (uint64_t group : before.busy)
+    s.must("others lead soon", [&] { return !s.leads(slow, group) && s.leader(group); }, Duration::seconds(3));
+  s.run(Duration::seconds(1));
+  since = s.now();
+  s.run(Duration::seconds(5));
+  s.must("writes are quick again", [&] {
+    return s.write_latency(since, 50) < before.half * 3 && s.write_latency(since, 98) < before.most * 4;
+  }, Duration::nanos(1));
+  for (uint64_t group : before.busy)
+    s.must("and others lead still", [&] { return !s.leads(slow, group); }, Duration::nanos(1));
+  make_all_quick(s);
+  if (stalls) s.run(kStall);
+}
+
+// The disk of one that leads nothing gets slow, or stalls: nobody notices.
+void follower_has_slow_disk(Stage& s) {
+  const size_t slow = s.random().below(s.nodes());
+  for (uint64_t group = 0; group <= kGroups; ++group) {
+    if (s.settle(group) == slow) s.hand_over(group, s.others(slow)[0]);
+    s.until("it leads nothing", [&] { return s.leader_but(slow, group) && !s.leads(slow, group); });
+  }
+  const Spell before = watch(s, Duration::seconds(2));
+  uint64_t terms[kGroups + 1];
+  for (uint64_t group = 0; group <= kGroups; ++group) terms[group] = s.term(s.settle(group), group);
+  const bool stalls = s.random().chance(1, 3);
+  const TrueTime since = s.now();
+  make_slow(s, slow, stalls, 400);
+  s.run(Duration::seconds(10));
+  const uint64_t group = before.busy[0];
+  s.prove("its disk is behind", s.status(slow, group).durable.value() < s.last(s.leader(group).value_or(0), group));
+  s.must("writes are as quick as before", [&] {
+    return s.write_latency(since, 50) < before.half * 3 && s.write_latency(since, 98) < before.most * 4;
+  }, Duration::nanos(1));
+  for (uint64_t g = 0; g <= kGroups; ++g)
+    s.must("the same lead", [&] { return s.leader(g) && s.term(*s.leader(g), g) == terms[g]; }, Duration::nanos(1));
+  make_all_quick(s);
+  if (stalls) s.run(kStall);
+}
+
+// All disks are as slow: there is nobody to give way to.
+void all_have_slow_disks(Stage& s) {
+  s.settle();
+  const uint64_t before = s.probe("node_gives_way_for_its_disk"), done = s.writes_done();
+  for (size_t node = 0; node < s.nodes(); ++node) make_slow(s, node, false);
+  s.run(Duration::seconds(30));
+  s.prove("writes went on", s.writes_done() > done + 100);
+  s.must("leadership stays", [&] { return s.probe("node_gives_way_for_its_disk") <= before; }, Duration::nanos(1));
+  make_all_quick(s);
+}
+
+// Whoever leads has the slow disk, wherever leadership goes: it goes a few times, and then less and less often.
+void slow_in_turns(Stage& s) {
+  const uint64_t before = s.probe("node_gives_way_for_its_disk");
+  std::optional<size_t> slow;
+  for (int i = 0; i < 600 && s.going(); ++i) {
+    if (auto lead = s.leader(); lead && lead != slow) {
+      make_all_quick(s);
+      slow = lead;
+      make_slow(s, *slow, false);
+    }
+    s.run(Duration::millis(100));
+  }
+  const uint64_t times = s.probe("node_gives_way_for_its_disk") - before;
+  s.prove("leadership moved", times > 2);
+  s.must("and rests", [&] { return times <= 4 * s.nodes(); }, Duration::nanos(1));
+  make_all_quick(s);
+}
+
+#define SLOW "disk.kind=fast,disk.tail_per_million=0,slow-disk-after-ms=500,slow-disk-wait-ms=20,slow-disk-pause-ms=10000"
+constexpr Scenario kScenarios[] = {
+    {"G-1", "the leader's disk, alone, gets slow or stalls: another leads soon, and writes are quick again", SLOW ",groups=3,keys=20,rate=300,hot-percent=0", "drift", leader_has_slow_disk},
+    {"G-2", "the disk of one that follows gets slow or stalls: writes are as quick as before", SLOW ",groups=3,keys=20,rate=300,hot-percent=0", "drift", follower_has_slow_disk},
+    {"G-3", "all disks get slow: leadership stays where it is", SLOW, "drift", all_have_slow_disks},
+    {"G-4", "whoever leads has a slow disk: leadership moves a few times, and then rests", SLOW, "drift", slow_in_turns},
+};
+#undef SLOW
+
+}  // namespace
+
+std::span<const Scenario> slow_scenarios() { return kScenarios; }
+
+}  // namespace kahuna::sim
