@@ -60,6 +60,7 @@ void run(std::string_view input) {
     input.remove_prefix(2 + length);
     auto command = partition::decode(payload.view());
     if (command) check_decoded(*command);
+    const LogTime before = one.machine.log_time();
     index = index.next();
     raft::Entry entry{
         .index = index, .term = Term(1), .kind = raft::EntryKind::kCommand, .payload = payload};
@@ -71,11 +72,14 @@ void run(std::string_view input) {
     CHECK(a->outcome == b->outcome);
     CHECK_EQ(a->stamp, b->stamp);
     CHECK_EQ(a->revision, b->revision);
+    CHECK_EQ(one.machine.log_time(), other.machine.log_time());
+    CHECK(one.machine.log_time() == before || (command && one.machine.log_time() > before));
     CHECK(command.has_value() == (a->outcome != partition::Outcome::kRefused));
   }
   other.write();
   CHECK_EQ(one.machine.last_stamp(), other.machine.last_stamp());
   one.machine = one.open();
+  CHECK_EQ(one.machine.log_time(), other.machine.log_time());
   CHECK_EQ(one.machine.last_stamp(), other.machine.last_stamp());
 }
 

@@ -30,9 +30,12 @@ using Term = Id<struct TermTag>;                // Raft term; 0 = before any ele
 using Index = Id<struct IndexTag>;              // Raft log index; 0 = before any log
 // Highest timestamp or version that a node or client has heard of (DESIGN §7).
 using Watermark = Id<struct WatermarkTag>;
-// The rules under which an entry, snapshot or journal is evaluated (DESIGN §6). 1 today.
+// Milliseconds of a partition's log time (kahuna/partition/log_time.h); 0 = nothing was stamped yet.
+using LogTime = Id<struct LogTimeTag>;
+// The rules under which an entry, snapshot or journal is evaluated (DESIGN §6). 2: commands carry log
+// time; those of level 1 carry none, and leave it as it is.
 using SemanticLevel = Id<struct SemanticLevelTag>;
-inline constexpr SemanticLevel kCurrentSemanticLevel{1};
+inline constexpr SemanticLevel kCurrentSemanticLevel{2};
 
 // Revision of one key: -1 = never written, 0 = first write; a delete consumes one.
 class Revision {

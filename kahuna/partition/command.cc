@@ -40,6 +40,8 @@ Result<> validate_view(const CommandView& command) {
     return fail(ErrorCode::kInvalid, "the operation's birth is above any watermark");
   if (command.watermark.value() >= 2 * kWatermarkMax)
     return fail(ErrorCode::kInvalid, "the watermark is above any watermark");
+  if (command.log_time.value() >= kLogTimeMax)
+    return fail(ErrorCode::kInvalid, "the log time is above any log time");
   if (command.if_revision && command.if_revision->value() < -1)
     return fail(ErrorCode::kInvalid, "revisions start at -1 (never written)");
   return {};
@@ -66,9 +68,9 @@ Result<> validate(const Command& command) {
   return validate_view(view);
 }
 
-Payload encode(const Command& command) {
+Payload encode(const Command& command, LogTime stamp) {
   const Conditions& conditions = command.conditions;
-  size_t guess = 160 + command.key.size() + command.value.size() +
+  size_t guess = 176 + command.key.size() + command.value.size() +
                  (conditions.if_value ? conditions.if_value->size() : 0);
   flatbuffers::FlatBufferBuilder builder(guess);
   auto bytes = [&](std::string_view text) {
@@ -91,6 +93,7 @@ Payload encode(const Command& command) {
   if (!if_value.IsNull()) fields.add_if_value(if_value);
   fields.add_has_if_revision(conditions.if_revision.has_value());
   if (conditions.if_revision) fields.add_if_revision(conditions.if_revision->value());
+  fields.add_log_time(stamp.value());
   builder.Finish(fields.Finish());
   return Payload(
       ByteView(reinterpret_cast<const std::byte*>(builder.GetBufferPointer()), builder.GetSize()));
@@ -110,6 +113,7 @@ Result<CommandView> read_command(ByteView payload) {
                                  .sequence = fields->sequence(),
                                  .birth = Watermark(fields->birth())},
                    .watermark = Watermark(fields->watermark()),
+                   .log_time = LogTime(fields->log_time()),
                    .key = text_of(fields->key()),
                    .value = text_of(fields->value()),
                    .if_exists = fields->if_exists(),

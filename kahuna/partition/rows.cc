@@ -9,12 +9,12 @@ namespace {
 
 using engine::RowKind;
 
-constexpr char kFormat = 1;
+constexpr char kFormat = 1, kStateFormat = 2;
 constexpr char kTombstoneFlag = 1;
 constexpr size_t kRecordValueHeader = 1 + 1 + 8;
 constexpr size_t kOperationsRow = 1 + 8 + 8;
 constexpr size_t kOperationBytes = 8 + 8 + 8 + 8 + 8 + 1;
-constexpr size_t kStateValue = 1 + 8 + 8;
+constexpr size_t kStateValue1 = 1 + 8 + 8, kStateValue = kStateValue1 + 8;
 constexpr size_t kInstallValueHeader = 1 + 4 * 8;
 static_assert(engine::kVersionSuffixBytes == sizeof(uint64_t) * 2 + sizeof(uint32_t));
 
@@ -121,9 +121,10 @@ std::string make_state_row(PartitionId id) {
 }
 
 void make_state_value(const StateRow& state, std::string& value) {
-  value.assign(1, kFormat);
+  value.assign(1, kStateFormat);
   append_little(value, state.last.value());
   append_little(value, state.floor.value());
+  append_little(value, state.log_time.value());
 }
 
 std::string make_members_row(PartitionId id) {
@@ -184,9 +185,15 @@ std::optional<Watermark> read_operations_row(std::string_view row, std::string_v
   return highest;
 }
 
+bool is_newer_state_value(std::string_view value) {
+  return !value.empty() && uint8_t(value[0]) > uint8_t(kStateFormat);
+}
+
 std::optional<StateRow> read_state_value(std::string_view value) {
-  if (value.size() != kStateValue || value[0] != kFormat) return std::nullopt;
-  return StateRow{Watermark(read_little(value, 1)), Watermark(read_little(value, 9))};
+  const bool old = value.size() == kStateValue1 && value[0] == kFormat;
+  if (!old && (value.size() != kStateValue || value[0] != kStateFormat)) return std::nullopt;
+  return StateRow{Watermark(read_little(value, 1)), Watermark(read_little(value, 9)),
+                  old ? LogTime() : LogTime(read_little(value, 17))};
 }
 
 std::optional<InstallRow> read_install_value(std::string_view value) {

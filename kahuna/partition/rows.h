@@ -7,7 +7,7 @@
 //              -> format u8 (1) · records, ascending by stamp, each
 //                 client u64 · sequence u64 · stamp u64 · reply's stamp u64 · revision i64 · outcome u8
 //   state      30 · partition id 8
-//              -> format u8 (1) · last stamp u64 · floor u64
+//              -> format u8 (2) · last stamp u64 · floor u64 · log time u64; format 1 has no log time
 //   members    31 · partition id 8; absent until they change for the first time
 //              -> the payload of the last entry that changed them (raft/configuration.h)
 //   install    38 · partition id 8
@@ -47,6 +47,7 @@ struct OperationRow {
 
 struct StateRow {
   Watermark last, floor;
+  LogTime log_time;
   friend bool operator==(const StateRow&, const StateRow&) = default;
 };
 
@@ -82,6 +83,8 @@ std::string make_members_row(PartitionId id);
 std::string make_install_row(PartitionId id);
 void make_install_value(const InstallRow& install, std::string& value);
 
+// Whether it is of a format that came later: not for this version to judge.
+bool is_newer_state_value(std::string_view value);
 // nullopt: malformed, or of a newer format.
 std::optional<RecordRow> read_record_row(std::string_view row, std::string_view value);
 // The position inside a record row; empty when it is too short.

@@ -36,6 +36,7 @@ struct StateMachine::State {
   OperationTable operations;
   Watermark last,
       floor;  // highest stamp drawn; highest stamp whose record was evicted; floor <= last
+  LogTime log_time;
   StateRow saved_state;
   raft::LogPosition applied;  // index 0 = the engine has no mark of this group
   std::deque<Watermark> operations_rows;    // stamps of the rows collected, ascending
@@ -84,11 +85,16 @@ bool conditions_hold(const CommandView& command, const Head& head) {
 Result<> StateMachine::State::load() {
   ASSIGN_OR_RETURN(bool found, engine.get(state_row, value));
   if (found) {
+    if (is_newer_state_value(value))
+      return fail(ErrorCode::kVersion, "partition " + std::to_string(descriptor.id.value()) +
+                                           ": its state needs a newer version of this program");
     auto state = read_state_value(value);
-    if (!state || state->floor > state->last) return damaged("state", descriptor);
+    if (!state || state->floor > state->last || state->log_time.value() >= kLogTimeMax)
+      return damaged("state", descriptor);
     saved_state = *state;
     last = state->last;
     floor = state->floor;
+    log_time = state->log_time;
   }
   ASSIGN_OR_RETURN(found, engine.get(members_row, members));
   if (!found) members.clear();
@@ -263,6 +269,7 @@ Result<Reply> StateMachine::apply(const raft::Entry& entry) {
   Reply reply;
   if (entry.kind == raft::EntryKind::kCommand) {
     if (auto command = read_command(entry.payload.view())) {
+      state.log_time = std::max(state.log_time, command->log_time);
       ASSIGN_OR_RETURN(reply, state.execute(*command, entry));
     } else {
       SOMETIMES(partition_refuses_undecodable_entry);
@@ -288,7 +295,8 @@ void StateMachine::collect(WriteBatch& batch) {
     batch.put(state.row, state.value);
   });
   state.collect_operations(batch);
-  if (StateRow now{state.last, state.floor}; now != state.saved_state) {
+  const LogTime log_time = MUTANT(log_time_not_saved) ? state.saved_state.log_time : state.log_time;
+  if (StateRow now{state.last, state.floor, log_time}; now != state.saved_state) {
     make_state_value(now, state.value);
     batch.put(state.state_row, state.value);
     state.saved_state = now;
@@ -333,6 +341,7 @@ Result<Hash128> StateMachine::digest() {
   hash.add(as_bytes(state.members));
   hash.add(state.last.value());
   hash.add(state.floor.value());
+  hash.add(state.log_time.value());
   return hash;
 }
 
@@ -362,6 +371,9 @@ Watermark StateMachine::last_stamp() const {
 }
 Watermark StateMachine::floor() const {
   return state_->floor;
+}
+LogTime StateMachine::log_time() const {
+  return state_->log_time;
 }
 raft::LogPosition StateMachine::applied() const {
   return state_->applied;

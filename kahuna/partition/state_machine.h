@@ -9,7 +9,9 @@
 //      where last is the highest stamp applied in this partition;
 //   P4 a key outside the partition's range at this log position is refused (trap 34);
 //   P5 reads judge by applied state only;
-//   P6 the result does not depend on when applied state is saved to the engine, nor on what is cached.
+//   P6 the result does not depend on when applied state is saved to the engine, nor on what is cached;
+//   P7 log time is the greatest stamp applied (log_time.h): it never goes back, it is saved and travels
+//      with the rows, and whoever asks what has expired asks it, never a running clock (trap 7).
 //
 // P2 needs only a bounded table because stamps are Lamport's: an operation's stamp exceeds its
 // birth, so one that was executed and whose record is gone was born below the floor
@@ -79,8 +81,9 @@ inline constexpr size_t kOperationRecordsMax = 65'536;
 Result<> validate(const Command& command);
 Result<> validate_key(std::string_view key);
 
-// Entry payloads (schemas/command.fbs). decode refuses anything the verifier does not accept.
-Payload encode(const Command& command);
+// Entry payloads (schemas/command.fbs). decode refuses anything the verifier does not accept. `stamp` is the
+// leader's log time, beside the command and no part of it: CommandView::log_time.
+Payload encode(const Command& command, LogTime stamp = LogTime());
 Result<Command> decode(ByteView payload);
 
 enum class Outcome : uint8_t {
@@ -127,7 +130,7 @@ inline constexpr size_t kScanRowsMax = 10'000;
 
 class StateMachine {
  public:
-  // Loads last stamp, floor and operation records from the engine. The engine outlives it. kDamaged:
+  // Loads last stamp, floor, log time and operation records from the engine. The engine outlives it. kDamaged:
   // a row is malformed; kVersion: of a newer format. `table_seed`: what clients cannot know, so that
   // they cannot choose keys that meet in our hash tables; it changes no answer.
   static Result<StateMachine> open(engine::Engine& engine, Descriptor descriptor,
@@ -170,6 +173,7 @@ class StateMachine {
   const std::string& members() const;
   Watermark last_stamp() const;
   Watermark floor() const;
+  LogTime log_time() const;  // P7
   size_t operation_records() const;
 
  private:

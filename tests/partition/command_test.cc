@@ -22,7 +22,12 @@ RC_GTEST_PROP(CommandCodec, GivesTheCommandBack, ()) {
   if (*rc::gen::arbitrary<bool>())
     conditions.if_revision = Revision(*rc::gen::inRange<int64_t>(-1, INT64_MAX));
 
-  auto decoded = decode(encode(command).view());
+  const LogTime stamp(*rc::gen::inRange<uint64_t>(0, kLogTimeMax));
+  Payload payload = encode(command, stamp);
+  auto view = read_command(payload.view());
+  RC_ASSERT(view.has_value());
+  RC_ASSERT(view->log_time == stamp);
+  auto decoded = decode(payload.view());
   RC_ASSERT(decoded.has_value());
   RC_ASSERT(decoded->kind == command.kind);
   RC_ASSERT(decoded->operation == command.operation);
@@ -48,7 +53,7 @@ TEST(CommandCodec, StaysBelowItsBound) {
                                    .if_absent = true,
                                    .if_value = std::string(value, 'w'),
                                    .if_revision = Revision(INT64_MAX)}};
-    EXPECT_LE(encode(command).view().size(), command_bytes_max(value));
+    EXPECT_LE(encode(command, LogTime(kLogTimeMax - 1)).view().size(), command_bytes_max(value));
   }
 }
 
@@ -64,6 +69,17 @@ RC_GTEST_PROP(CommandCodec, AnyFlippedBitIsDecodedOrRefused, ()) {
 TEST(CommandCodec, RefusesGarbageAndNothing) {
   EXPECT_EQ(decode({}).error().code, ErrorCode::kInvalid);
   EXPECT_EQ(decode(Payload("not a command at all").view()).error().code, ErrorCode::kInvalid);
+}
+
+TEST(CommandCodec, RefusesALogTimeThatNoLeaderReaches) {
+  const Command command = set_command("k", "v", 1);
+  EXPECT_TRUE(read_command(encode(command, LogTime(kLogTimeMax - 1)).view()).has_value());
+  EXPECT_EQ(decode(encode(command, LogTime(kLogTimeMax)).view()).error().code, ErrorCode::kInvalid);
+}
+
+TEST(CommandCodec, TakesFewBytesForAStamp) {
+  const Command command = set_command("bucket/key", "value", 3);
+  EXPECT_LE(encode(command, LogTime(123'456'789)).size(), encode(command).size() + 16);
 }
 
 ErrorCode refusal(const Command& command) {

@@ -160,7 +160,8 @@ TEST(StateMachineModel, ReplicasThatBatchDifferentlyConverge) {
     size_t steps = *rc::gen::inRange<size_t>(1, 120);
     for (size_t i = 0; i < steps; ++i) {
       Command command = any_command(single.machine().last_stamp());
-      Payload payload = *rc::gen::inRange(0, 20) == 0 ? Payload("damaged") : encode(command);
+      const LogTime stamp(*rc::gen::inRange<uint64_t>(0, 1000));
+      Payload payload = *rc::gen::inRange(0, 20) == 0 ? Payload("damaged") : encode(command, stamp);
       Reply reply = single.stage_payload(payload);
       single.write();
       expect_equal(batched.stage_payload(payload), reply);

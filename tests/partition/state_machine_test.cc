@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kahuna/partition/rows.h"
 #include "tests/partition/replica.h"
 
 namespace kahuna::partition {
@@ -153,6 +154,65 @@ TEST(StateMachineRange, RefusesAtApplyWhatItDoesNotOwn) {
   EXPECT_EQ(other.machine().scan("k", "", 10).error().code, ErrorCode::kWrongPartition);
   TestReplica right(owner);
   EXPECT_EQ(right.apply(set_command(key, "v", 1)).outcome, Outcome::kDone);
+}
+
+TEST(StateMachineLogTime, IsTheGreatestStampApplied) {
+  TestReplica replica;
+  EXPECT_EQ(replica.machine().log_time(), LogTime(0));
+  replica.stage(set_command("k", "a", 1), LogTime(1000));
+  EXPECT_EQ(replica.machine().log_time(), LogTime(1000));
+  // A replay, a refusal and a failed condition happened when they were proposed, too.
+  replica.stage(set_command("k", "a", 1), LogTime(1001));
+  EXPECT_EQ(replica.machine().log_time(), LogTime(1001));
+  replica.stage(set_command("k", "b", 2, {.if_absent = true}), LogTime(1002));
+  EXPECT_EQ(replica.machine().log_time(), LogTime(1002));
+  replica.stage(set_command("k", "b", 3), LogTime(7));
+  EXPECT_EQ(replica.machine().log_time(), LogTime(1002));
+}
+
+TEST(StateMachineLogTime, IsLeftAsItIsByWhatCarriesNone) {
+  TestReplica replica;
+  replica.stage(set_command("k", "a", 1), LogTime(1000));
+  replica.stage_payload(Payload("garbage"));
+  EXPECT_TRUE(replica.machine().apply({.index = replica.next_index(), .term = Term(4)}).has_value());
+  EXPECT_EQ(replica.machine().log_time(), LogTime(1000));
+}
+
+TEST(StateMachineLogTime, IsSavedWithTheRows) {
+  TestReplica replica;
+  replica.stage(set_command("k", "a", 1), LogTime(1000));
+  replica.write();
+  replica.stage(set_command("k", "b", 2), LogTime(2000));
+  replica.reopen();
+  EXPECT_EQ(replica.machine().log_time(), LogTime(1000));
+}
+
+TEST(StateMachineLogTime, IsPartOfTheDigest) {
+  TestReplica one, other;
+  one.stage(set_command("k", "a", 1), LogTime(1000));
+  other.stage(set_command("k", "a", 1), LogTime(1001));
+  EXPECT_FALSE(one.digest() == other.digest());
+}
+
+TEST(StateMachineFormat, ReadsAStateWithoutLogTimeAndNoNewerOne) {
+  auto opens = [](std::string state) {
+    QueueScheduler scheduler;
+    auto engine = engine::make_volatile_engine(scheduler);
+    engine::WriteBatch batch;
+    batch.put(make_state_row(whole_space().id), state);
+    CHECK(engine->write(batch).has_value());
+    auto opened = StateMachine::open(*engine, whole_space());
+    return opened ? Result<LogTime>(opened->log_time()) : fail(opened.error());
+  };
+  std::string value;
+  make_state_value({Watermark(5), Watermark(3), LogTime(77)}, value);
+  EXPECT_EQ(*opens(value), LogTime(77));
+  EXPECT_EQ(*opens('\1' + value.substr(1, 16)), LogTime(0));
+  EXPECT_EQ(opens('\3' + value.substr(1)).error().code, ErrorCode::kVersion);
+  EXPECT_EQ(opens('\1' + value.substr(1)).error().code, ErrorCode::kDamaged);
+  EXPECT_EQ(opens(value.substr(0, 17)).error().code, ErrorCode::kDamaged);
+  make_state_value({Watermark(5), Watermark(3), LogTime(UINT64_MAX)}, value);
+  EXPECT_EQ(opens(value).error().code, ErrorCode::kDamaged);
 }
 
 TEST(StateMachineEntries, OnlyMoveTheMarkWhenTheyAreNoCommand) {
