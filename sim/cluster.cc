@@ -47,17 +47,23 @@ class Cluster::Watcher final : public node::Observer {
                          ? cluster_.invariants_.restarted(replica)
                          : cluster_.invariants_.observe(replica);
     if (violation) cluster_.report("raft", *violation);
+    if (auto wrong = cluster_.log_times_.on_step(node_, replica)) cluster_.report("log-time", *wrong);
     if (cluster_.crashes_installing_ > 0 && replica.status().stateless) cluster_.on_installing(node_);
   }
 
   void on_apply(NodeId, PartitionId group, const raft::Entry& entry,
-                const partition::Reply& reply) override {
+                const partition::Reply& reply, const partition::StateMachine& state) override {
     if (auto violation = cluster_.applies_.on_apply(node_, group, entry, reply))
       cluster_.report("apply", *violation);
+    if (auto violation = cluster_.log_times_.applied(node_, group, entry, state.log_time()))
+      cluster_.report("log-time", *violation);
   }
 
-  void on_install(NodeId, PartitionId group, raft::LogPosition position) override {
-    cluster_.applies_.installed(node_, group, position.index);
+  void on_state(NodeId, PartitionId group, const partition::StateMachine& state) override {
+    if (!state.applied().index) return;
+    cluster_.applies_.goes_on(node_, group, state.applied().index);
+    if (auto violation = cluster_.log_times_.holds(node_, group, state.applied().index, state.log_time()))
+      cluster_.report("log-time", *violation);
   }
 
   void on_state_lost(NodeId, PartitionId group) override {
@@ -82,7 +88,10 @@ Cluster::Cluster(World& world, ClusterOptions options, WorkloadState& workload)
       crashing_(world.random("crash-installing")),
       imaging_(world.random("images")),
       atlas_(options.atlas, options.nodes),
-      descriptors_(partition::founding_descriptors(options.groups)) {
+      descriptors_(partition::founding_descriptors(options.groups)),
+      log_times_([this](size_t node) {
+        return LogTimes::Clocks{world_.clock(slots_[node].handle).monotonic(world_.now()), world_.fastest_clock()};
+      }) {
   slots_.resize(options_.nodes);
   for (size_t i = 0; i < slots_.size(); ++i) {
     slots_[i].name = fmt::format("n{}", i + 1);

@@ -19,6 +19,7 @@
 #include "kahuna/raft/invariants.h"
 #include "sim/cluster_applies.h"
 #include "sim/cluster_damage.h"
+#include "sim/cluster_log_time.h"
 #include "sim/fault_atlas.h"
 #include "sim/fault_plan.h"
 #include "sim/sim_disk_sync.h"
@@ -189,6 +190,12 @@ class Cluster final : public FaultTarget {
     const Slot& slot = slots_[node];
     return slot.node && slot.node->booted() ? slot.node->replica(id) : nullptr;
   }
+  // Applied there; none when it is down or has no state.
+  std::optional<LogTime> log_time(size_t node, PartitionId id) const {
+    const Slot& slot = slots_[node];
+    const partition::StateMachine* state = replica(node, id) ? slot.node->state(id) : nullptr;
+    return state ? std::optional(state->log_time()) : std::nullopt;
+  }
   uint64_t applied_entries() const { return applies_.applied(); }
   uint64_t rotten() const { return rotten_; }
   // The node has forgotten what it promised.
@@ -279,6 +286,7 @@ class Cluster final : public FaultTarget {
   std::vector<ClientSlot> clients_;
   raft::InvariantChecker invariants_;
   AppliedEntries applies_;
+  LogTimes log_times_;
   std::optional<Violation> violation_;
   std::vector<ClusterListener*> listeners_;
   size_t judge_ = 0;  // index of the last client

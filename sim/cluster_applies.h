@@ -16,8 +16,8 @@ class AppliedEntries {
  public:
   // The node was started: it may apply again what it had not flushed.
   void restarted(size_t node);
-  // A snapshot took the replica there; it goes on behind it.
-  void installed(size_t node, PartitionId group, Index index) { groups_[group].last[node] = index; }
+  // Its engine, or a snapshot, took the replica there.
+  void goes_on(size_t node, PartitionId group, Index index) { groups_[group].last[node] = index; }
   // Text of the violation, if this application is one.
   std::optional<std::string> on_apply(size_t node, PartitionId group, const raft::Entry& entry,
                                       const partition::Reply& reply);

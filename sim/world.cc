@@ -190,13 +190,29 @@ void World::on_next_write(NodeHandle node, Callback<void(Duration)> hook) {
   });
 }
 
+Duration World::fastest_clock() const {
+  int64_t ppb = kFrozenPpb;
+  for (const Machine& m : machines_)
+    if (!m.options.client) ppb = std::max(ppb, m.clock.rate_ppb());
+  const int64_t elapsed = (now() - fastest_since_).nanos();
+  const auto scaled = static_cast<int64_t>(static_cast<__int128>(elapsed) * ppb / 1'000'000'000);
+  return fastest_ + Duration::nanos(elapsed + scaled + 1);
+}
+
+void World::clocks_change(Duration leap) {
+  fastest_ = fastest_clock() + leap;
+  fastest_since_ = now();
+}
+
 void World::set_clock_rate(NodeHandle node, int64_t ppb) {
+  clocks_change(Duration());
   Machine& m = machine(node);
   m.clock.set_rate(now(), ppb);
   each_loop(m, [](Process& loop) { loop.clock().rearm(); });
 }
 
 void World::leap_clock(NodeHandle node, Duration by) {
+  clocks_change(by);
   Machine& m = machine(node);
   m.clock.leap(now(), by);
   each_loop(m, [](Process& loop) { loop.clock().rearm(); });

@@ -106,6 +106,9 @@ class World final : private Kernel {
   // Rates change through here, so that armed timers follow.
   void set_clock_rate(NodeHandle node, int64_t ppb);
   void leap_clock(NodeHandle node, Duration by);
+  // How far any node's monotonic clock can have come since the run began: it is as if one had been the
+  // fastest of them at every moment, and had made all of their leaps. Never less than what one measured.
+  Duration fastest_clock() const;
   SimNetwork& network() { return network_; }
   const WorldOptions& world_options() const { return options_; }
   // Turns that took several inputs' time to come.
@@ -178,6 +181,7 @@ class World final : private Kernel {
     for (auto& process : machine.more_loops) visit(*process);
   }
   void dispatch(const Event& event);
+  void clocks_change(Duration leap);
   Machine& machine(NodeHandle node);
   const Machine& machine(NodeHandle node) const;
 
@@ -189,6 +193,8 @@ class World final : private Kernel {
   std::vector<uint32_t> free_tasks_;
   uint64_t stop_at_ = 0;
   bool stopped_ = false;
+  Duration fastest_;         // fastest_clock() when a clock was last changed,
+  TrueTime fastest_since_;   // which was then
   uint32_t running_node_ = UINT32_MAX;
 };
 

@@ -95,6 +95,8 @@ Result<partition::StateMachine> Groups::open_state(const partition::Descriptor& 
 void Groups::start() {
   for (auto& group : groups_) {
     if (group->faulty) report_damage(*group);
+    if (observer_ && !group->install && !group->replica.status().stateless)
+      observer_->on_state(self_, group->id, group->state);
     touch(*group);
   }
 }
@@ -121,6 +123,13 @@ std::vector<PartitionId> Groups::ids() const {
   std::vector<PartitionId> ids;
   for (const auto& group : groups_) ids.push_back(group->id);
   return ids;
+}
+
+std::vector<ReplicaStatus> Groups::statuses() const {
+  std::vector<ReplicaStatus> statuses;
+  for (const auto& group : groups_)
+    statuses.push_back({group->replica.status(), group->install ? LogTime() : group->state.log_time()});
+  return statuses;
 }
 
 // --- inputs ---
@@ -159,10 +168,11 @@ Result<> Groups::propose(PartitionId id, const partition::Command& command, Toke
     judged.conditions = {};
     proposed = &judged;
   }
-  if (group->replica.role() != raft::Role::kLeader) wake(*group);
+  const bool leads = group->replica.role() == raft::Role::kLeader;
+  if (!leads) wake(*group);
   ASSIGN_OR_RETURN(raft::LogPosition at,
                    group->replica.propose(host_.clock->now(), raft::EntryKind::kCommand,
-                                          partition::encode(*proposed)));
+                                          partition::encode(*proposed, leads ? log_time(*group) : LogTime())));
   CHECK(group->writes.empty() || group->writes.back().at.index < at.index);
   group->writes.push_back({at, token});
   touch(*group);
@@ -290,6 +300,7 @@ void Groups::process_group(Group& group) {
     if (stopped_) return;
   }
   release_reads(group);
+  if (group.replica.role() == raft::Role::kLeader) log_time(group);  // runs from the election on
   if (bool serves = group.replica.can_serve(); serves != std::exchange(group.serves, serves) && serves) {
     if (!members_timer_ && !wanted_.voters.empty() && !is_there(group.replica, wanted_)) move_members_soon();
     hooks_.on_serving(group.id);
@@ -398,7 +409,7 @@ void Groups::apply_one(Group& group, const raft::Entry& entry) {
   unsaved_bytes_ += entry.payload.size();
   unflushed_bytes_ += entry.payload.size();
   stamp_seen_ = std::max(stamp_seen_, reply->stamp);
-  if (observer_) observer_->on_apply(self_, group.id, entry, *reply);
+  if (observer_) observer_->on_apply(self_, group.id, entry, *reply, group.state);
   while (!group.writes.empty() && group.writes.front().at.index <= entry.index) {
     const auto& write = group.writes.front();
     bool same = write.at == raft::LogPosition{entry.index, entry.term};

@@ -33,11 +33,18 @@
 #include "kahuna/node/node.h"
 #include "kahuna/node/slow_disk.h"
 #include "kahuna/node/snapshot_streams.h"
+#include "kahuna/partition/log_time.h"
 #include "kahuna/partition/state_machine.h"
 #include "kahuna/raft/replica.h"
 #include "runtime/host.h"
 
 namespace kahuna::node {
+
+// What a node tells people of a replica.
+struct ReplicaStatus {
+  raft::Status raft;
+  LogTime log_time;  // applied; 0 while there is no state
+};
 
 class Groups final : private SnapshotStreams::Hooks {
  public:
@@ -131,6 +138,7 @@ class Groups final : private SnapshotStreams::Hooks {
   // Null when there is no such replica, or it has no state at present.
   partition::StateMachine* state(PartitionId id);
   std::vector<PartitionId> ids() const;
+  std::vector<ReplicaStatus> statuses() const;  // in that order
   // Partitions of whose log this node's disk has lost a part that is not repaired yet, and what people
   // should know about it.
   std::vector<std::pair<PartitionId, std::string>> damaged() const;
@@ -146,6 +154,10 @@ class Groups final : private SnapshotStreams::Hooks {
   void move_members();
   bool move_members(Group& group);
   static void acquaint(Group& group, const std::vector<ReplicaId>& others);
+
+  // Log time (groups_time.cc): the leader's, and the greatest stamp that a replica holds.
+  LogTime log_time(Group& group);
+  static LogTime last_log_time(const Group& group);
 
   void touch(Group& group);
   void process();

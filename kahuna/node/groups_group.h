@@ -50,6 +50,7 @@ struct Groups::Group {
   std::vector<raft::Entry> stalled_entries;    // committed while too much was unsaved, in order
   Index applied;                               // in the state machine
   bool unsaved = false;                        // in unsaved_
+  partition::LogClock log_clock;               // runs in a term that it leads
   bool serves = false;                         // leads, with an entry of its own term committed
   Index trim, released;
   NodeId leader;  // as last told

@@ -255,7 +255,7 @@ void Groups::finish_install(Group& group) {
   group.released = std::max(group.released, position.index);
   stamp_seen_ = std::max(stamp_seen_, group.state.last_stamp());
   hooks_.on_applied(group.id);
-  if (observer_) observer_->on_install(self_, group.id, position);
+  if (observer_) observer_->on_state(self_, group.id, group.state);
   if (install.from)
     hooks_.send(SnapshotReply{group.id, group.replica.status().self, install.from, install.stream,
                               SnapshotAnswer::kHave, 0, {}});

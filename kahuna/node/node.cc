@@ -102,7 +102,7 @@ NodeStatus NodeImpl::status() const {
   LoopStatus home;
   if (journal_) home.journal = journal_->statistics();
   if (groups_) {
-    for (PartitionId id : groups_->ids()) home.replicas.push_back(groups_->replica(id)->status());
+    home.replicas = groups_->statuses();
     home.damaged = groups_->damaged();
   }
   status.parts.push_back(std::move(home));

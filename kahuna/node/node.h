@@ -91,13 +91,14 @@ class Observer {
   virtual void on_send(const raft::Replica& replica, const raft::Message& message) {
     (void)replica, (void)message;
   }
-  virtual void on_apply(NodeId node, PartitionId group, const raft::Entry& entry,
-                        const partition::Reply& reply) = 0;
+  // `state` is the one after it.
+  virtual void on_apply(NodeId node, PartitionId group, const raft::Entry& entry, const partition::Reply& reply,
+                        const partition::StateMachine& state) = 0;
   // A replica starts without the state that its engine once had.
   virtual void on_state_lost(NodeId node, PartitionId group) { (void)node, (void)group; }
-  // The replica's state was replaced by that of `position`; it applies what follows.
-  virtual void on_install(NodeId node, PartitionId group, raft::LogPosition position) {
-    (void)node, (void)group, (void)position;
+  // The replica goes on from this state: its engine had it at the start, or a snapshot has brought it.
+  virtual void on_state(NodeId node, PartitionId group, const partition::StateMachine& state) {
+    (void)node, (void)group, (void)state;
   }
 };
 

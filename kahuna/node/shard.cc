@@ -101,7 +101,7 @@ LoopStatus Shard::status() const {
   status.loop = host_.loops->self();
   if (journal_) status.journal = journal_->statistics();
   if (!groups_) return status;
-  for (PartitionId id : groups_->ids()) status.replicas.push_back(groups_->replica(id)->status());
+  status.replicas = groups_->statuses();
   status.damaged = groups_->damaged();
   return status;
 }

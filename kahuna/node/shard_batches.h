@@ -29,7 +29,7 @@ struct PeerFrame {
 // What one loop knows of its partitions, for people.
 struct LoopStatus {
   size_t loop = 0;
-  std::vector<raft::Status> replicas;
+  std::vector<ReplicaStatus> replicas;
   std::vector<std::pair<PartitionId, std::string>> damaged;
   journal::Statistics journal;
 };

@@ -153,8 +153,17 @@ void SnapshotStreams::go_on(Stream& stream, uint64_t parts, const std::string& l
   stream.resend_at = clock_.now() + options_.raft.election_timeout_max;
 }
 
+// For a planted bug.
+static std::string_view without_log_time(std::string_view row, std::string_view value, std::string& scratch) {
+  auto state = partition::read_state_value(value);
+  if (!state || row.front() != char(engine::RowKind::kState)) return value;
+  partition::make_state_value({state->last, state->floor, LogTime()}, scratch);
+  return scratch;
+}
+
 Result<SnapshotPart> SnapshotStreams::next_part(Stream& stream) {
   engine::WriteBatch rows;
+  std::string scratch;
   bool full = false;
   for (const auto& [from, to] : stream.ranges) {
     if (full || to <= stream.cursor) continue;
@@ -162,7 +171,9 @@ Result<SnapshotPart> SnapshotStreams::next_part(Stream& stream) {
                                       [&](std::string_view row, std::string_view value) {
                                         if (rows.size_bytes() >= options_.snapshot_part_bytes) full = true;
                                         if (full) return false;
-                                        rows.put(row, value);
+                                        rows.put(row, MUTANT(snapshot_without_log_time)
+                                                          ? without_log_time(row, value, scratch)
+                                                          : value);
                                         stream.cursor.assign(row);
                                         stream.cursor.push_back('\0');
                                         return true;

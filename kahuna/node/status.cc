@@ -34,14 +34,14 @@ std::string members_json(const NodeStatus& status) {
 }
 
 std::string partitions_json(const NodeStatus& status) {
-  std::vector<std::pair<const raft::Status*, size_t>> replicas;
+  std::vector<std::pair<const ReplicaStatus*, size_t>> replicas;
   for (const LoopStatus& part : status.parts)
-    for (const raft::Status& replica : part.replicas) replicas.emplace_back(&replica, part.loop);
+    for (const ReplicaStatus& replica : part.replicas) replicas.emplace_back(&replica, part.loop);
   std::sort(replicas.begin(), replicas.end(),
-            [](const auto& a, const auto& b) { return a.first->group < b.first->group; });
+            [](const auto& a, const auto& b) { return a.first->raft.group < b.first->raft.group; });
   std::string out;
   for (const auto& [replica, loop] : replicas) {
-    const raft::Status& s = *replica;
+    const raft::Status& s = replica->raft;
     const RosterMember* leader = find_member(status.roster, s.leader.node);
     out += std::string(out.empty() ? "" : ",") + "{\"id\":" + number(s.group.value()) +
            ",\"loop\":" + number(loop) + ",\"role\":\"" + name_of(s.role) + "\",\"leader\":\"" +
@@ -49,6 +49,7 @@ std::string partitions_json(const NodeStatus& status) {
            "\",\"term\":" + number(s.hard_state.term.value()) +
            ",\"last\":" + number(s.last.index.value()) + ",\"commit\":" + number(s.commit.value()) +
            ",\"applied\":" + number(s.applied.value()) +
+           ",\"log_time_ms\":" + number(replica->log_time.value()) +
            ",\"base\":" + number(s.base.index.value()) + ",\"lost\":" + number(s.lost) +
            ",\"installing\":" + (s.stateless ? "true" : "false") +
            ",\"quiet\":" + (s.quiet ? "true" : "false") +

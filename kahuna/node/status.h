@@ -1,4 +1,4 @@
-// What a node says about itself to people, as JSON.
+// What a node says about itself to people, as JSON; kahuna/cli/README.md says what of it is meant for scripts.
 #pragma once
 
 #include <string>

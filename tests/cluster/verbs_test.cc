@@ -141,6 +141,17 @@ TEST_F(Verbs, StatusNamesEveryNode) {
     EXPECT_NE(ran.out.find(name), std::string::npos) << ran.out;
 }
 
+TEST_F(Verbs, StatusTellsLogTime) {
+  EXPECT_EQ(run({"put", "lt/a", "v"}).status, 0);
+  const Ran ran = run({"status", "--json"});
+  const Result<cli::Json> nodes = cli::parse_json(ran.out);
+  ASSERT_TRUE(nodes.has_value()) << ran.out;
+  double longest = 0;
+  for (const cli::Json& partition : nodes->items[0]["status"]["partitions"].items)
+    longest = std::max(longest, std::stod(partition["log_time_ms"].text));
+  EXPECT_GT(longest, 0);
+}
+
 TEST_F(Verbs, BenchReportsPercentiles) {
   const Ran ran = run({"bench", "--workload", "mixed", "--connections", "4", "--duration", "0.5",
                        "--warmup", "0.1", "--keys", "100", "--json"});

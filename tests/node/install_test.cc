@@ -200,6 +200,26 @@ TEST_F(InstallTest, WhoLacksWhatIsCompactedIsSentTheState) {
   expect_equal();
 }
 
+TEST_F(InstallTest, LogTimeGoesOnUnderTheNextLeader) {
+  write(1);
+  const LogTime one = leader().state()->log_time();
+  advance(Duration::seconds(5));
+  write(2);
+  const LogTime two = leader().state()->log_time();
+  EXPECT_EQ(two.value(), one.value() + 5000);
+  Node& old = leader();
+  old.stop();
+  advance(Duration::seconds(20));
+  write(3);
+  const LogTime three = leader().state()->log_time();
+  EXPECT_GT(three, two);
+  EXPECT_LT(three.value(), two.value() + 20'000);  // nobody led for a while
+  old.start();
+  advance(Duration::seconds(20));
+  expect_equal();
+  EXPECT_EQ(old.state()->log_time(), three);
+}
+
 TEST_F(InstallTest, WhoWasAwayForLittleIsNot) {
   options_.log_keep_bytes = size_t{1} << 20;
   for (auto& node : nodes_) node->start();
