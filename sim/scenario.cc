@@ -299,7 +299,7 @@ void Stage::finish() {
 std::vector<Scenario> scenarios() {
   std::vector<Scenario> all;
   for (auto part : {election_scenarios(), log_scenarios(), read_scenarios(), disk_scenarios(),
-                    snapshot_scenarios(), quiescence_scenarios(), lease_scenarios(), away_scenarios(),
+                    snapshot_scenarios(), quiescence_scenarios(), lease_scenarios(), time_scenarios(), away_scenarios(),
                     members_scenarios(), slow_scenarios()})
     all.insert(all.end(), part.begin(), part.end());
   // H-R2 before H-R10.

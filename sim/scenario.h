@@ -18,7 +18,8 @@
 //      changes the cluster through Stage only.
 //
 // Names: H-R4 is row R4 of the table of known failures (Kommander), H-K20 row K20 (Kahuna), T-22 a
-// protocol trap, M-: members that come and go, G-: nodes that live and are slow. kahuna sim --scenarios prints them.
+// protocol trap, M-: members that come and go, G-: nodes that live and are slow, L-: log time. kahuna sim
+// --scenarios prints them.
 #pragma once
 
 #include <functional>
@@ -56,6 +57,10 @@ class Stage final : private ClusterListener {
   uint64_t term(size_t node, uint64_t group = 1) const { return status(node, group).hard_state.term.value(); }
   uint64_t last(size_t node, uint64_t group = 1) const { return status(node, group).last.index.value(); }
   uint64_t commit(size_t node, uint64_t group = 1) const { return status(node, group).commit.value(); }
+  // Applied there, in milliseconds; 0 when it is down or has no state.
+  uint64_t log_time(size_t node, uint64_t group = 1) const {
+    return cluster_.log_time(node, PartitionId(group)).value_or(LogTime()).value();
+  }
   // Of those that run and are not paused, the one that leads in the highest term.
   std::optional<size_t> leader(uint64_t group = 1) const;
   // ... other than `old`.
@@ -128,6 +133,10 @@ class Stage final : private ClusterListener {
   bool idle_client_is_answered(Duration limit);
   // The rate of the node's monotonic clock, in parts per billion off the truth; kFrozenPpb: it stands still.
   void set_rate(size_t node, int64_t ppb);
+  // Its monotonic clock leaps ahead.
+  void leap(size_t node, Duration by) {
+    if (going()) world_.leap_clock(cluster_.handle(node), by);
+  }
   SimDisk& disk(size_t node) { return world_.disk(cluster_.handle(node)); }
   MachineClock& clock(size_t node) { return world_.clock(cluster_.handle(node)); }
   // To the disk of a node that is down: see Cluster.
@@ -212,6 +221,7 @@ std::span<const Scenario> disk_scenarios();
 std::span<const Scenario> snapshot_scenarios();
 std::span<const Scenario> quiescence_scenarios();
 std::span<const Scenario> lease_scenarios();
+std::span<const Scenario> time_scenarios();
 std::span<const Scenario> away_scenarios();
 std::span<const Scenario> members_scenarios();
 std::span<const Scenario> slow_scenarios();
