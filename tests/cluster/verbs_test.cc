@@ -142,13 +142,17 @@ TEST_F(Verbs, StatusNamesEveryNode) {
 }
 
 TEST_F(Verbs, StatusTellsLogTime) {
-  EXPECT_EQ(run({"put", "lt/a", "v"}).status, 0);
-  const Ran ran = run({"status", "--json"});
-  const Result<cli::Json> nodes = cli::parse_json(ran.out);
-  ASSERT_TRUE(nodes.has_value()) << ran.out;
+  // A leader's first writes may come in the millisecond of its election, and those who follow apply them later.
   double longest = 0;
-  for (const cli::Json& partition : nodes->items[0]["status"]["partitions"].items)
-    longest = std::max(longest, std::stod(partition["log_time_ms"].text));
+  for (int tries = 0; tries < 100 && longest == 0; ++tries) {
+    EXPECT_EQ(run({"put", "lt/a", "v"}).status, 0);
+    const Ran ran = run({"status", "--json"});
+    const Result<cli::Json> nodes = cli::parse_json(ran.out);
+    ASSERT_TRUE(nodes.has_value()) << ran.out;
+    for (const cli::Json& node : nodes->items)
+      for (const cli::Json& partition : node["status"]["partitions"].items)
+        longest = std::max(longest, std::stod(partition["log_time_ms"].text));
+  }
   EXPECT_GT(longest, 0);
 }
 
