@@ -3,6 +3,8 @@
 // A candidate asks for votes only after its own vote is durable. The same write carries the tail of
 // its log, so the position it campaigns with cannot be lost any more; a late reply can then never
 // elect it with a shorter log.
+#include <algorithm>
+
 #include "kahuna/raft/replica.h"
 #include "runtime/check.h"
 #include "runtime/probe.h"
@@ -79,6 +81,8 @@ void Replica::start_pre_vote(Time now) {
   role_ = Role::kPreCandidate;
   quiescence_.quiet = false;
   votes_ = self_bit();
+  refusals_ = 0;
+  asked_at_ = now;
   votes_requested_ = false;
   rearm_election_timer(now);
   for (size_t slot = 0; slot < members_.size(); ++slot) {
@@ -101,6 +105,7 @@ void Replica::start_election(Time now) {
   vote_owed_ = false;
   marked_ = false;
   votes_ = 0;
+  refusals_ = 0;
   votes_requested_ = false;
   rearm_election_timer(now);
   send_vote_if_durable(now);
@@ -128,11 +133,23 @@ void Replica::send_vote_if_durable(Time now) {
   if (is_single()) become_leader(now);
 }
 
+// Of two that are about to campaign, and hear of each other before either does, one waits: both would take the
+// other's vote away. So does one that has been refused, or has not been answered for long.
+bool Replica::goes_first(Time now, const Message& rival) const {
+  const bool open = !(refusals_ & (MemberSet{1} << slot_of(rival.from))) && now - asked_at_ < options_.disconnect_timeout;
+  return open && rival.term == hard_state_.term.next() && rival.prev == promised() && self_ < rival.from && !MUTANT(rivals_split_votes);
+}
+
 void Replica::handle_pre_vote(Time now, const Message& message) {
   // A leader that asks for votes has ceased to lead.
   bool fresh = (leader_is_fresh(now) && message.from != leader_) ||
                (is_bound_against(message.from, now) && !MUTANT(promise_binds_no_vote));
   bool granted = message.term > hard_state_.term && !fresh && up_to_date(message.prev);
+  if (granted && role_ == Role::kPreCandidate) {
+    granted = !goes_first(now, message);
+    if (granted) become_follower(now, hard_state_.term, ReplicaId());
+    if (granted) rearm_election_timer(now);
+  }
   if (fresh) SOMETIMES(raft_refuses_pre_vote_for_fresh_leader);
   Message& reply = send(MessageKind::kPreVoteReply, message.from);
   reply.rejected = !granted;
@@ -159,8 +176,20 @@ void Replica::handle_vote(Time now, const Message& message) {
   send_vote_if_durable(now);
 }
 
+void Replica::note_refusal(Time now, const Message& message) {
+  const bool pre_vote = message.kind == MessageKind::kPreVoteReply;
+  if (pre_vote ? role_ != Role::kPreCandidate : role_ != Role::kCandidate) return;
+  // Votes are asked for of those who would have given them: another was quicker. If it does not win either, waiting
+  // for long is of no use.
+  if (!pre_vote && refusals_ == 0 && !MUTANT(split_vote_is_waited_out)) {
+    const auto window = static_cast<uint64_t>(options_.disconnect_timeout.nanos());
+    timer_ = std::min(timer_, now + Duration::nanos(static_cast<int64_t>(window + random_.below(window))));
+  }
+  refusals_ |= MemberSet{1} << slot_of(message.from);
+}
+
 void Replica::handle_vote_reply(Time now, const Message& message) {
-  if (message.rejected) return;
+  if (message.rejected) return note_refusal(now, message);
   bool pre_vote = message.kind == MessageKind::kPreVoteReply;
   if (pre_vote && (role_ != Role::kPreCandidate || message.term != hard_state_.term.next())) return;
   if (!pre_vote && (role_ != Role::kCandidate || !votes_requested_)) return;

@@ -347,8 +347,10 @@ class Replica {
   void on_election_timeout(Time now);
   void start_pre_vote(Time now);
   void start_election(Time now);
+  bool goes_first(Time now, const Message& rival) const;
   void handle_pre_vote(Time now, const Message& message);
   void handle_vote(Time now, const Message& message);
+  void note_refusal(Time now, const Message& message);
   void handle_vote_reply(Time now, const Message& message);
   void send_vote_if_durable(Time now);
 
@@ -461,6 +463,8 @@ class Replica {
   Time leader_contact_;                // when the leader was last heard from
   bool leader_contact_valid_ = false;  // false: never, or its connection broke since
   MemberSet votes_ = 0;                // by slot, in the present campaign
+  MemberSet refusals_ = 0;             // ... who refused
+  Time asked_at_;                      // kPreCandidate: since when it asks
   bool votes_requested_ = false;       // kCandidate: own vote is durable and requests are out
   bool vote_owed_ = false;             // the vote in hard_state_ is to be told once durable
   bool marked_ = false;                // kCandidate: the leader of the term before asked for it

@@ -185,7 +185,7 @@ void split_votes_end(Stage& s) {
     those.insert(node);
     split |= those.size() > 1;
   });
-  for (int round = 0; round < 120 && (!split || round < 20) && s.going(); ++round) {
+  for (int round = 0; round < 400 && (!split || round < 20) && s.going(); ++round) {
     size_t old = s.settle();
     uint64_t term = s.term(old);
     s.crash(old, CrashKind::kProcess);
@@ -197,10 +197,31 @@ void split_votes_end(Stage& s) {
   s.prove("votes were split", split);
 }
 
+// A node that leads many partitions dies, and the others hear of it at once: in each partition one of them leads
+// soon, for they do not take each other's votes away.
+void many_failovers(Stage& s) {
+  constexpr uint64_t kGroups = 16;
+  for (int round = 0; round < 20 && s.going(); ++round) {
+    for (uint64_t group = 1; group <= kGroups; ++group) s.settle(group);
+    s.run(Duration::seconds(2));  // who has just started promises its vote to nobody for a while
+    const size_t old = s.settle(s.random().between(1, kGroups));
+    std::vector<uint64_t> led;
+    for (uint64_t group = 1; group <= kGroups; ++group)
+      if (s.leads(old, group)) led.push_back(group);
+    s.crash(old, CrashKind::kProcess);
+    s.must("another leads each of its partitions soon", [&] {
+      return std::all_of(led.begin(), led.end(), [&](uint64_t group) { return s.leader_but(old, group).has_value(); });
+    }, Duration::millis(s.nodes() == 3 ? 250 : 500));
+    s.start(old);
+  }
+}
+
 constexpr Scenario kScenarios[] = {
     {"H-R15", "a deposed leader takes the later term from the answer to a stale message", "", "delay,drift,batching", stale_leader_learns},
     {"H-R17", "all nodes start at one instant: split votes resolve in bounded time", "nodes=5,groups=8,sched.fifo=on", "", split_votes},
     {"H-R18", "votes are split among five, failover after failover, and each ends in few terms", "nodes=5,groups=24,sched.fifo=on", "", split_votes_end},
+    {"H-R18-soon", "the leader of many partitions dies: each has another within a quarter of a second", "groups=16,reads=quorum,campaign-pace-us=150,disk.kind=fast,disk.tail_per_million=0,net.silent_crash=0", "drift", many_failovers},
+    {"H-R18-five", "... of five: in each another leads within half a second", "nodes=5,groups=16,reads=quorum,campaign-pace-us=150,disk.kind=fast,disk.tail_per_million=0,net.silent_crash=0", "drift", many_failovers},
     {"H-R19", "founders that cannot see each other found no cluster", "groups=1", "skew,drift", founding_apart, true},
     {"H-R20", "a cluster of one node serves, and again after power losses", "nodes=1", "skew", one_node},
     {"H-R24", "leaders whose wall clocks are an hour behind their predecessors' stamp no version twice", "", "delay,drift", stamps_over_failover},

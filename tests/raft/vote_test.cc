@@ -183,6 +183,49 @@ TEST(RaftPreVote, IsGrantedOnceTheLeadersConnectionBroke) {
   EXPECT_FALSE(solo.sent(Kind::kPreVoteReply)[0].rejected);
 }
 
+// Of three one is gone, the others campaign at once: only one of them may get so far that it asks for votes.
+TEST(RaftPreVote, OfTwoWhoCampaignAtOnceIsGrantedToOne) {
+  Solo solo(Solo::with_log({2, 2}));
+  solo.fire();
+  ASSERT_EQ(solo->role(), Role::kPreCandidate);
+  solo.drain();
+  solo.clear();
+  solo.ask_for_pre_vote(2, 3, Solo::at(3, 2));
+  solo.drain();
+  EXPECT_TRUE(solo.sent(Kind::kPreVoteReply, 2)[0].rejected) << "this one goes first";
+  EXPECT_EQ(solo->role(), Role::kPreCandidate);
+  solo.clear();
+  solo.ask_for_pre_vote(2, 3, Solo::at(4, 2));
+  solo.drain();
+  EXPECT_FALSE(solo.sent(Kind::kPreVoteReply, 2)[0].rejected) << "it cannot lead, and the other can";
+  EXPECT_EQ(solo->role(), Role::kFollower);
+}
+
+TEST(RaftPreVote, IsNotKeptFromOthersByOneWhoWasRefused) {
+  Solo solo(Solo::with_log({2, 2}));
+  solo.fire();
+  solo.drain();
+  solo.clear();
+  Message refusal = solo.message(Kind::kPreVoteReply, 2, 2);
+  refusal.rejected = true;
+  solo.receive(refusal);
+  solo.ask_for_pre_vote(2, 3, Solo::at(3, 2));
+  solo.drain();
+  EXPECT_FALSE(solo.sent(Kind::kPreVoteReply, 2)[0].rejected);
+  EXPECT_EQ(solo->role(), Role::kFollower);
+}
+
+TEST(RaftPreVote, IsNotKeptFromOthersForLong) {
+  Solo solo(Solo::with_log({2, 2}));
+  solo.fire();
+  solo.drain();
+  solo.clear();
+  solo.wait(Options().disconnect_timeout);
+  solo.ask_for_pre_vote(3, 3, Solo::at(3, 2));
+  solo.drain();
+  EXPECT_FALSE(solo.sent(Kind::kPreVoteReply, 3)[0].rejected);
+}
+
 TEST(RaftPreVote, IsRefusedByALeader) {
   Solo solo;
   solo.lead();
