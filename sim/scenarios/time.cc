@@ -28,10 +28,13 @@ void another_leads_and_writes(Stage& s, size_t old) {
 // Leaders die, stop, or are cut off, and wall clocks jump by hours.
 void leaders_come_and_go(Stage& s) {
   const uint64_t before = s.probe(kGoesOn), unapplied = s.probe("log_time_goes_on_from_the_log");
-  for (int round = 0; round < 6 && s.going(); ++round) {
-    const size_t old = s.settle();
+  for (int round = 0; round < 12 && s.probe(kGoesOn) < before + 6 && s.going(); ++round) {
+    s.settle();
     step_wall_clocks(s);
     run_a_while(s);
+    const auto lead = s.leader();
+    if (!lead) continue;
+    const size_t old = *lead;
     const uint64_t how = s.random().below(4);
     if (how == 0) s.pause(old);
     if (how == 1) s.isolate(old);
