@@ -165,12 +165,13 @@ node::Options Cluster::node_options(size_t node) {
     rocks.simulated = slots_[node].files.get();
     rocks.block_cache_bytes = size_t{1} << 20;
     rocks.write_buffer_bytes = std::max<size_t>(options_.flush_bytes * 4, 256 * 1024);
-    o.open_engine = [rocks](Suspend s, Host& host, Fibers& fibers) {
+    o.open_engine = [rocks](Suspend s, Host& host, Fibers& fibers, const std::string& dir) mutable {
+      rocks.dir = dir;
       return engine::open_rocks_engine(s, host, fibers, rocks);
     };
   } else {
-    o.open_engine = [](Suspend s, Host& host, Fibers& fibers) {
-      return engine::open_memory_engine(s, host, fibers);
+    o.open_engine = [](Suspend s, Host& host, Fibers& fibers, const std::string& dir) {
+      return engine::open_memory_engine(s, host, fibers, dir);
     };
   }
   return o;

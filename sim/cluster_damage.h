@@ -49,6 +49,6 @@ bool is_written_journal_sector(SimDisk& disk, const std::string& path, uint64_t 
 std::set<std::string> lasting_segments(SimDisk& disk, const std::string& path, ByteView write);
 
 inline bool is_journal_path(std::string_view path) { return path.starts_with("journal"); }
-inline bool is_engine_path(std::string_view path) { return path.starts_with("engine/"); }
+inline bool is_engine_path(std::string_view path) { return path.starts_with("engine/") || path.starts_with("engine.old/"); }
 
 }  // namespace kahuna::sim

@@ -46,12 +46,14 @@ node::Options node_options(const cli::ServerOptions& options) {
   result.scrub_bytes_per_second = options.scrub_bytes_per_second;
   result.scrub_interval = options.scrub_interval;
   if (options.engine == "rocks") {
-    result.open_engine = [](Suspend suspend, Host& host, Fibers& fibers) {
-      return engine::open_rocks_engine(suspend, host, fibers, engine::RocksOptions());
+    result.open_engine = [](Suspend suspend, Host& host, Fibers& fibers, const std::string& dir) {
+      engine::RocksOptions rocks;
+      rocks.dir = dir;
+      return engine::open_rocks_engine(suspend, host, fibers, rocks);
     };
   } else {
-    result.open_engine = [](Suspend suspend, Host& host, Fibers& fibers) {
-      return engine::open_memory_engine(suspend, host, fibers);
+    result.open_engine = [](Suspend suspend, Host& host, Fibers& fibers, const std::string& dir) {
+      return engine::open_memory_engine(suspend, host, fibers, dir);
     };
   }
   return result;

@@ -26,6 +26,9 @@ struct Founder {
   Address address;
 };
 
+using OpenEngine =
+    std::function<Result<std::unique_ptr<engine::Engine>>(Suspend, Host&, Fibers&, const std::string& dir)>;
+
 struct Options {
   std::string name;                // unique in the cluster; letters, digits, '-', '_', '.'
   Address listen;                  // native protocol: clients and peers
@@ -76,9 +79,9 @@ struct Options {
   std::function<void(std::string_view text)> on_damage;
   // Another node is asked to lead a partition, because this one's disk is slow. May be empty.
   std::function<void(std::string_view text)> on_slow_disk;
-  // Opens the engine in the node's directory, in `engine_dir` there.
+  // Opens the engine in that directory inside the node's: `engine_dir`, or one beside it.
   std::string engine_dir = "engine";
-  std::function<Result<std::unique_ptr<engine::Engine>>(Suspend, Host&, Fibers&)> open_engine;
+  OpenEngine open_engine;
 };
 
 // Sees every replica after every turn that touched it, and every application of an entry. The

@@ -1,5 +1,6 @@
 // From a data directory to running replicas.
 #include "kahuna/node/engine_damage.h"
+#include "kahuna/node/engine_salvage.h"
 #include "kahuna/node/journals.h"
 #include "kahuna/node/node_impl.h"
 #include "kahuna/partition/position.h"
@@ -87,20 +88,20 @@ Result<> NodeImpl::start_groups(Suspend s) {
     });
   }
   engine::Engine& engine = shards_ ? *engine_queue_ : *engine_;
-  RETURN_IF_ERROR(forget_damaged_engine(s, *host_.disk));
   auto groups = std::make_unique<Groups>(host_, *this, *journal_, engine, identity_->node(), options_, observer_);
   Shard::Start start{identity_->node(), founding, is_alone(), identity_->layout(), identity_->longest_promise(),
                      engine_.get(), engine_->applied()};
-  if (auto added = add_groups(*groups, start, 0, recovered_); !added) {
-    // The engine is all that is read there.
-    if (added.error().code == ErrorCode::kDamaged && !is_alone()) {
+  auto hosted = add_groups(*groups, start, 0, recovered_);
+  if (hosted) groups_ = std::move(groups);
+  if (hosted && shards_) hosted = shards_->start(s, start);
+  if (!hosted) {
+    // The engine is all that is read there, on any loop.
+    if (hosted.error().code == ErrorCode::kDamaged && !is_alone() && !MUTANT(damage_on_another_loop_forgotten)) {
       RETURN_IF_ERROR(note_damaged_engine(s, *host_.disk));
       renews_engine_ = true;
     }
-    return added;
+    return hosted;
   }
-  groups_ = std::move(groups);
-  if (shards_) RETURN_IF_ERROR(shards_->start(s, start));
   Watermark stamp;
   for (PartitionId id : groups_->ids())
     if (partition::StateMachine* state = groups_->state(id)) stamp = std::max(stamp, state->last_stamp());
@@ -117,13 +118,14 @@ Result<> NodeImpl::start_groups(Suspend s) {
 
 // --- a damaged engine ---
 
-// With other replicas to ask, an engine that is damaged is set up anew.
+// With other replicas to ask, an engine that is damaged is set up anew with what of it is whole.
 Result<> NodeImpl::open_engine(Suspend s) {
   const bool alone = is_alone();
   ASSIGN_OR_RETURN(bool known, is_engine_damaged(s, *host_.disk));
   std::string why = "as it found when it last ran";
   if (!known || alone) {
-    auto opened = options_.open_engine(s, host_, fibers_);
+    if (!known) RETURN_IF_ERROR(remove_salvaged(s, *host_.disk, options_.engine_dir));
+    auto opened = options_.open_engine(s, host_, fibers_, options_.engine_dir);
     if (opened) engine_ = std::move(*opened);
     if (opened || alone || opened.error().code != ErrorCode::kDamaged) {
       if (opened) return {};
@@ -133,10 +135,14 @@ Result<> NodeImpl::open_engine(Suspend s) {
     RETURN_IF_ERROR(note_damaged_engine(s, *host_.disk));
   }
   SOMETIMES(engine_set_up_anew);
-  on_damage("the store of node '" + options_.name + "' is damaged (" + why +
-            "): it is set up anew from the log and the other nodes");
-  RETURN_IF_ERROR(remove_engine(s, *host_.disk, options_.engine_dir));
-  ASSIGN_OR_RETURN(engine_, options_.open_engine(s, host_, fibers_));
+  std::vector<partition::Descriptor> partitions;
+  if (const auto& founding = identity_->founding()) partitions = partition::founding_descriptors(founding->partitions);
+  ASSIGN_OR_RETURN(Salvage salvage, salvage_engine(s, host_, fibers_, options_.open_engine, options_.engine_dir, partitions));
+  engine_ = std::move(salvage.engine);
+  on_damage("the store of node '" + options_.name + "' is damaged (" + why + "): " +
+            (salvage.kept == 0 ? "all of it is fetched from the log and the other nodes"
+                               : "the states of " + std::to_string(salvage.kept) + " of " + std::to_string(partitions.size()) +
+                                     " partitions are whole; the others are fetched from the log and the other nodes"));
   return {};
 }
 

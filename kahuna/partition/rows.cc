@@ -205,4 +205,16 @@ std::optional<InstallRow> read_install_value(std::string_view value) {
       .last_row = std::string(value.substr(kInstallValueHeader))};
 }
 
+bool is_well_formed(std::string_view row, std::string_view value) {
+  if (row.empty()) return false;
+  std::vector<OperationRow> operations;
+  switch (engine::RowKind(static_cast<uint8_t>(row[0]))) {
+    case engine::RowKind::kRecord: return read_record_row(row, value).has_value();
+    case engine::RowKind::kOperations: return read_operations_row(row, value, operations).has_value();
+    case engine::RowKind::kState: return read_state_value(value).has_value();
+    case engine::RowKind::kMembers: return !value.empty();
+    default: return false;
+  }
+}
+
 }  // namespace kahuna::partition

@@ -94,5 +94,7 @@ std::optional<Watermark> read_operations_row(std::string_view row, std::string_v
                                              std::vector<OperationRow>& operations);
 std::optional<StateRow> read_state_value(std::string_view value);
 std::optional<InstallRow> read_install_value(std::string_view value);
+// Whether a row of a partition's state is one that this code writes; of the members' row only that it is there.
+bool is_well_formed(std::string_view row, std::string_view value);
 
 }  // namespace kahuna::partition

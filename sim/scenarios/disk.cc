@@ -261,6 +261,28 @@ void engine_rots(Stage& s) {
   s.settle();
 }
 
+// Two places of an engine rot: partitions that they are not of keep their states.
+void engine_rots_in_part(Stage& s) {
+  s.repeat_until_hit("engine_salvage_keeps_some_partitions", 60, [&] {
+    s.settle();
+    s.run(Duration::seconds(1));
+    const size_t node = s.random().below(s.nodes());
+    s.crash(node, CrashKind::kProcess);
+    s.damage_engine(node, 2);
+    s.start(node);
+    // On the way, now and then, again.
+    for (size_t times = s.random().below(4); times > 0 && s.crash_while_writing(node); --times) s.start(node);
+    s.until("it is back, with its states", [&] {
+      for (uint64_t group = 1; group <= 4; ++group)
+        if (!s.hosts(node, group) || s.status(node, group).stateless) return false;
+      return true;
+    });
+    s.run(Duration::seconds(2));
+  });
+  s.prove("states were kept", s.probe("engine_salvage_keeps_a_partition") > 0);
+  s.settle();
+}
+
 // Logs rot beneath nodes that run: they notice, and write anew what they need of it, so that a node that loses
 // power later has lost nothing of its log.
 void rot_is_scrubbed(Stage& s) {
@@ -326,6 +348,7 @@ void intact_copy_is_down(Stage& s) {
 constexpr Scenario kScenarios[] = {
     {"T-24", "both copies of a batch rot: the node does not vote by what is left of it", "rate=300", "drift", vote_is_lost},
     {"T-30", "files of a node's engine rot: it begins anew, the others serve", "rate=500,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000", "", engine_rots},
+    {"T-30-part", "two places of a node's engine rot: the partitions they are not of keep their states", "engine=rocks,groups=4,buckets=6,hot-percent=0,rate=200,log-keep-bytes=0,log-keep-entries=20,flush-interval=500ms,save-entries=16,keys=40,value-bytes-max=1000,scrub-interval-ms=500,scrub-bytes-per-second=67108864", "drift", engine_rots_in_part},
     {"T-22-scrub", "logs rot beneath nodes that run: it is found and left before a loss of power", "rate=100,disk.kind=fast,segment-bytes=131072,scrub-interval-ms=100,scrub-bytes-per-second=67108864", "drift", rot_is_scrubbed},
     {"T-30-scrub", "engines rot beneath nodes that run: it is found, and they begin anew", "rate=300,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000,scrub-interval-ms=100,scrub-bytes-per-second=67108864", "drift", engine_rot_is_scrubbed},
     {"T-44", "the only intact copy of an entry is down: the partition waits for it", "rate=300", "drift", intact_copy_is_down},
