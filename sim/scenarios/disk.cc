@@ -263,7 +263,7 @@ void engine_rots(Stage& s) {
 
 // Two places of an engine rot: partitions that they are not of keep their states.
 void engine_rots_in_part(Stage& s) {
-  s.repeat_until_hit("engine_salvage_keeps_some_partitions", 60, [&] {
+  s.repeat_until_hit("engine_salvage_keeps_some_partitions", 120, [&] {
     s.settle();
     s.run(Duration::seconds(1));
     const size_t node = s.random().below(s.nodes());
