@@ -19,6 +19,8 @@ namespace {
 class Scenarios : public testing::TestWithParam<Scenario> {};
 
 TEST_P(Scenarios, GetsThereAndPasses) {
+  if (GetParam().spec.find("engine=rocks") != std::string_view::npos)
+    GTEST_SKIP() << "this program has no interposer for that engine; sim_rocks_scenarios plays it";
   size_t reached = 0;
   for (uint64_t seed = 1; seed <= 3; ++seed) {
     RunOptions options;
