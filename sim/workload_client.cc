@@ -210,7 +210,8 @@ class ClientDriver::Impl {
     }
     if (c.compare_value) c.value = draws_.chance(9, 10) ? seen.value : kBlank;
     if (c.compare_revision) {
-      c.revision = seen.revision + int64_t(draws_.chance(1, 10)) - int64_t(draws_.chance(1, 10));
+      c.revision = seen.revision + int64_t(draws_.chance(1, 10));
+      c.revision -= int64_t(draws_.chance(1, 10));
       c.revision = std::max<int64_t>(c.revision, -1);
     }
     return c;

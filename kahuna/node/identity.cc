@@ -33,9 +33,8 @@ bool is_boot(Boot held, Boot known) {
 flatbuffers::Offset<meta::Founding> build(flatbuffers::FlatBufferBuilder& b, const Founding& f) {
   std::vector<flatbuffers::Offset<meta::FoundingMember>> members;
   for (const FoundingMember& m : f.members) {
-    members.push_back(meta::CreateFoundingMember(b, m.node.value(), b.CreateString(m.name),
-                                                 b.CreateString(to_string(m.address)),
-                                                 m.incarnation));
+    auto address = b.CreateString(to_string(m.address)), name = b.CreateString(m.name);
+    members.push_back(meta::CreateFoundingMember(b, m.node.value(), name, address, m.incarnation));
   }
   return meta::CreateFounding(b, f.cluster.value(), b.CreateVector(members),
                               static_cast<uint32_t>(f.partitions), f.level.value());
@@ -60,9 +59,11 @@ Result<Founding> unpack(const meta::Founding& stored) {
 
 flatbuffers::Offset<meta::Roster> build(flatbuffers::FlatBufferBuilder& b, const Roster& roster) {
   std::vector<flatbuffers::Offset<meta::Member>> members;
-  for (const RosterMember& m : roster.members)
-    members.push_back(meta::CreateMember(b, m.node.value(), b.CreateString(m.name), b.CreateString(to_string(m.address)),
-                                         m.incarnation, static_cast<uint8_t>(m.state)));
+  for (const RosterMember& m : roster.members) {
+    auto address = b.CreateString(to_string(m.address)), name = b.CreateString(m.name);
+    members.push_back(
+        meta::CreateMember(b, m.node.value(), name, address, m.incarnation, static_cast<uint8_t>(m.state)));
+  }
   return meta::CreateRoster(b, b.CreateVector(members), roster.revision.value());
 }
 

@@ -27,9 +27,10 @@ std::string str(const flatbuffers::String* s) { return s ? s->str() : std::strin
 std::string encode_hello(const Hello& h) {
   flatbuffers::FlatBufferBuilder b;
   std::vector<flatbuffers::Offset<wire::Member>> members;
-  for (const HelloMember& m : h.members)
-    members.push_back(wire::CreateMember(b, m.node.value(), b.CreateString(m.name),
-                                         b.CreateString(m.address)));
+  for (const HelloMember& m : h.members) {
+    auto address = b.CreateString(m.address), name = b.CreateString(m.name);
+    members.push_back(wire::CreateMember(b, m.node.value(), name, address));
+  }
   auto name = b.CreateString(h.name), refused = b.CreateString(h.refused),
        address = b.CreateString(h.address);
   auto list = b.CreateVector(members);

@@ -178,6 +178,28 @@ void all_others(Stage& s) {
   s.prove("and was told by one that it did not know", s.probe("stranger_brings_news_of_members") > news);
 }
 
+// Who is to stay is down when another is to go: that one is needed, and stays until the first is back.
+void needed_until_then(Stage& s) {
+  const size_t lead = s.settle();
+  const size_t down = s.others(lead)[s.random().below(2)], goes = 3 - lead - down;
+  const NodeId before = s.member(goes);
+  const uint64_t waited = s.probe("members_wait_for_a_majority");
+  s.crash(down);
+  s.run(Duration::seconds(10));  // it is noticed
+  s.remove(goes, false);
+  s.run(Duration::seconds(3));
+  for (int i = 0; i < 5; ++i) {
+    const uint64_t written = s.writes_done();
+    s.must("clients write meanwhile", [&] { return s.writes_done() > written + 20; }, Duration::seconds(10));
+    s.run(Duration::seconds(1));
+  }
+  s.prove("a leader waits", s.probe("members_wait_for_a_majority") > waited);
+  s.prove("it votes still", s.votes(before));
+  s.start(down);
+  settle_members(s);
+  s.prove("another member came", s.member(goes) != before);
+}
+
 constexpr Scenario kScenarios[] = {
     {"M-1", "a dead member is replaced under load; then the new one makes the majority", "", "drift", dead_member},
     {"M-2", "all members are replaced one after the other; a client that knew the founders is answered", "joins-elsewhere=on,judge-hurries=on", "drift", all_members},
@@ -187,6 +209,7 @@ constexpr Scenario kScenarios[] = {
     {"M-6", "a learner is cut off before it votes", "", "drift", cut_off_learner},
     {"M-7", "two members are removed at the same time", "nodes=5", "drift", two_wishes},
     {"M-8", "all the others are replaced while a member is cut off", "nodes=5,joins-elsewhere=on", "drift", all_others},
+    {"M-9", "a member is removed while one that stays is down: it is needed until then", "", "drift", needed_until_then},
 };
 
 }  // namespace

@@ -108,7 +108,8 @@ void broken_connections(Stage& s) {
   s.repeat_until_hit("peer_lost_with_requests_forwarded", 60, [&] {
     s.cut_clients(s.settle());  // who can reach followers only: their requests are forwarded
     for (int i = 0; i < 20; ++i) {
-      s.reset_connection(s.random().below(s.nodes()), s.random().chance(1, 3));
+      const bool half_open = s.random().chance(1, 3);
+      s.reset_connection(s.random().below(s.nodes()), half_open);
       s.run(Duration::millis(25));
     }
     s.heal();

@@ -57,7 +57,8 @@ void clocks_go_their_ways(Stage& s) {
     for (size_t node = 0; node < s.nodes(); ++node)
       s.set_rate(node, static_cast<int64_t>(s.random().below(380'000'001)) - 190'000'000);
     run_a_while(s);
-    s.leap(s.random().below(s.nodes()), Duration::seconds(static_cast<int64_t>(s.random().below(3600))));
+    const Duration length = Duration::seconds(static_cast<int64_t>(s.random().below(3600)));
+    s.leap(s.random().below(s.nodes()), length);
     run_a_while(s);
     const auto lead = s.leader();
     if (!lead) continue;
