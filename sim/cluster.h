@@ -200,6 +200,8 @@ class Cluster final : public FaultTarget {
   uint64_t rotten() const { return rotten_; }
   // The node has forgotten what it promised.
   bool forgot(size_t node) const { return slots_[node].forgot; }
+  // The plan has damaged what a node cannot start without, noticed or not.
+  bool is_damaged() const;
   // Some node says that damage keeps it from serving: it refused to start, or a log or a state of its is
   // not whole.
   bool is_hurt() const;

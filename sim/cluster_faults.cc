@@ -199,6 +199,10 @@ void Cluster::forget(size_t node, FaultKind kind) {
 
 // --- excuses ---
 
+bool Cluster::is_damaged() const {
+  return std::any_of(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.damaged; });
+}
+
 bool Cluster::is_hurt() const {
   for (const Slot& slot : slots_) {
     if (slot.lost) return true;

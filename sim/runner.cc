@@ -217,8 +217,8 @@ class Run {
     // Those that forgot make no quorum.
     std::stable_partition(nodes.begin(), nodes.end(), [&](size_t node) { return !cluster_->forgot(node); });
     size_t quorum = nodes.size() / 2 + 1;
-    // Those left out may be the members of a group.
-    bool all = whole_core_ || cluster_->members_changed() || cluster_->applied_entries() == 0;
+    // Those left out may be the members of a group; one whose disk is damaged may yet refuse to start.
+    bool all = whole_core_ || cluster_->members_changed() || cluster_->applied_entries() == 0 || cluster_->is_damaged();
     nodes.resize(all ? nodes.size() : random.between(quorum, nodes.size()));
     std::sort(nodes.begin(), nodes.end());
     return nodes;
