@@ -275,7 +275,8 @@ bool SimDisk::misdirected(Inode& file, uint64_t offset, ByteView bytes) {
       const uint64_t at = n * kPageBytes;
       const bool own =
           inode.get() == &file && at < offset + bytes.size() && at + kPageBytes > offset;
-      if (!page.data || page.dirty != 0 || own) continue;
+      // What comes to lie in a page of which a part cannot be read leaves no trace.
+      if (!page.data || page.dirty != 0 || page.unreadable != 0 || own) continue;
       for (size_t inside = 0; inside < kPageBytes && at + inside + kSectorBytes <= inode->size;
            inside += kSectorBytes)
         if (misdirect_->into(path, at + inside, ByteView(page.data + inside, kSectorBytes)))
