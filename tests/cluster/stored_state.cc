@@ -1,7 +1,9 @@
 #include "tests/cluster/stored_state.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
+#include <tuple>
 
 #include "kahuna/engine/rocks_engine.h"
 #include "kahuna/partition/rows.h"
@@ -20,10 +22,13 @@ class Rows {
       case RowKind::kRecord: return add_record(row, value);
       case RowKind::kOperations: return add_operations(row, value);
       case RowKind::kMembers: return add_row(row, value);
+      case RowKind::kState: return add_floor(row, value);
       default: return true;
     }
   }
   std::vector<std::string> take() {
+    for (const auto& [partition, stamp, text] : operations_)
+      if (stamp > floors_[partition]) add_row(partition, text);
     std::sort(rows_.begin(), rows_.end());
     return std::move(rows_);
   }
@@ -45,12 +50,21 @@ class Rows {
       std::string one;
       partition::begin_operations_value(one);
       partition::append_operation(operation, one);
-      add_row(row.substr(0, 1 + 8), one);
+      operations_.emplace_back(row.substr(1, 8), operation.stamp, one);
     }
     return true;
   }
 
+  bool add_floor(std::string_view row, std::string_view value) {
+    auto state = partition::read_state_value(value);
+    CHECK(state.has_value());
+    floors_[std::string(row.substr(1, 8))] = state->floor;
+    return true;
+  }
+
   std::vector<std::string> rows_;
+  std::vector<std::tuple<std::string, Watermark, std::string>> operations_;  // by partition
+  std::map<std::string, Watermark> floors_;
   std::string newest_;
 };
 
