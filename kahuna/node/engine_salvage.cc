@@ -1,6 +1,5 @@
 #include "kahuna/node/engine_salvage.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "kahuna/node/engine_damage.h"
@@ -10,7 +9,7 @@
 namespace kahuna::node {
 namespace {
 
-constexpr const char* kFirst = "CURRENT";  // without it RocksDB's other files are nothing
+constexpr const char* kMoved = "engine.moved";  // beside the note: nothing of the old engine is in its place any more
 constexpr size_t kBatchBytes = size_t{1} << 20;
 
 std::string old_dir(const std::string& dir) { return dir + ".old"; }
@@ -24,19 +23,22 @@ Result<bool> exists(Suspend suspend, Disk& disk, const std::string& path) {
 
 // G1.
 Result<> move_aside(Suspend suspend, Disk& disk, const std::string& dir) {
-  ASSIGN_OR_RETURN(bool moved, exists(suspend, disk, old_dir(dir) + "/" + kFirst));
+  ASSIGN_OR_RETURN(bool moved, exists(suspend, disk, kMoved));
   if (moved) return {};
   auto names = list(suspend, disk, dir);
-  if (!names && names.error().code == ErrorCode::kNotFound) return {};
-  if (!names) return fail(std::move(names.error()));
-  RETURN_IF_ERROR(make_dir(suspend, disk, old_dir(dir)));
-  RETURN_IF_ERROR(sync_dir(suspend, disk, ""));
-  for (const std::string& name : *names)
-    if (name != kFirst) RETURN_IF_ERROR(rename(suspend, disk, dir + "/" + name, old_dir(dir) + "/" + name));
-  RETURN_IF_ERROR(sync_dir(suspend, disk, old_dir(dir)));
-  if (std::find(names->begin(), names->end(), kFirst) == names->end()) return {};
-  RETURN_IF_ERROR(rename(suspend, disk, dir + "/" + kFirst, old_dir(dir) + "/" + kFirst));
-  return sync_dir(suspend, disk, old_dir(dir));
+  if (!names && names.error().code != ErrorCode::kNotFound) return fail(std::move(names.error()));
+  if (names) {
+    RETURN_IF_ERROR(make_dir(suspend, disk, old_dir(dir)));
+    RETURN_IF_ERROR(sync_dir(suspend, disk, ""));
+    for (const std::string& name : *names)
+      RETURN_IF_ERROR(rename(suspend, disk, dir + "/" + name, old_dir(dir) + "/" + name));
+    RETURN_IF_ERROR(sync_dir(suspend, disk, old_dir(dir)));
+    RETURN_IF_ERROR(sync_dir(suspend, disk, dir));
+  }
+  auto marker = open(suspend, disk, kMoved, {.create = true, .write = true});
+  if (!marker) return fail(std::move(marker.error()));
+  marker->reset();
+  return sync_dir(suspend, disk, "");
 }
 
 class Copy {
@@ -156,9 +158,15 @@ Result<Salvage> salvage_engine(Suspend suspend, Host& host, Fibers& fibers, cons
 
 Result<> remove_salvaged(Suspend suspend, Disk& disk, const std::string& dir) {
   auto names = list(suspend, disk, old_dir(dir));
-  if (!names && names.error().code == ErrorCode::kNotFound) return {};
-  RETURN_IF_ERROR(remove_engine(suspend, disk, old_dir(dir)));
-  return remove(suspend, disk, old_dir(dir));
+  if (!names && names.error().code != ErrorCode::kNotFound) return fail(std::move(names.error()));
+  if (names) {
+    RETURN_IF_ERROR(remove_engine(suspend, disk, old_dir(dir)));
+    RETURN_IF_ERROR(remove(suspend, disk, old_dir(dir)));
+  }
+  ASSIGN_OR_RETURN(bool moved, exists(suspend, disk, kMoved));
+  if (!moved && !names) return {};
+  if (moved) RETURN_IF_ERROR(remove(suspend, disk, kMoved));
+  return sync_dir(suspend, disk, "");
 }
 
 }  // namespace kahuna::node

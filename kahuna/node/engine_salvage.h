@@ -2,8 +2,8 @@
 // begin without a state and have it from their leaders (trap 30: damage is a matter of a range, not of the node).
 //
 // On disk, beside the note that the engine is damaged (engine_damage.h):
-//   G1 the damaged engine's files are moved to DIR.old, the one that RocksDB begins with last: until that is there
-//      the move goes on;
+//   G1 the damaged engine's files are moved to DIR.old; until a marker says that all are there, the move goes on,
+//      and nothing else is put into DIR;
 //   G2 the new engine in DIR is worth nothing before the note is gone; a crash before that begins the copy again;
 //   G3 without the note DIR.old is worth nothing.
 #pragma once
