@@ -37,7 +37,8 @@ class Core : public std::enable_shared_from_this<Core> {
   bool has_room();
   Result<> adopt(Suspend suspend, std::map<PartitionId, RecoveredGroup> groups);
   const Statistics& statistics() const { return statistics_; }
-  ScrubReport scrub(Suspend suspend, const ScrubOptions& options);
+  ScrubReport scrub(Suspend suspend, size_t bytes_per_second);
+  void set_memory(Memory memory) { memory_ = std::move(memory); }
   // The owner is gone: waiters are dropped, the fiber ends.
   void close();
 
@@ -98,7 +99,7 @@ class Core : public std::enable_shared_from_this<Core> {
   Result<> remove_free(Suspend suspend);
   bool copy_due() const;
   bool copy_forward(Suspend suspend);
-  bool front_has_entries_to_copy() const;
+  bool queue_from_memory(uint32_t life, size_t bytes_max);
   size_t queue_copies(const SegmentImage& image, const Segment& front);
   void wake_maintenance();
   void arm_retry();
@@ -108,14 +109,14 @@ class Core : public std::enable_shared_from_this<Core> {
   std::optional<ScrubExpectation> expectation_of(const SegmentPtr& segment) const;
   std::optional<std::string> scrub_segment(Suspend suspend, SegmentPtr segment, Pace& pace, uint64_t& bytes);
   void drop_damaged_spares();
-  void leave_damaged(Suspend suspend, const ScrubOptions& options, Pace& pace);
-  bool leave_front(Suspend suspend, const ScrubOptions& options, Pace& pace);
-  void queue_from_memory(uint32_t life, const ScrubOptions& options);
+  void leave_damaged(Suspend suspend, Pace& pace);
+  bool leave_front(Suspend suspend, Pace& pace);
   bool queue_any_state();
 
   Host& host_;
   Options options_;
   Callback<void(Error)> on_fatal_;
+  Memory memory_;
   SegmentPlace place_;
   uint64_t journal_ = 0;
   Statistics statistics_;

@@ -118,18 +118,12 @@ bool Core::copy_due() const {
          front.life() != uncopyable_life_ && copy_tried_at_ != synced_end_;
 }
 
-bool Core::front_has_entries_to_copy() const {
-  const uint32_t life = used_.front()->life();
-  for (const auto& [id, group] : const_cast<LiveIndex&>(index_).groups())
-    for (const Extent& extent : group.extents)
-      if (extent.life == life && !extent.faulty && extent.first < group.pending_first) return true;
-  return false;
-}
-
+// What memory has need not be read: a whole segment, for the one entry of a group where nothing happens.
 bool Core::copy_forward(Suspend suspend) {
   SegmentPtr front = used_.front();
   const uint64_t began_at = queue_end_;
-  if (front_has_entries_to_copy()) {
+  if (!queue_from_memory(front->life(), options_.segment_bytes)) {
+    SOMETIMES(journal_copies_from_disk);
     auto read = read_image(suspend, front, front->header.bytes);
     // The world may have moved on while reading.
     if (closed_ || fatal_) return false;
@@ -140,11 +134,11 @@ bool Core::copy_forward(Suspend suspend) {
     }
     SegmentImage image(front->header, std::move(*read));
     statistics_.copied += queue_copies(image, *front);
-  }
-  for (auto& [id, group] : index_.groups()) {
-    if (group.state_life != front->life()) continue;
-    queue_state(group);
-    ++statistics_.copied;
+    for (auto& [id, group] : index_.groups()) {
+      if (group.state_life != front->life()) continue;
+      queue_state(group);
+      ++statistics_.copied;
+    }
   }
   if (queue_end_ == began_at) {
     copy_tried_at_ = synced_end_;
@@ -154,6 +148,40 @@ bool Core::copy_forward(Suspend suspend) {
   copies_end_ = queue_end_;
   schedule();
   return true;
+}
+
+// Queues what is live in that segment, states and entries, as far as memory has the latter; some of it, when it
+// is much. False: there is more.
+bool Core::queue_from_memory(uint32_t life, size_t bytes_max) {
+  size_t copied = 0;
+  bool all = true;
+  for (auto& [id, group] : index_.groups()) {
+    bool state_due = group.state_life == life;
+    for (const Extent& extent : group.extents) {
+      if (extent.life != life || extent.faulty) continue;
+      state_due |= extent.first <= group.queued.released;  // it says so
+      const uint64_t first = std::max(extent.first, group.queued.released + 1);
+      for (uint64_t i = first; i <= extent.last && i < group.pending_first; ++i) {
+        auto entry = memory_ && copied < bytes_max ? memory_(PartitionId(id), Index(i)) : std::nullopt;
+        if (!entry || entry->payload.size() > entry_bytes_max(options_)) {
+          all = false;
+          if (copied >= bytes_max) break;
+          continue;
+        }
+        CHECK_EQ(entry->index.value(), i);
+        const size_t at = queue_.size();
+        append_entry(queue_, RecordType::kCopied, id, *entry);
+        queue_end_ += queue_.size() - at;
+        copied += queue_.size() - at;
+        ++statistics_.copied;
+      }
+    }
+    if (!state_due) continue;
+    queue_state(group);
+    ++statistics_.copied;
+  }
+  schedule();
+  return all;
 }
 
 // Queues the live entries of `front`. Returns how many.

@@ -64,8 +64,8 @@ class Core::Pace {
   Time due_;
 };
 
-ScrubReport Core::scrub(Suspend suspend, const ScrubOptions& options) {
-  Pace pace(*host_.clock, options.bytes_per_second);
+ScrubReport Core::scrub(Suspend suspend, size_t bytes_per_second) {
+  Pace pace(*host_.clock, bytes_per_second);
   ScrubReport report;
   // What a seal replaced is needed until a batch follows it.
   if (!replaced_.empty() && queue_any_state()) (void)await_queued(suspend);
@@ -82,7 +82,7 @@ ScrubReport Core::scrub(Suspend suspend, const ScrubOptions& options) {
     segment->damaged = true;
     drop_damaged_spares();  // before one of them is taken into use
   }
-  leave_damaged(suspend, options, pace);
+  leave_damaged(suspend, pace);
   for (const SegmentPtr& segment : found) report.repaired += !holds(used_, segment);
   return report;
 }
@@ -165,19 +165,19 @@ void Core::drop_damaged_spares() {
   wake_maintenance();
 }
 
-void Core::leave_damaged(Suspend suspend, const ScrubOptions& options, Pace& pace) {
+void Core::leave_damaged(Suspend suspend, Pace& pace) {
   while (!closed_ && !fatal_ && !statistics_.no_space) {
     if (std::none_of(used_.begin(), used_.end(), [](const auto& s) { return s->damaged; })) return;
-    if (!leave_front(suspend, options, pace)) return;
+    if (!leave_front(suspend, pace)) return;
   }
 }
 
 // One step towards freeing the oldest segment. False: none can be made now.
-bool Core::leave_front(Suspend suspend, const ScrubOptions& options, Pace& pace) {
+bool Core::leave_front(Suspend suspend, Pace& pace) {
   const SegmentPtr front = used_.front(), back = used_.back();
   const LiveCount before = index_.live(front->life());
   const uint64_t began_at = queue_end_;
-  if (front != back) queue_from_memory(front->life(), options);
+  if (front != back) (void)queue_from_memory(front->life(), kCopyBytes);
   const uint64_t queued = queue_end_ - began_at;
   // A batch must follow: to free what is dead, or to leave the last segment.
   if (queued == 0 && front != back && !before.dead()) return false;
@@ -189,32 +189,6 @@ bool Core::leave_front(Suspend suspend, const ScrubOptions& options, Pace& pace)
   if (used_.front() != front || used_.back() != back) return true;
   const LiveCount after = index_.live(front->life());
   return after.entries + after.states < before.entries + before.states;
-}
-
-// Queues what is live in that segment: states, and some entries.
-void Core::queue_from_memory(uint32_t life, const ScrubOptions& options) {
-  size_t copied = 0;
-  for (auto& [id, group] : index_.groups()) {
-    bool state_due = group.state_life == life;
-    for (const Extent& extent : group.extents) {
-      if (extent.life != life || extent.faulty) continue;
-      state_due |= extent.first <= group.queued.released;  // it says so
-      const uint64_t first = std::max(extent.first, group.queued.released + 1);
-      for (uint64_t i = first; i <= extent.last && i < group.pending_first; ++i) {
-        if (copied >= kCopyBytes) break;
-        auto entry = options.held(PartitionId(id), Index(i));
-        if (!entry || entry->payload.size() > entry_bytes_max(options_)) continue;
-        CHECK_EQ(entry->index.value(), i);
-        const size_t at = queue_.size();
-        append_entry(queue_, RecordType::kCopied, id, *entry);
-        queue_end_ += queue_.size() - at;
-        copied += queue_.size() - at;
-        ++statistics_.copied;
-      }
-    }
-    if (state_due) queue_state(group);
-  }
-  schedule();
 }
 
 // Repeats the state of some group.

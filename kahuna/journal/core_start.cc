@@ -132,11 +132,12 @@ class OpenJournal : public Journal {
   Result<> adopt(Suspend suspend, std::map<PartitionId, RecoveredGroup> groups) override {
     return core_->adopt(suspend, std::move(groups));
   }
-  ScrubReport scrub(Suspend suspend, const ScrubOptions& options) override {
+  ScrubReport scrub(Suspend suspend, size_t bytes_per_second) override {
     auto core = core_;  // the journal may go meanwhile
-    return core->scrub(suspend, options);
+    return core->scrub(suspend, bytes_per_second);
   }
   bool has_room() override { return core_->has_room(); }
+  void set_memory(Memory memory) override { core_->set_memory(std::move(memory)); }
   const Statistics& statistics() const override { return core_->statistics(); }
 
  private:

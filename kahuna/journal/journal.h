@@ -67,12 +67,9 @@ struct Statistics {
   bool no_space = false;  // the last attempt to prepare a segment found the disk full
 };
 
-struct ScrubOptions {
-  size_t bytes_per_second = size_t{16} << 20;  // read, and appended again; above 0
-  // The entry at that index as this replica holds it in memory, if just that is durable in its log; of an index
-  // whose content the state has made unnecessary, a kBase entry. Does not suspend.
-  std::function<std::optional<raft::Entry>(PartitionId, Index)> held;
-};
+// The entry at that index as this replica holds it in memory, if just that is durable in its log; of an index
+// whose content the state has made unnecessary, a kBase entry. Does not suspend.
+using Memory = std::function<std::optional<raft::Entry>(PartitionId, Index)>;
 
 struct ScrubReport {
   uint64_t bytes = 0;                // read
@@ -122,12 +119,17 @@ class Journal {
 
   virtual const Statistics& statistics() const = 0;
 
+  // Where live entries are had from when they are to be appended again. Without it, or for what it lacks, they are
+  // read from the disk, and a scrub does not free their segment. Called until it is set anew.
+  virtual void set_memory(Memory memory) { (void)memory; }
+
   // Reads back from the disk what is at rest there: the synced batches of the segments in use, and those that
   // are kept for use. A segment in which anything is damaged, needed or not, is left: what is live in it, and
   // in older ones, is appended again from memory, and its file removed (core_scrub.cc). What cannot be had from
-  // memory now keeps it; a later call goes on. Suspends, for long; one call at a time.
-  virtual ScrubReport scrub(Suspend suspend, const ScrubOptions& options) {
-    (void)suspend, (void)options;
+  // memory now keeps it; a later call goes on. `bytes_per_second`, above 0, is what is read and appended again.
+  // Suspends, for long; one call at a time.
+  virtual ScrubReport scrub(Suspend suspend, size_t bytes_per_second) {
+    (void)suspend, (void)bytes_per_second;
     return {};
   }
 };

@@ -24,9 +24,12 @@ Groups::Groups(Host& host, Hooks& hooks, journal::Journal& journal, engine::Engi
       hand_overs_([this](Token token, Result<> moved) { hooks_.on_transfer(token, std::move(moved)); }),
       disk_(*host.clock, [this](DiskWatch::Part part) { retry_full(part); },
             [this](std::string_view why) { hooks_.on_disk_full(why); }),
-      slow_disk_(options.slow_disk) {}
+      slow_disk_(options.slow_disk) {
+  journal_.set_memory([this](PartitionId id, Index index) { return held(id, index); });
+}
 
 Groups::~Groups() {
+  journal_.set_memory(nullptr);
   host_.clock->cancel(timer_);
   host_.clock->cancel(round_timer_);
   host_.clock->cancel(stall_timer_);

@@ -131,7 +131,7 @@ class Groups final : private SnapshotStreams::Hooks {
   // and its vote go on counting. kUnavailable: there is nobody to ask.
   Result<> reseed(PartitionId id);
 
-  // For journal::ScrubOptions.
+  // journal::Memory
   std::optional<raft::Entry> held(PartitionId id, Index index) const;
 
   const raft::Replica* replica(PartitionId id) const;

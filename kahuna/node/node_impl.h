@@ -224,7 +224,7 @@ class NodeImpl final : public Node,
   // --- Scrubber::Hooks ---
   size_t loops() const override { return shards_ ? shards_->count() : 1; }
   journal::ScrubReport scrub_journal(Suspend s, size_t loop) override {
-    return loop > 0 ? shards_->scrub(s, loop) : journal_->scrub(s, scrub_options(options_, *groups_));
+    return loop > 0 ? shards_->scrub(s, loop) : journal_->scrub(s, options_.scrub_bytes_per_second);
   }
   Result<uint64_t> scrub_engine(Suspend s) override { return engine_->scrub(s, options_.scrub_bytes_per_second); }
   void on_engine_rotten(Error reason) override;

@@ -23,10 +23,6 @@ Result<> add_groups(Groups& groups, const Shard::Start& start, size_t loop, Reco
   return {};
 }
 
-journal::ScrubOptions scrub_options(const Options& options, const Groups& groups) {
-  return {options.scrub_bytes_per_second, [&groups](PartitionId id, Index index) { return groups.held(id, index); }};
-}
-
 Shard::Shard(Host& host, const Options& options, Observer* observer, std::shared_ptr<HomeSink> home)
     : host_(host),
       options_(options),
@@ -124,7 +120,7 @@ void Shard::hand_over(Done done) {
 void Shard::scrub(Callback<void(journal::ScrubReport)> done) {
   CHECK(groups_ != nullptr);
   fibers_.spawn("scrub", [this, done = std::move(done)](Suspend s) mutable {
-    auto report = journal_->scrub(s, scrub_options(options_, *groups_));
+    auto report = journal_->scrub(s, options_.scrub_bytes_per_second);
     answer([done = std::move(done), report = std::move(report)]() mutable { done(std::move(report)); });
   });
 }

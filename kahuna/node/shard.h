@@ -127,7 +127,6 @@ struct ShardCell {
   }
 };
 
-journal::ScrubOptions scrub_options(const Options& options, const Groups& groups);
 
 // Adds the partitions of a founded cluster that are pinned to `loop`, with what its journal held.
 Result<> add_groups(Groups& groups, const Shard::Start& start, size_t loop, RecoveredGroups& recovered);

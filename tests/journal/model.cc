@@ -83,7 +83,18 @@ std::string Harness::open() {
   });
   if (!ended) return "open did not end";
   if (open_error) return "open failed: " + open_error->text;
+  if (remembers) journal->set_memory(memory());
   return check_recovered(journal->take_recovered());
+}
+
+journal::Memory Harness::memory() {
+  return [this](PartitionId id, Index index) -> std::optional<raft::Entry> {
+    const auto& now = live[id.value()].log;
+    const auto& durable = acked[id.value()].log;
+    auto entry = now.find(index.value()), before = durable.find(index.value());
+    if (entry == now.end() || before == durable.end() || entry->second.term != before->second.term) return std::nullopt;
+    return entry->second;
+  };
 }
 
 bool Harness::open_partly(size_t steps) {

@@ -58,6 +58,8 @@ class Harness {
   void release(uint64_t group, uint64_t index);
   void crash();  // power loss
   void kill();   // the process dies, its writes stay in the cache
+  // What a replica would give: its log in memory, as far as just that is durable.
+  journal::Memory memory();
   std::string check_recovered(std::map<PartitionId, journal::RecoveredGroup> found);
 
   FakeDisk disk;
@@ -67,6 +69,7 @@ class Harness {
   journal::Options options;
   RandomStream random;
   std::string failure;
+  bool remembers = true;  // the journal may have entries from memory()
   bool expect_faulty = false;     // faulty tails may be reported,
   bool lost_acknowledged = false;  // even of acknowledged entries: the test damages the disk
 

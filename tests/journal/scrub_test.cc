@@ -17,25 +17,12 @@ namespace {
 
 using namespace journal;
 
-// What a replica would give: its log in memory, as far as just that is durable.
-ScrubOptions options_for(Harness& h) {
-  ScrubOptions options;
-  options.bytes_per_second = size_t{1} << 30;
-  options.held = [&h](PartitionId id, Index index) -> std::optional<raft::Entry> {
-    const auto& live = h.live[id.value()].log;
-    const auto& acked = h.acked[id.value()].log;
-    auto now = live.find(index.value()), durable = acked.find(index.value());
-    if (now == live.end() || durable == acked.end() || now->second.term != durable->second.term) return std::nullopt;
-    return now->second;
-  };
-  return options;
-}
+constexpr size_t kFast = size_t{1} << 30;  // bytes per second
 
 // Scrubs to the end, while nothing else happens.
 ScrubReport scrub(Harness& h) {
   std::optional<ScrubReport> report;
-  const ScrubOptions options = options_for(h);
-  h.machine->fibers().spawn("scrub", [&](Suspend s) { report = h.journal->scrub(s, options); });
+  h.machine->fibers().spawn("scrub", [&](Suspend s) { report = h.journal->scrub(s, kFast); });
   while (!report)
     if (!h.machine->turn() && !h.machine->complete_one()) h.machine->advance(Duration::millis(1));
   return *report;
@@ -187,17 +174,17 @@ TEST(JournalScrub, WhatMemoryLacksIsNotFreed) {
   auto where = places(h.disk);
   auto [name, sector] = *std::find_if(where.begin(), where.end(), [](auto& p) { return p.second == kBodyZone; });
   h.disk.rot(name, sector + 9, std::byte{1});
-  ScrubOptions options = options_for(h);
-  options.held = [](PartitionId, Index) { return std::nullopt; };
+  h.journal->set_memory(nullptr);
   std::optional<ScrubReport> report;
-  h.machine->fibers().spawn("scrub", [&](Suspend s) { report = h.journal->scrub(s, options); });
+  h.machine->fibers().spawn("scrub", [&](Suspend s) { report = h.journal->scrub(s, kFast); });
   while (!report)
     if (!h.machine->turn() && !h.machine->complete_one()) h.machine->advance(Duration::millis(1));
   EXPECT_EQ(report->damaged.size(), 1u);
   EXPECT_EQ(report->repaired, 0u);
   settle(h);
   EXPECT_NE(h.disk.bytes(name), nullptr);
-  EXPECT_EQ(scrub(h).repaired, 1u);  // now it has
+  h.journal->set_memory(h.memory());
+  EXPECT_EQ(scrub(h).repaired, 1u);
 }
 
 constexpr uint64_t kSeeds = 150;
@@ -214,11 +201,10 @@ void run_beside(uint64_t seed, bool rots, uint64_t& scrubs, uint64_t& found) {
   ASSERT_EQ(h.open(), "");
   Machine* machine = nullptr;
   bool rotten = false, since = false;  // ... since the scrub under way began
-  const ScrubOptions how = options_for(h);
   auto scrub_for_ever = [&](Suspend s) {
     while (true) {
       since = false;
-      const ScrubReport report = h.journal->scrub(s, how);
+      const ScrubReport report = h.journal->scrub(s, kFast);
       ++scrubs;
       found += report.damaged.size();
       ASSERT_TRUE(rots || report.damaged.empty()) << report.damaged.front();
