@@ -75,8 +75,9 @@ void HeadCache::set_head(uint32_t slot, Head head) {
   bytes_ += cost(slots_[slot]);
 }
 
+// One of the newer half stays where it is: moving it would touch its neighbours, for nothing yet.
 void HeadCache::use(uint32_t slot) {
-  if (slot == newest_) return;
+  if (slot == newest_ || links_ - slots_[slot].linked < used_ / 2) return;
   unlink(slot);
   link_newest(slot);
 }
@@ -92,6 +93,7 @@ void HeadCache::link_newest(uint32_t slot) {
   slots_[slot].older = newest_;
   (newest_ == kNone ? oldest_ : slots_[newest_].newer) = slot;
   newest_ = slot;
+  slots_[slot].linked = ++links_;
 }
 
 void HeadCache::link_behind_newest(uint32_t slot) {

@@ -3,7 +3,8 @@
 // unsaved until collect() hands it out, and pinned until the saved() that follows.
 //
 //   H1 a pinned head is never evicted;
-//   H2 otherwise about the least recently used goes first, once entries or bytes pass their maximum;
+//   H2 otherwise about the least recently used goes first, once entries or bytes pass their maximum; about the half
+//      that was used last stays;
 //   H3 what is cached changes no answer, only who gives it.
 #pragma once
 
@@ -78,6 +79,7 @@ class HeadCache {
     Head head;
     bool unsaved = false, saving = false;  // either: pinned
     uint32_t newer = kNone, older = kNone;  // use order
+    uint64_t linked = 0;                    // links_ when it became the newest
   };
 
   uint64_t hash(std::string_view position) const { return hash64(as_bytes(position), seed_); }
@@ -97,6 +99,7 @@ class HeadCache {
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_, unsaved_, saving_;
   uint32_t newest_ = kNone, oldest_ = kNone;
+  uint64_t links_ = 0;
   size_t used_ = 0, bytes_ = 0;
 };
 

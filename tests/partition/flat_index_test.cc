@@ -29,7 +29,7 @@ TEST(FlatIndex, BehavesLikeAMap) {
       }
       for (const auto& [wanted, hash] : model)
         RC_ASSERT(index.find(hash, [&](uint32_t other) { return other == wanted; }) == wanted);
-      RC_ASSERT(index.find(uint64_t{1} << 40, [](uint32_t) { return true; }) == FlatIndex::kNone);
+      RC_ASSERT(index.find(9, [](uint32_t) { return true; }) == FlatIndex::kNone);
     }
   }));
 }
