@@ -111,6 +111,18 @@ size_t Stage::settle(uint64_t group) {
   return leader(group).value_or(0);
 }
 
+size_t Stage::leave_one_behind() {
+  const size_t away = others(settle())[random_.below(2)];
+  const uint64_t had = last(away);
+  crash(away);
+  until("the others compact their logs beyond what it has", [&] {
+    for (size_t node : others(away))
+      if (status(node).base.index.value() <= had) return false;
+    return true;
+  }, Duration::seconds(240));
+  return away;
+}
+
 void Stage::prove(std::string what, bool so) {
   if (going() && !so) missed_ = std::move(what);
 }

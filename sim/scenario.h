@@ -86,6 +86,8 @@ class Stage final : private ClusterListener {
   void run(Duration length);
   // A leader, whom all the others follow and have caught up with: that node.
   size_t settle(uint64_t group = 1);
+  // A follower is down until the others' logs begin behind what it has: that node.
+  size_t leave_one_behind();
   // Nothing is wrong and nothing was missed so far.
   bool going() const;
   // Fails the scenario, as vacuous, when it is not so.

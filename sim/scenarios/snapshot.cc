@@ -4,23 +4,9 @@
 namespace kahuna::sim {
 namespace {
 
-// A follower is away until the others' logs begin behind what it has. Returns it.
-size_t leave_one_behind(Stage& s) {
-  size_t lead = s.settle();
-  size_t away = s.others(lead)[s.random().below(2)];
-  uint64_t had = s.last(away);
-  s.crash(away);
-  s.until("the others compact their logs beyond what it has", [&] {
-    for (size_t node : s.others(away))
-      if (s.status(node).base.index.value() <= had) return false;
-    return true;
-  }, Duration::seconds(240));
-  return away;
-}
-
 // Clients write all the while.
 void catches_up_by_a_snapshot(Stage& s) {
-  size_t away = leave_one_behind(s);
+  size_t away = s.leave_one_behind();
   uint64_t installed = s.probe("snapshot_installed");
   uint64_t written = s.writes_done();
   s.start(away);
@@ -34,7 +20,7 @@ void catches_up_by_a_snapshot(Stage& s) {
 // The crash comes when some of the new rows, or none of them, have reached the disk.
 void crashes_while_it_installs(Stage& s) {
   s.repeat_until_hit("snapshot_install_was_cut_short", 80, [&] {
-    size_t away = leave_one_behind(s);
+    size_t away = s.leave_one_behind();
     s.hold("snapshot_part_is_flushed", away);
     s.start(away);
     s.until("a snapshot replaces its state", [&] { return s.status(away).stateless; });
@@ -52,7 +38,7 @@ void crashes_while_it_installs(Stage& s) {
 // knew is gone: the two that are left go on by themselves.
 void half_installed_is_newer(Stage& s) {
   s.repeat_until_hit("raft_commits_what_a_state_shows", 60, [&] {
-    size_t away = leave_one_behind(s);
+    size_t away = s.leave_one_behind();
     auto lead = s.leader();
     if (!lead) return;
     size_t third = 3 - *lead - away;
@@ -82,7 +68,7 @@ void half_installed_is_newer(Stage& s) {
 // While it has no state the leader dies: it votes, for who can lead.
 void votes_without_a_state(Stage& s) {
   s.repeat_until_hit("raft_votes_without_a_state", 20, [&] {
-    size_t away = leave_one_behind(s);
+    size_t away = s.leave_one_behind();
     s.start(away);
     s.until("a snapshot replaces its state", [&] { return s.status(away).stateless; });
     auto old = s.leader();
@@ -98,7 +84,7 @@ void votes_without_a_state(Stage& s) {
 // The connection dies in the middle, and what was on its way with it.
 void resumes(Stage& s) {
   s.repeat_until_hit("snapshot_stream_resumes", 40, [&] {
-    size_t away = leave_one_behind(s);
+    size_t away = s.leave_one_behind();
     s.start(away);
     s.until("a snapshot replaces its state", [&] { return s.status(away).stateless; });
     s.run(Duration::micros(int64_t(s.random().between(1, 5'000))));
@@ -111,7 +97,7 @@ void resumes(Stage& s) {
 
 // The stream hangs half-way; the others are not held up, and it is completed afterwards.
 void stream_hangs(Stage& s) {
-  size_t away = leave_one_behind(s);
+  size_t away = s.leave_one_behind();
   s.start(away);
   s.until("a snapshot replaces its state", [&] { return s.status(away).stateless; });
   s.isolate(away);
