@@ -24,6 +24,7 @@ class Cluster::Watcher final : public node::Observer {
   // Promises are judged against what is durable at this moment.
   void on_send(const raft::Replica& replica, const raft::Message& message) override {
     for (ClusterListener* listener : cluster_.listeners_) listener->message(node_, message);
+    if (auto wrong = cluster_.learners_.on_send(message)) cluster_.report("members", *wrong);
     bool promises = message.kind == raft::MessageKind::kVote ||
                     message.kind == raft::MessageKind::kTimeoutNow ||
                     (!message.rejected && (message.kind == raft::MessageKind::kVoteReply ||
@@ -48,6 +49,7 @@ class Cluster::Watcher final : public node::Observer {
                          : cluster_.invariants_.observe(replica);
     if (violation) cluster_.report("raft", *violation);
     if (auto wrong = cluster_.log_times_.on_step(node_, replica)) cluster_.report("log-time", *wrong);
+    if (auto wrong = cluster_.learners_.on_step(slot.id, replica)) cluster_.report("members", *wrong);
     if (cluster_.crashes_installing_ > 0 && replica.status().stateless) cluster_.on_installing(node_);
   }
 
@@ -131,7 +133,7 @@ node::Options Cluster::node_options(size_t node) {
   for (size_t i = 0; i < slots_.size(); ++i) {
     if (!o.joins)
       o.founders.push_back({slots_[i].name, {slots_[i].name, kPort}});
-    else if (i != node)
+    else if (i != node && slots_[node].coming == Coming::kAsks)
       o.join.push_back({slots_[i].name, slots_[i].port});
   }
   o.partitions = options_.groups;
@@ -410,6 +412,11 @@ size_t Cluster::open_operations() const {
 
 void Cluster::calm_down() {
   calm_ = true;
+  RandomStream promoting = world_.random("promoting");
+  for (size_t node = 0; node < slots_.size(); ++node) {
+    const Slot& slot = slots_[node];
+    if (slot.learns && !slot.rises && slot.id && !slot.leaving && promoting.chance(1, 2)) promote_member(node);
+  }
   if (members_changed_) world_.in_turn(judge_handle(), [&] { judge().renew(); });
 }
 
@@ -553,7 +560,7 @@ std::string Cluster::describe() const {
                         : slot.node->booted()        ? "up"
                                                      : "booting",
                         slot.frozen ? ", frozen" : "", slot.joins ? ", joined" : "",
-                        slot.leaving ? ", leaving" : "",
+                        slot.leaving ? ", leaving" : slot.rises ? ", to vote" : slot.learns ? ", to learn" : "",
                         slot.last_fatal.empty() ? "" : ", last stopped by: " + slot.last_fatal);
     if (slot.node && slot.node->booted()) {
       for (PartitionId id : slot.node->partitions()) {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -19,6 +20,7 @@
 #include "kahuna/raft/invariants.h"
 #include "sim/cluster_applies.h"
 #include "sim/cluster_damage.h"
+#include "sim/cluster_learners.h"
 #include "sim/cluster_log_time.h"
 #include "sim/fault_atlas.h"
 #include "sim/fault_plan.h"
@@ -70,6 +72,8 @@ struct ClusterOptions {
   // Who comes in place of a member that was removed listens at another address, so that a client that knows
   // the founders only must be told.
   bool joins_elsewhere = false;
+  // Some of those who come wait until somebody asks for them, and some of these learn at first.
+  bool joins_wait = false;
   // So many times a node crashes soon after it began to replace a replica's state by a snapshot.
   size_t crashes_installing = 0;
   // The judge has connections from the first phase, and waits for an operation no longer than this,
@@ -94,6 +98,10 @@ class ClusterListener {
   // A process was started there, or has ended.
   virtual void process(size_t node, bool up) { (void)node, (void)up; }
 };
+
+// How the node that takes the place of a member comes: it asks by itself; it waits until somebody asks for it,
+// to vote; or to learn, until somebody asks that it vote.
+enum class Coming : uint8_t { kAsks, kWaits, kLearns };
 
 struct Violation {
   std::string kind;  // "raft", "apply", "convergence", "fatal", ...
@@ -131,8 +139,14 @@ class Cluster final : public FaultTarget {
   // The cluster is asked to remove the member there until it has; a new one then joins from there. `dead`:
   // it is lost at once, with its disk. Nothing else may be on its way there.
   void remove_member(size_t node, bool dead);
+  // How the next one comes from there, whatever is drawn.
+  void comes_next(size_t node, Coming how) { slots_[node].next = how; }
+  // The cluster is asked to let the learner there vote, until it has taken that in.
+  void promote_member(size_t node);
+  // A learner is there, or on its way: nothing else is recorded.
+  bool learns(size_t node) const { return slots_[node].learns; }
   bool members_changed() const { return members_changed_; }
-  // Every node that was not lost is a member, and all partitions have exactly the members as voters.
+  // Every node that was not lost is a member, and all partitions have exactly the members as voters, and learners.
   bool members_settled() const;
   NodeId member(size_t node) const { return slots_[node].id; }
   // Asks the leader of the latest term; false when there is none, or it is `to`, or either does not run.
@@ -226,6 +240,11 @@ class Cluster final : public FaultTarget {
     bool engine_damaged = false;
     NodeId id;               // of its directory; none when not known yet
     bool joins = false;      // it is no founder
+    Coming coming = Coming::kAsks;
+    std::optional<Coming> next;
+    bool added = true;       // whoever is to ask for it has
+    bool learns = false;     // let in as a learner
+    bool rises = false;      // ... and asked to vote, which is not recorded yet
     uint16_t port = 0;
     bool leaving = false;    // is being removed
     bool removed = false;    // ... which is recorded
@@ -257,7 +276,11 @@ class Cluster final : public FaultTarget {
   void restart_later(size_t node);
   void on_installing(size_t node);
   // Members (cluster_members.cc).
-  void ask_to_remove(size_t node, NodeId id);
+  // The judge asks until it is so, and then calls `done`, or nobody wants it any more.
+  void ask(std::string wish, std::function<bool()> wanted, std::function<void()> done);
+  void ask_to_add(size_t node);
+  void comes(size_t node);
+  size_t voters() const;
   bool may_start(size_t node);
   void empty_directory(size_t node);
   bool is_founded() const;  // some node has served
@@ -289,6 +312,7 @@ class Cluster final : public FaultTarget {
   raft::InvariantChecker invariants_;
   AppliedEntries applies_;
   LogTimes log_times_;
+  Learners learners_;
   std::optional<Violation> violation_;
   std::vector<ClusterListener*> listeners_;
   size_t judge_ = 0;  // index of the last client

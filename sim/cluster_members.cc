@@ -1,5 +1,6 @@
 // Members that go, and those that come in their place: a machine whose node was removed is given an empty
-// disk, and joins as another node of the same name. One at a time, so that a majority stays.
+// disk, and joins as another node of the same name. One at a time, so that a majority stays. Some learn at first, and
+// are promoted, removed, or left so.
 //
 // Who leaves takes copies along that the atlas of damage counts on, so in one run there is either this or
 // damage of what is durable, whichever comes first.
@@ -17,17 +18,28 @@ namespace {
 constexpr Duration kAskAgain = Duration::millis(200);
 }  // namespace
 
+size_t Cluster::voters() const {
+  return static_cast<size_t>(std::count_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return !slot.learns; }));
+}
+
 bool Cluster::replace_member(RandomStream& dice, std::string& text) {
   const size_t node = dice.below(slots_.size());
   bool dead = dice.chance(1, 3);
   if (calm_ || violation_ || slots_.size() < 3 || harmed_) return false;
   for (const Slot& slot : slots_)
-    if (slot.leaving || slot.lost || slot.frozen || !slot.id ||
+    if (slot.leaving || slot.lost || slot.frozen || !slot.id || !slot.added || slot.rises ||
         (slot.joins && (!slot.node || !slot.node->booted())))
       return false;
+  text = slots_[node].name;
+  if (slots_[node].learns && dice.chance(1, 2)) {
+    text += ", which learns, is to vote";
+    promote_member(node);
+    return true;
+  }
+  if (!slots_[node].learns && voters() < 3) return false;
   // A group may have so few voters at present that it cannot spare one.
   dead = dead && members_settled();
-  text = slots_[node].name + (dead ? ", which is dead" : "");
+  if (dead) text += ", which is dead";
   remove_member(node, dead);
   return true;
 }
@@ -37,30 +49,77 @@ void Cluster::remove_member(size_t node, bool dead) {
   CHECK(bool(slot.id) && !slot.leaving);
   members_changed_ = true;
   slot.leaving = true;
+  if (slot.learns) SOMETIMES(sim_learner_removed);
   if (dead) {
     SOMETIMES(sim_dead_member_removed);
     crash(node, CrashKind::kPower);
     slot.departed = true;
   }
-  ask_to_remove(node, slot.id);
-}
-
-void Cluster::ask_to_remove(size_t node, NodeId id) {
-  std::string wish = fmt::format("remove {} {}", slots_[node].name, id.value());
-  world_.in_turn(judge_handle(), [&] {
-    judge().members(wish, [this, node, id](bool done) {
-      // Outside the judge's turn.
-      world_.call_at(world_.now() + (done ? Duration::nanos(1) : kAskAgain), [this, node, id, done] {
-        if (violation_ || slots_[node].id != id || !slots_[node].leaving) return;
-        if (!done) {
-          world_.in_turn(judge_handle(), [this] { judge().renew(); });
-          return ask_to_remove(node, id);
-        }
+  const NodeId id = slot.id;
+  ask(fmt::format("remove {} {}", slot.name, id.value()),
+      [this, node, id] { return slots_[node].id == id && slots_[node].leaving; },
+      [this, node] {
         slots_[node].removed = true;
         if (slots_[node].departed) restart(node);
       });
+}
+
+void Cluster::promote_member(size_t node) {
+  Slot& slot = slots_[node];
+  CHECK(slot.learns && bool(slot.id) && !slot.rises);
+  SOMETIMES(sim_learner_promoted);
+  slot.rises = true;
+  const NodeId id = slot.id;
+  learners_.asked_to_vote(id);
+  ask(fmt::format("promote {} {}", slot.name, id.value()),
+      [this, node, id] { return slots_[node].id == id && !slots_[node].leaving; },
+      [this, node] { slots_[node].learns = slots_[node].rises = false; });
+}
+
+void Cluster::ask(std::string wish, std::function<bool()> wanted, std::function<void()> done) {
+  world_.in_turn(judge_handle(), [&] {
+    judge().members(wish, [=, this](bool recorded) {
+      // Outside the judge's turn.
+      world_.call_at(world_.now() + (recorded ? Duration::nanos(1) : kAskAgain), [=, this] {
+        if (violation_ || !wanted()) return;
+        if (recorded) return done();
+        world_.in_turn(judge_handle(), [this] { judge().renew(); });
+        ask(wish, wanted, done);
+      });
     });
   });
+}
+
+// Its operator sees what it calls itself, once it waits.
+void Cluster::ask_to_add(size_t node) {
+  const Slot& slot = slots_[node];
+  const NodeId id = slot.node ? slot.node->id() : NodeId();
+  if (!id) {
+    world_.call_at(world_.now() + kAskAgain, [this, node] {
+      if (!violation_) ask_to_add(node);
+    });
+    return;
+  }
+  if (slot.learns) learners_.let_in(id);
+  ask(fmt::format("join {} {} {} {}", id.value(), slot.name, to_string(Address{slot.name, slot.port}),
+                  slot.learns ? "learner" : "voter"),
+      [] { return true; }, [this, node] { slots_[node].added = true; });
+}
+
+// Another node is about to start there.
+void Cluster::comes(size_t node) {
+  Slot& slot = slots_[node];
+  RandomStream dice = world_.random("coming", uint64_t{node} << 32 | slot.starts);
+  constexpr Coming kWays[] = {Coming::kAsks, Coming::kWaits, Coming::kLearns, Coming::kLearns};
+  slot.coming = options_.joins_wait ? kWays[dice.below(std::size(kWays))] : Coming::kAsks;
+  if (slot.next) slot.coming = *std::exchange(slot.next, std::nullopt);
+  slot.joins = true;
+  slot.learns = slot.coming == Coming::kLearns;
+  slot.rises = false;
+  slot.added = slot.coming == Coming::kAsks;
+  if (slot.added) return;
+  SOMETIMES(sim_member_waits_to_be_added);
+  world_.call_at(world_.now() + kAskAgain, [this, node] { ask_to_add(node); });
 }
 
 bool Cluster::may_harm() {
@@ -92,8 +151,8 @@ bool Cluster::may_start(size_t node) {
   if (!slot.removed) return false;
   SOMETIMES(sim_member_replaced);
   slot.leaving = slot.departed = slot.removed = false;
-  slot.joins = true;
   empty_directory(node);
+  comes(node);
   if (!options_.joins_elsewhere) return true;
   ++slot.port;
   for (ClientSlot& client : clients_) client.driver->know(addresses());
@@ -114,18 +173,18 @@ void Cluster::empty_directory(size_t node) {
 }
 
 bool Cluster::members_settled() const {
-  std::vector<ReplicaId> voters;
+  raft::Configuration members;
   for (const Slot& slot : slots_) {
-    if (!slot.lost && (slot.leaving || !slot.node || !slot.node->booted())) return false;
-    voters.push_back({slot.lost ? slot.id : slot.node->id(), 1});
+    if (!slot.lost && (slot.leaving || slot.rises || !slot.node || !slot.node->booted())) return false;
+    (slot.learns ? members.learners : members.voters).push_back({slot.lost ? slot.id : slot.node->id(), 1});
   }
-  std::sort(voters.begin(), voters.end());
+  std::sort(members.voters.begin(), members.voters.end());
+  std::sort(members.learners.begin(), members.learners.end());
   for (const Slot& slot : slots_) {
     if (slot.lost) continue;
     for (const partition::Descriptor& descriptor : descriptors_) {
       const raft::Replica* replica = slot.node->replica(descriptor.id);
-      if (!replica || !replica->settled() || replica->configuration() != raft::Configuration{voters, {}, {}} ||
-          replica->status().stateless)
+      if (!replica || !replica->settled() || replica->configuration() != members || replica->status().stateless)
         return false;
     }
   }

@@ -75,6 +75,7 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.rots_engine = spec.pick("rot-engine-bits", {{0, 60}, {1, 20}, {3, 10}, {20, 10}});
   if (!rots || o.nodes < 3) o.rots = 0;
   o.joins_elsewhere = spec.flag("joins-elsewhere", 50, 100);
+  o.joins_wait = spec.flag("joins-wait", 50, 100);
   bool crashes = spec.flag("crash-installing", 40, 100);
   o.crashes_installing = spec.number("crash-installing-times", 1, 5);
   if (!crashes) o.crashes_installing = 0;

@@ -264,10 +264,29 @@ void Stage::hold(std::string_view point, size_t node, bool on) {
   plan_.hold(point, node, on);
 }
 
-void Stage::remove(size_t node, bool dead) {
+void Stage::lead_all(size_t node) {
+  for (uint64_t group : {0, 1}) {
+    settle(group);
+    auto leads_it = [&] { return leader(group) == node; };
+    for (int tries = 0; tries < 10 && going() && !leads_it(); ++tries) {
+      hand_over(group, node);
+      happens(leads_it, Duration::seconds(2));
+    }
+    prove("one leads all", leads_it());
+  }
+}
+
+void Stage::remove(size_t node, bool dead, Coming next) {
   if (!going()) return;
   tell((dead ? "remove dead " : "remove ") + world_.name(cluster_.handle(node)));
+  cluster_.comes_next(node, next);
   cluster_.remove_member(node, dead);
+}
+
+void Stage::promote(size_t node) {
+  if (!going()) return;
+  tell("promote " + world_.name(cluster_.handle(node)));
+  cluster_.promote_member(node);
 }
 
 bool Stage::votes(NodeId member, uint64_t group) const {
@@ -312,7 +331,7 @@ std::vector<Scenario> scenarios() {
   std::vector<Scenario> all;
   for (auto part : {election_scenarios(), log_scenarios(), read_scenarios(), disk_scenarios(),
                     snapshot_scenarios(), quiescence_scenarios(), lease_scenarios(), time_scenarios(), away_scenarios(),
-                    members_scenarios(), slow_scenarios()})
+                    members_scenarios(), learners_scenarios(), slow_scenarios()})
     all.insert(all.end(), part.begin(), part.end());
   // H-R2 before H-R10.
   std::sort(all.begin(), all.end(), [](const Scenario& a, const Scenario& b) {

@@ -123,12 +123,18 @@ class Stage final : private ClusterListener {
   void hand_over(uint64_t group, size_t to) {
     if (going()) cluster_.move_leader(PartitionId(group), to);
   }
-  // Members: see Cluster. A dead one is lost at once, with its disk.
-  void remove(size_t node, bool dead = false);
-  // Every machine has a member, and all partitions have exactly these as voters.
+  // ... until it leads meta and partition 1.
+  void lead_all(size_t node);
+  // Members: see Cluster. A dead one is lost at once, with its disk. Who takes its place comes so.
+  void remove(size_t node, bool dead = false, Coming next = Coming::kAsks);
+  // The learner there is to vote.
+  void promote(size_t node);
+  // Every machine has a member, and all partitions have exactly these as voters, and learners.
   bool members_settled() const { return cluster_.members_settled(); }
   // Of the member there; none while it is not known.
   NodeId member(size_t node) const { return cluster_.member(node); }
+  // It was let in to learn, and nothing else is recorded.
+  bool learns(size_t node) const { return cluster_.learns(node); }
   // In the configuration of the partition's leader, as far as it is committed.
   bool votes(NodeId member, uint64_t group = 1) const;
   // A client that has been there since the beginning, and was idle, reads.
@@ -208,7 +214,7 @@ struct Scenario {
 inline constexpr std::string_view kScenarioSpec =
     "nodes=3,groups=1,rate=100,clients=3,processes=10,keys=5,mix.set=40,mix.get=40,blank-percent=0,"
     "value-bytes-max=200,faults-while-founding=off,rot-journal=off,atlas=nodes,distrust-tears=off,"
-    "judge-hurries=off,crash-installing=off,scrub-interval-ms=0,time=2s,"
+    "judge-hurries=off,joins-wait=off,crash-installing=off,scrub-interval-ms=0,time=2s,"
     "net.place=rack,raft-pace-percent=100,lulls=off";
 
 // All of them, by name.
@@ -226,6 +232,7 @@ std::span<const Scenario> lease_scenarios();
 std::span<const Scenario> time_scenarios();
 std::span<const Scenario> away_scenarios();
 std::span<const Scenario> members_scenarios();
+std::span<const Scenario> learners_scenarios();
 std::span<const Scenario> slow_scenarios();
 
 }  // namespace kahuna::sim

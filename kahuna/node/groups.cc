@@ -305,7 +305,8 @@ void Groups::process_group(Group& group) {
   release_reads(group);
   if (group.replica.role() == raft::Role::kLeader) log_time(group);  // runs from the election on
   if (bool serves = group.replica.can_serve(); serves != std::exchange(group.serves, serves) && serves) {
-    if (!members_timer_ && !wanted_.voters.empty() && !is_there(group.replica, wanted_)) move_members_soon();
+    const bool goes_on = !members_timer_ && !wanted_.voters.empty() && !is_there(group.replica, wanted_);
+    if (goes_on && !MUTANT(next_leader_forgets_a_wish)) move_members_soon();
     hooks_.on_serving(group.id);
   }
   if (NodeId leader = group.replica.leader().node; leader != group.leader) {

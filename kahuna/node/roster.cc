@@ -95,8 +95,9 @@ Roster founded_roster(const Founding& founding) {
 Wanted wanted_by(const Roster& roster) {
   Wanted wanted;
   for (const RosterMember& m : roster.members) {
-    if (m.state == MemberState::kVoter) wanted.voters.push_back({m.node, m.incarnation});
-    if (m.state == MemberState::kLearner) wanted.learners.push_back({m.node, m.incarnation});
+    const bool learns = m.state == MemberState::kLearner && !MUTANT(learners_are_promoted_unasked);
+    if (m.state != MemberState::kRemoved && !learns) wanted.voters.push_back({m.node, m.incarnation});
+    if (learns) wanted.learners.push_back({m.node, m.incarnation});
   }
   std::sort(wanted.voters.begin(), wanted.voters.end());
   std::sort(wanted.learners.begin(), wanted.learners.end());

@@ -29,15 +29,7 @@ void dead_member(Stage& s) {
 // left whom that client knew when it came.
 void all_members(Stage& s) {
   const size_t last = s.random().below(3);
-  for (uint64_t group : {kMeta, uint64_t{1}}) {
-    s.settle(group);
-    auto leads = [&] { return s.leader(group) == last; };
-    for (int tries = 0; tries < 10 && s.going() && !leads(); ++tries) {
-      s.hand_over(group, last);
-      s.happens(leads, Duration::seconds(2));
-    }
-    s.prove("one leads all", leads());
-  }
+  s.lead_all(last);
   s.prove("the client is connected", s.idle_client_is_answered(kPatience));
   std::vector<size_t> order = s.others(last);
   order.push_back(last);
