@@ -294,6 +294,12 @@ bool Stage::votes(NodeId member, uint64_t group) const {
   return lead && status(*lead, group).configuration->votes({member, 1});
 }
 
+bool Stage::has_state(size_t node, uint64_t group) const {
+  auto lead = leader(group);
+  auto follower = lead ? cluster_.replica(*lead, PartitionId(group))->follower({member(node), 1}) : std::nullopt;
+  return follower && follower->has_state;
+}
+
 bool Stage::idle_client_is_answered(Duration limit) {
   const TrueTime end = world_.now() + limit;
   const std::string key = cluster_.keys_in({PartitionId(1)}).front();

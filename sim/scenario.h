@@ -135,6 +135,8 @@ class Stage final : private ClusterListener {
   NodeId member(size_t node) const { return cluster_.member(node); }
   // It was let in to learn, and nothing else is recorded.
   bool learns(size_t node) const { return cluster_.learns(node); }
+  // By the word that the partition's leader has of it.
+  bool has_state(size_t node, uint64_t group = 1) const;
   // In the configuration of the partition's leader, as far as it is committed.
   bool votes(NodeId member, uint64_t group = 1) const;
   // A client that has been there since the beginning, and was idle, reads.

@@ -94,7 +94,7 @@ void NodeImpl::tell_gone(NodeId node, const std::vector<PartitionId>& partitions
 
 // Until it is known to go by it: the word may be lost.
 void NodeImpl::tell_roster(Dialer& dialer) {
-  if (!dialer.up() || dialer.roster >= roster().revision) return;
+  if (!dialer.up() || dialer.roster >= roster().revision || FAULT_POINT(members_are_not_told)) return;
   dialer.outbox.set_roster(encode_roster(roster()));
   flush(dialer);
 }

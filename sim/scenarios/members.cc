@@ -192,6 +192,91 @@ void needed_until_then(Stage& s) {
   s.prove("another member came", s.member(goes) != before);
 }
 
+// Who comes has its state when much was written since, and is cut off at that moment: it is far behind, and does not
+// vote. One of the others fails: were it one of four, nobody could write.
+void far_behind(Stage& s) {
+  const size_t lead = s.settle();
+  const size_t joiner = s.others(lead)[s.random().below(3)];
+  s.until("the log begins with a state", [&] { return s.status(lead).base.index.value() > 100; });
+  const uint64_t begun = s.probe("snapshot_stream_begins");
+  for (size_t node : s.others(joiner)) s.hold("snapshot_part_is_lost", node);
+  s.remove(joiner, true);
+  s.until("it is to be sent the state", [&] { return s.probe("snapshot_stream_begins") > begun + 1; }, kPatience);
+  const uint64_t from = s.commit(lead);
+  s.until("much is written", [&] { return s.commit(lead) > from + 2500; });
+  for (size_t node : s.others(joiner)) s.hold("snapshot_part_is_lost", node, false);
+  s.until("it has the state", [&] { return s.has_state(joiner); });
+  s.isolate(joiner);
+  s.prove("it is far behind", s.last(joiner) + 1000 < s.commit(lead));
+  s.run(Duration::seconds(3));
+  s.crash(s.others(joiner)[s.random().below(3)]);
+  for (int i = 0; i < 3; ++i) {
+    const uint64_t written = s.writes_done();
+    s.must("clients write without it", [&] { return s.writes_done() > written + 20; }, Duration::seconds(15));
+  }
+  s.prove("it does not vote", !s.votes(s.member(joiner)));
+}
+
+// One partition can do without the member that is removed, and says so; another cannot yet, since who leads it hears too
+// few of those who stay, and two of these fail then. It is needed, and stays.
+void needed_by_another(Stage& s) {
+  constexpr uint64_t kOther = 2;
+  const size_t lead = s.settle();
+  s.lead_all(lead);
+  std::vector<size_t> others = s.others(lead);
+  for (size_t i = others.size(); i-- > 1;) std::swap(others[i], others[s.random().below(i + 1)]);
+  const size_t leads_other = others[0], goes = others[1], down[] = {others[2], others[3]};
+  auto led = [&] { return s.leader(kOther) == leads_other; };
+  for (int tries = 0; tries < 10 && s.going() && !led(); ++tries) {
+    s.hand_over(kOther, leads_other);
+    s.happens(led, Duration::seconds(2));
+  }
+  s.prove("two lead", led() && s.leads(lead) && s.leads(lead, kMeta));
+  const NodeId before = s.member(goes);
+  for (size_t node : down) {
+    s.cut(leads_other, node);
+    s.cut(node, leads_other);
+  }
+  s.run(Duration::seconds(2));  // it is noticed
+  s.remove(goes, false);
+  s.until("some go on without it", [&] {
+    return !s.status(lead).configuration->contains({before, 1}) && !s.status(lead, kMeta).configuration->contains({before, 1});
+  });
+  s.happens([&] { return !s.hosts(goes); }, Duration::seconds(3));  // it would be too early
+  s.prove("one leads still that cannot", s.leads(leads_other, kOther) && s.status(leads_other, kOther).configuration->votes({before, 1}));
+  for (size_t node : down) s.crash(node);
+  const uint64_t committed = s.commit(leads_other, kOther);
+  s.must("those who are left write", [&] { return s.commit(leads_other, kOther) > committed + 20; }, Duration::seconds(30));
+  s.heal();
+  for (size_t node : down) s.start(node);
+  settle_members(s);
+  s.prove("another member came", s.member(goes) != before);
+}
+
+// What a member is told of its removal is lost, and it hears nothing of meta's log any more: it is told again.
+void told_in_vain(Stage& s) {
+  s.settle(kMeta);
+  const size_t lead = s.settle();
+  s.lead_all(lead);
+  const size_t gone = s.others(lead)[s.random().below(2)];
+  const NodeId before = s.member(gone);
+  const uint64_t told = s.probe("node_was_removed");
+  s.deafen(gone);
+  for (size_t node : s.others(gone)) s.hold("members_are_not_told", node);
+  s.remove(gone, false);
+  s.until("the others go on without it", [&] {
+    return !s.status(lead).configuration->contains({before, 1}) && !s.status(lead, kMeta).configuration->contains({before, 1});
+  });
+  s.run(Duration::millis(static_cast<int64_t>(s.random().below(3000))));
+  s.deafen(gone, false);
+  s.run(Duration::millis(static_cast<int64_t>(s.random().below(3000))));
+  s.prove("it does not know", s.probe("node_was_removed") == told && s.member(gone) == before);
+  for (size_t node : s.others(gone)) s.hold("members_are_not_told", node, false);
+  s.must("it is told", [&] { return s.probe("node_was_removed") > told; }, Duration::seconds(30));
+  settle_members(s);
+  s.prove("another member came", s.member(gone) != before);
+}
+
 constexpr Scenario kScenarios[] = {
     {"M-1", "a dead member is replaced under load; then the new one makes the majority", "", "drift", dead_member},
     {"M-2", "all members are replaced one after the other; a client that knew the founders is answered", "joins-elsewhere=on,judge-hurries=on", "drift", all_members},
@@ -202,6 +287,12 @@ constexpr Scenario kScenarios[] = {
     {"M-7", "two members are removed at the same time", "nodes=5", "drift", two_wishes},
     {"M-8", "all the others are replaced while a member is cut off", "nodes=5,joins-elsewhere=on", "drift", all_others},
     {"M-9", "a member is removed while one that stays is down: it is needed until then", "", "drift", needed_until_then},
+    {"M-13", "who comes has a state, and is cut off far behind: it does not vote",
+     "nodes=4,rate=1000,processes=40,value-bytes-max=40,inflight-bytes-max=16384,disk.kind=fast,slow-disk-after-ms=0,"
+     "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=16,snapshot-part-bytes=262144", "drift", far_behind},
+    {"M-14", "one partition needs a member no more that another cannot do without", "nodes=5,groups=2,keys=12,buckets=6,timeout=2s",
+     "drift", needed_by_another},
+    {"M-15", "what a member is told of its removal is lost", "", "drift", told_in_vain},
 };
 
 }  // namespace

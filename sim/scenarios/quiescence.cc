@@ -68,6 +68,31 @@ void forgotten(Stage& s) {
   s.prove("it came back without one", s.probe("replica_starts_without_its_state") > 0);
 }
 
+// ... and those whom it knew at the founding are all gone.
+void forgotten_founder(Stage& s) {
+  const size_t founder = s.others(s.settle())[s.random().below(2)];
+  for (size_t node : s.others(founder)) {
+    const NodeId before = s.member(node);
+    s.remove(node);
+    s.must("another member came", [&] { return s.member(node) != before && s.members_settled(); }, Duration::seconds(120));
+  }
+  s.until("clients write", [&] { return s.writes_done() > 300; });
+  for (int round = 0; round < 20 && s.probe("replica_starts_without_its_state") == 0 && s.going(); ++round) {
+    if (s.settle() == founder) {
+      s.hand_over(1, s.others(founder)[s.random().below(2)]);
+      s.run(Duration::seconds(2));
+    }
+    if (fall_silent(s) == founder) continue;
+    s.crash(founder, CrashKind::kProcess);
+    s.damage_engine(founder, 3);
+    s.start(founder);
+    s.until("it is back", [&] { return s.hosts(founder); });
+    s.must("it is given a state, and all fall silent again", [&] { return s.hosts(founder) && silent(s); },
+           Duration::seconds(60));
+  }
+  s.prove("it came back without one", s.probe("replica_starts_without_its_state") > 0);
+}
+
 // The leader's node vanishes without a word, and nobody wants anything: its silence is noticed.
 void vanished(Stage& s) {
   size_t old = fall_silent(s);
@@ -136,6 +161,8 @@ constexpr Scenario kScenarios[] = {
      "delay,drift,batching", restarts},
     {"H-R14-forgotten", "a follower of a silent group comes back without its state: it is given one", kForgotten,
      "delay,drift", forgotten},
+    {"H-R14-founder", "... and whom it knew when the cluster was founded, they are all gone", kForgotten, "delay,drift",
+     forgotten_founder},
     {"H-R29", "the leader of a silent group is wedged, and its node lives", kProbed, "delay,drift", wedged},
     {"H-R29-vanished", "the node of a silent group's leader vanishes, and nobody asks for anything", kSoon,
      "delay,drift", vanished},
