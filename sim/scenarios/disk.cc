@@ -4,6 +4,8 @@
 namespace kahuna::sim {
 namespace {
 
+constexpr uint64_t kMeta = 0;
+
 void all_lose_power(Stage& s) {
   for (size_t node = 0; node < s.nodes(); ++node) s.crash(node);
   s.run(Duration::millis(static_cast<int64_t>(s.random().between(1, 300))));
@@ -182,12 +184,18 @@ void wiped_returns(Stage& s) {
 }
 
 // ... the same with a disk as it was some boots ago. What it has forgotten it does not make up for by booting
-// so often that it outruns the number of the boot that the others have on record.
-void roll_back(Stage& s, int boots_alone) {
+// so often that it outruns the number of the boot that the others have on record. Who restarts with it has the record
+// in its log, and does not know that it is committed.
+void roll_back(Stage& s, int boots_alone, bool all_restart = false) {
   size_t lead = s.settle();
   size_t old = s.others(lead)[s.random().below(2)];
   DiskImage image = s.image(old);
-  for (int boot = 0; boot < 2; ++boot) {
+  if (all_restart) {
+    s.lead_all(lead);
+    s.run(Duration::seconds(1));  // the boots so far are on record
+  }
+  const uint64_t recorded = s.last(lead, kMeta);
+  for (int boot = all_restart ? 1 : 0; boot < 2; ++boot) {  // of a second one the first would be known
     s.crash(old, CrashKind::kProcess);
     s.start(old);
     s.until("it boots anew", [&] { return s.hosts(old); });
@@ -198,6 +206,11 @@ void roll_back(Stage& s, int boots_alone) {
   if (old == lead) return s.prove("the one to be rolled back follows", false);
   size_t behind = 3 - lead - old;
   uint64_t refused = s.probe("earlier_boot_refused");
+  if (all_restart) {
+    s.until("all have its boot on record", [&] {
+      return s.last(lead, kMeta) > recorded && s.status(behind, kMeta).durable.value() >= s.last(lead, kMeta);
+    });
+  }
   s.isolate(behind);
   s.until("entries are committed that one replica never had",
           [&] { return s.leads(lead) && s.commit(old) > s.last(behind) + 5; });
@@ -209,12 +222,23 @@ void roll_back(Stage& s, int boots_alone) {
     s.until("it boots where nobody hears it", [&] { return s.hosts(old); });
     s.crash(old, CrashKind::kProcess);
   }
-  s.pause(lead);
+  if (all_restart) {
+    s.crash(lead, CrashKind::kProcess);
+    s.crash(behind, CrashKind::kProcess);
+    s.start(behind);
+    s.until("the one that lacks entries is back", [&] { return s.hosts(behind); });
+  } else {
+    s.pause(lead);
+  }
   s.mend(old, behind);
   s.start(old);
   s.run(Duration::seconds(10));
   s.prove("the rolled-back one elected nobody", !s.leader());
   s.prove("its earlier boot was noticed", s.probe("earlier_boot_refused") > refused);
+  if (all_restart) {
+    s.prove("by the log", s.probe("unapplied_boot_contradicts") > 0);
+    s.start(lead);
+  }
   s.resume(lead);
   s.heal();
   uint64_t before = s.writes_done();
@@ -223,6 +247,7 @@ void roll_back(Stage& s, int boots_alone) {
 
 void rolled_back_returns(Stage& s) { roll_back(s, 0); }
 void rolled_back_boots_on(Stage& s) { roll_back(s, 6); }
+void rolled_back_and_all_restart(Stage& s) { roll_back(s, 0, true); }
 
 // Both copies of a batch rot on a node that is down, and with them its latest term and vote, for all it
 // knows. It does not vote by what is left.
@@ -361,6 +386,7 @@ constexpr Scenario kScenarios[] = {
     {"T-25", "a node returns with an empty disk: it is nobody's voter", "rate=300", "drift", wiped_returns},
     {"T-25-back", "a node returns with the disk of an earlier boot: it is refused", "rate=300", "drift", rolled_back_returns},
     {"T-25-boots-on", "... after many boots of its own, cut off", "rate=300", "drift", rolled_back_boots_on},
+    {"T-25-restart", "... and all restart, knowing its later boot from what is not applied yet", "rate=300,save-entries=1000000,flush-interval=1000s,flush-bytes=100000000,log-keep-bytes=100000000,log-keep-entries=1000000,log-keep-total-bytes=1000000000", "drift", rolled_back_and_all_restart},
     {"T-22", "torn tails, any subset of sectors, are told from damage and cut off", "rate=300,disk.crash_loses_all=0", "batching,slow-disk", torn_tails},
     {"T-23", "torn tails in segments used again: no record of an earlier life is believed", "rate=1000,segment-bytes=131072,save-entries=16,flush-bytes=4096,flush-interval=200ms,disk.crash_loses_all=0", "batching", torn_recycled},
     {"T-26", "a leader loses power after it committed what its own journal does not hold", "rate=300,save-entries=1,flush-bytes=4096,flush-interval=200ms", "batching", engine_ahead},

@@ -65,6 +65,31 @@ void half_installed_is_newer(Stage& s) {
   });
 }
 
+// A replica is half-way through a state newer than what the next leader has applied, whose engine takes no writes, and
+// is offered that leader's.
+void older_is_offered(Stage& s) {
+  s.repeat_until_hit("snapshot_refused_as_older", 40, [&] {
+    const size_t away = s.leave_one_behind();
+    const auto lead = s.leader();
+    if (!lead) return;
+    const size_t third = 3 - *lead - away;
+    s.hold("engine_refuses_a_write", third);
+    const uint64_t written = s.writes_done();
+    s.until("the others write on", [&] { return s.writes_done() > written + 40; });
+    s.hold("snapshot_part_is_flushed", away);
+    s.start(away);
+    s.until("a snapshot replaces its state", [&] { return s.status(away).stateless; });
+    s.run(Duration::micros(int64_t(s.random().between(1000, 30'000))));
+    s.crash(*lead);
+    s.until("another leads", [&] { return s.leader_but(*lead).has_value(); });
+    s.run(Duration::millis(int64_t(s.random().between(500, 3000))));
+    s.hold("engine_refuses_a_write", third, false);
+    s.hold("snapshot_part_is_flushed", away, false);
+    s.until("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
+    s.start(*lead);
+  });
+}
+
 // While it has no state the leader dies: it votes, for who can lead.
 void votes_without_a_state(Stage& s) {
   s.repeat_until_hit("raft_votes_without_a_state", 20, [&] {
@@ -137,6 +162,10 @@ constexpr std::string_view kSmallPartsFlushed =
     "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1,snapshot-part-bytes=1,"
     "keys=40,flush-bytes=1";
 
+constexpr std::string_view kOlder =
+    "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1,unsaved-factor=1,"
+    "snapshot-part-bytes=1,keys=40,flush-bytes=1,slow-disk-after-ms=0";
+
 constexpr Scenario kScenarios[] = {
     {"H-R8", "after a snapshot a follower is sent the log from there, and keeps up", kSmallParts,
      "delay,batching,reset", catches_up_by_a_snapshot},
@@ -150,6 +179,8 @@ constexpr Scenario kScenarios[] = {
      crashes_while_it_installs},
     {"T-27-newer", "a state half installed is newer than the next leader knows: it takes its word", kSmallPartsFlushed, "",
      half_installed_is_newer},
+    {"T-27-older", "... and is offered an older one by a leader that has not applied as much: it waits", kOlder, "",
+     older_is_offered},
     {"H-R9-broken", "a connection breaks in the middle of a snapshot", kSmallParts, "", resumes},
     {"T-35", "a replica whose state is being replaced votes", kSmallParts, "", votes_without_a_state},
 };
