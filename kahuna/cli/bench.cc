@@ -73,6 +73,7 @@ class Bench {
     clock_.call_at(end_, [this] { finish(); });
     arm_progress();
     if (options_.rate > 0) {
+      running_ = true;
       schedule_start_ = now;
       for (size_t slot = 0; slot < slots(); ++slot) idle_.push_back(slot);
       pump();
