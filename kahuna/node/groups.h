@@ -175,6 +175,9 @@ class Groups final : private SnapshotStreams::Hooks {
   bool states_due() const;
   void consider_save();
   void save();
+  void collect_states();
+  // It is being saved, or thrown away.
+  void forget_unsaved(Group& group);
   void write_batch();
   void on_saved(Result<> result);
   void release_reads(Group& group);
@@ -258,7 +261,7 @@ class Groups final : private SnapshotStreams::Hooks {
   // Saving. What is applied is in groups' states (unsaved), then in batch_ (being saved, or refused by
   // the engine and to be tried again), then in the engine.
   size_t unsaved_entries_ = 0, unsaved_bytes_ = 0;
-  std::vector<Group*> unsaved_;  // groups with unsaved entries
+  std::deque<Group*> unsaved_;   // groups with unsaved entries, in the order in which they had the first
   std::vector<Group*> saving_;   // groups in batch_
   std::shared_ptr<engine::WriteBatch> batch_;  // null: nothing is being saved
   bool save_refused_ = false;                  // batch_ waits for the stall timer
@@ -309,7 +312,8 @@ class Groups final : private SnapshotStreams::Hooks {
   SlowDisk slow_disk_;
   TimerId stall_timer_ = 0;
   TimerId flush_timer_ = 0;
-  bool flush_wanted_ = false;   // a flush begins once what is unsaved is saved
+  bool flush_wanted_ = false;   // a flush begins once what was unsaved when it was asked for is saved:
+  size_t unsaved_before_flush_ = 0;  // the first so many of unsaved_
   bool flush_follows_ = false;  // ... by the batch under way
   bool flushing_ = false;
   Time extra_flush_from_;  // no flush is added before

@@ -139,11 +139,7 @@ bool Groups::begin_install(Group& group, const SnapshotPart& part) {
 void Groups::discard(Group& group) {
   group.replica.discard_state(host_.clock->now());
   group.stalled_entries.clear();
-  if (std::exchange(group.unsaved, false)) {
-    std::erase(unsaved_, &group);
-    unsaved_entries_ -= std::min(unsaved_entries_, group.state.unsaved_entries());
-    unsaved_bytes_ -= std::min(unsaved_bytes_, group.state.unsaved_bytes());
-  }
+  forget_unsaved(group);
 }
 
 void Groups::accept_part(Group& group, SnapshotPart part) {

@@ -6,10 +6,13 @@
 #include "runtime/probe.h"
 
 namespace kahuna::node {
+namespace {
+constexpr size_t kSaveParts = 16;
+}  // namespace
 
 bool Groups::states_due() const {
   return !unsaved_.empty() &&
-         (flush_wanted_ || unsaved_entries_ >= options_.save_entries || unsaved_bytes_ >= options_.save_bytes ||
+         (unsaved_before_flush_ > 0 || unsaved_entries_ >= options_.save_entries || unsaved_bytes_ >= options_.save_bytes ||
           streams_.wants_save());
 }
 
@@ -20,17 +23,33 @@ void Groups::consider_save() {
 void Groups::save() {
   CHECK(!batch_ && saving_.empty());
   batch_ = std::make_shared<engine::WriteBatch>();
-  flush_follows_ = flush_wanted_;
-  if (states_due()) {
-    saving_.swap(unsaved_);
-    for (Group* group : saving_) {
-      group->unsaved = false;
-      group->state.collect(*batch_);
-    }
-    unsaved_entries_ = unsaved_bytes_ = 0;
-  }
+  if (states_due()) collect_states();
+  flush_follows_ = flush_wanted_ && unsaved_before_flush_ == 0;
   collect_installs();
   write_batch();
+}
+
+// Of the groups that have waited longest, as many as make a part of what is due at once: everybody else in this loop
+// waits for it.
+void Groups::collect_states() {
+  const size_t entries = unsaved_entries_ - std::min(unsaved_entries_, options_.save_entries / kSaveParts);
+  const size_t bytes = unsaved_bytes_ - std::min(unsaved_bytes_, options_.save_bytes / kSaveParts);
+  do {
+    Group& group = *unsaved_.front();
+    forget_unsaved(group);
+    group.state.collect(*batch_);
+    saving_.push_back(&group);
+  } while (!unsaved_.empty() && unsaved_entries_ > entries && unsaved_bytes_ > bytes);
+  if (!unsaved_.empty()) SOMETIMES(states_are_saved_in_parts);
+}
+
+void Groups::forget_unsaved(Group& group) {
+  if (!std::exchange(group.unsaved, false)) return;
+  const auto at = std::find(unsaved_.begin(), unsaved_.end(), &group);
+  if (size_t(at - unsaved_.begin()) < unsaved_before_flush_) --unsaved_before_flush_;
+  unsaved_.erase(at);
+  unsaved_entries_ -= std::min(unsaved_entries_, group.state.unsaved_entries());
+  unsaved_bytes_ -= std::min(unsaved_bytes_, group.state.unsaved_bytes());
 }
 
 void Groups::write_batch() {
@@ -57,7 +76,7 @@ void Groups::on_saved(Result<> result) {
   groups.swap(saving_);
   for (Group* group : groups) group->state.saved();
   // Asked for while this batch was under way, and it was the last: no other one will bring it about.
-  bool nothing_left = flush_wanted_ && unsaved_.empty() && !MUTANT(last_flush_forgotten);
+  bool nothing_left = flush_wanted_ && unsaved_before_flush_ == 0 && !MUTANT(last_flush_forgotten);
   if (nothing_left && !flush_follows_) SOMETIMES(flush_asked_for_while_saving);
   if ((flush_follows_ || nothing_left) && !flushing_) flush_engine();
   installs_saved();
@@ -87,12 +106,13 @@ void Groups::consider_flush() {
 
 // A flush covers what was applied when it was asked for: that is saved first.
 void Groups::start_flush() {
+  unsaved_before_flush_ = unsaved_.size();
   if (flush_wanted_) return;
   host_.clock->cancel(flush_timer_);
   flush_timer_ = 0;
   flush_wanted_ = true;
   if (flushing_ || batch_) return;
-  if (unsaved_.empty()) return flush_engine();
+  if (unsaved_before_flush_ == 0) return flush_engine();
   save();
 }
 
@@ -124,7 +144,7 @@ void Groups::on_flushed(Result<> flushed) {
   release_flushed();
   finish_installs();
   if (stopped_) return;
-  if (flush_wanted_ && !batch_) unsaved_.empty() ? flush_engine() : save();
+  if (flush_wanted_ && !batch_) unsaved_before_flush_ == 0 ? flush_engine() : save();
 }
 
 void Groups::retry_full(DiskWatch::Part part) {
