@@ -44,8 +44,9 @@ class Liveness {
     if (!booted)
       return Violation{"liveness", fmt::format("a healed node did not boot within {}\n{}",
                                                to_string(patience_), cluster_.describe())};
-    bool repaired = world_.run_until([&] { return cluster_.stuck() || repaired_now(); },
-                                     world_.now() + patience_);
+    // One that finds its store damaged meanwhile begins anew.
+    bool repaired = world_.run_until(
+        [&] { return cluster_.stuck() || (repaired_now() && cluster_.all_booted(core_)); }, world_.now() + patience_);
     if (world_.stopped()) return std::nullopt;
     if (!repaired)
       return Violation{"repair", fmt::format("a damaged log was not repaired within {}\n{}",
