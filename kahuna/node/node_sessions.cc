@@ -69,7 +69,10 @@ void NodeImpl::on_frame(codec::FrameConnection& connection, codec::FrameKind kin
     if (const wire::PeerBatch* batch = decode_peer_batch(payload)) {
       if (!session.node) {
         take_news(*batch);
-        if (batch->roster()) sessions_.erase(id);
+        // It comes again, as a member. The news may have been lost, and have come from others.
+        const bool known = member(NodeId(batch->from())) && !MUTANT(strangers_stay_strangers);
+        if (known && !batch->roster()) SOMETIMES(stranger_is_a_member_by_now);
+        if (known || batch->roster()) sessions_.erase(id);
         return;
       }
       on_peer_batch(session, *batch, payload);
