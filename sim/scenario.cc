@@ -264,16 +264,14 @@ void Stage::hold(std::string_view point, size_t node, bool on) {
   plan_.hold(point, node, on);
 }
 
-void Stage::lead_all(size_t node) {
-  for (uint64_t group : {0, 1}) {
-    settle(group);
-    auto leads_it = [&] { return leader(group) == node; };
-    for (int tries = 0; tries < 10 && going() && !leads_it(); ++tries) {
-      hand_over(group, node);
-      happens(leads_it, Duration::seconds(2));
-    }
-    prove("one leads all", leads_it());
+void Stage::lead(size_t node, uint64_t group) {
+  settle(group);
+  auto leads_it = [&] { return leader(group) == node; };
+  for (int tries = 0; tries < 10 && going() && !leads_it(); ++tries) {
+    hand_over(group, node);
+    happens(leads_it, Duration::seconds(2));
   }
+  prove(fmt::format("that one leads partition {}", group), leads_it());
 }
 
 void Stage::remove(size_t node, bool dead, Coming next) {

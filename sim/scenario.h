@@ -123,8 +123,12 @@ class Stage final : private ClusterListener {
   void hand_over(uint64_t group, size_t to) {
     if (going()) cluster_.move_leader(PartitionId(group), to);
   }
-  // ... until it leads meta and partition 1.
-  void lead_all(size_t node);
+  // ... until it leads; meta and partition 1.
+  void lead(size_t node, uint64_t group);
+  void lead_all(size_t node) {
+    lead(node, 0);
+    lead(node, 1);
+  }
   // Members: see Cluster. A dead one is lost at once, with its disk. Who takes its place comes so.
   void remove(size_t node, bool dead = false, Coming next = Coming::kAsks);
   // The learner there is to vote.

@@ -226,12 +226,8 @@ void needed_by_another(Stage& s) {
   std::vector<size_t> others = s.others(lead);
   for (size_t i = others.size(); i-- > 1;) std::swap(others[i], others[s.random().below(i + 1)]);
   const size_t leads_other = others[0], goes = others[1], down[] = {others[2], others[3]};
-  auto led = [&] { return s.leader(kOther) == leads_other; };
-  for (int tries = 0; tries < 10 && s.going() && !led(); ++tries) {
-    s.hand_over(kOther, leads_other);
-    s.happens(led, Duration::seconds(2));
-  }
-  s.prove("two lead", led() && s.leads(lead) && s.leads(lead, kMeta));
+  s.lead(leads_other, kOther);
+  s.prove("two lead", s.leads(lead) && s.leads(lead, kMeta));
   const NodeId before = s.member(goes);
   for (size_t node : down) {
     s.cut(leads_other, node);
@@ -277,6 +273,56 @@ void told_in_vain(Stage& s) {
   s.prove("another member came", s.member(gone) != before);
 }
 
+// A leader whose clock stands still, and that hears nothing, knows neither that others lead nor that they have removed a
+// member. The node that comes in its place asks that leader first: it is not for it to say that the place is taken.
+void asked_in_the_past(Stage& s) {
+  constexpr size_t kOld = 0;  // the first whom a node that joins asks
+  s.lead_all(kOld);
+  const size_t gone = 1 + s.random().below(3);
+  const NodeId before = s.member(gone);
+  s.cut_clients(kOld);
+  s.deafen(kOld);
+  for (size_t node : s.others(kOld)) s.hold("members_are_not_told", node);
+  s.set_rate(kOld, kFrozenPpb);
+  s.until("others lead", [&] { return s.leader_but(kOld).has_value() && s.leader_but(kOld, kMeta).has_value(); });
+  s.remove(gone);
+  s.until("the member has left", [&] { return s.member(gone) != before; }, kPatience);
+  s.must("another member came", [&] {
+    auto lead = s.leader_but(kOld, kMeta);
+    return lead && s.member(gone) && s.status(*lead, kMeta).configuration->votes({s.member(gone), 1});
+  }, kPatience);
+  s.prove("one leads still that does not know", s.leads(kOld, kMeta) && s.status(kOld, kMeta).configuration->votes({before, 1}));
+  s.heal();
+  s.deafen(kOld, false);
+  s.set_rate(kOld, 0);
+  for (size_t node : s.others(kOld)) s.hold("members_are_not_told", node, false);
+  settle_members(s);
+}
+
+// Who comes is lost while it is sent as many states as are sent at a time, and removed. The next one does not wait for
+// an answer of the one that has left.
+void lost_on_the_way(Stage& s) {
+  const size_t lead = s.settle();
+  s.lead_all(lead);
+  for (uint64_t group = 2; group <= 4; ++group) s.lead(lead, group);
+  const size_t joiner = s.others(lead)[s.random().below(2)];
+  const uint64_t begun = s.probe("snapshot_stream_begins"), ended = s.probe("snapshot_stream_to_one_who_left");
+  for (size_t node : s.others(joiner)) s.hold("snapshot_part_is_lost", node);
+  s.remove(joiner, true);
+  s.until("it is to be sent its states", [&] { return s.probe("snapshot_stream_begins") >= begun + 4 && s.hosts(joiner); });
+  const NodeId lost = s.member(joiner);
+  s.remove(joiner, true);
+  for (size_t node : s.others(joiner)) s.hold("snapshot_part_is_lost", node, false);
+  s.until("the next one joins", [&] { return s.member(joiner) && s.member(joiner) != lost; });
+  s.must("it has its states", [&] {
+    for (uint64_t group = 0; group <= 4; ++group)
+      if (!s.hosts(joiner, group) || s.status(joiner, group).stateless) return false;
+    return true;
+  }, Duration::seconds(4));
+  s.prove("nobody waited for the one that has left", s.probe("snapshot_stream_to_one_who_left") > ended);
+  settle_members(s);
+}
+
 constexpr Scenario kScenarios[] = {
     {"M-1", "a dead member is replaced under load; then the new one makes the majority", "", "drift", dead_member},
     {"M-2", "all members are replaced one after the other; a client that knew the founders is answered", "joins-elsewhere=on,judge-hurries=on", "drift", all_members},
@@ -293,6 +339,10 @@ constexpr Scenario kScenarios[] = {
     {"M-14", "one partition needs a member no more that another cannot do without", "nodes=5,groups=2,keys=12,buckets=6,timeout=2s",
      "drift", needed_by_another},
     {"M-15", "what a member is told of its removal is lost", "", "drift", told_in_vain},
+    {"M-16", "who comes asks a leader whose clock stands still, and that knows nothing of the removal", "nodes=4,reads=quorum,quiesce=off", "",
+     asked_in_the_past},
+    {"M-17", "who comes is lost while it is sent its states: the next one does not wait for it", "groups=4,slow-disk-after-ms=0",
+     "drift", lost_on_the_way},
 };
 
 }  // namespace

@@ -128,7 +128,8 @@ void stream_hangs(Stage& s) {
   s.isolate(away);
   uint64_t before = s.writes_done(), given_up = s.probe("snapshot_stream_given_up");
   s.until("the others go on", [&] { return s.writes_done() > before + 50; });
-  s.until("the stream is given up, and holds no log", [&] { return s.probe("snapshot_stream_given_up") > given_up; });
+  s.must("the stream is given up, and holds no log", [&] { return s.probe("snapshot_stream_given_up") > given_up; },
+         Duration::seconds(60));
   s.prove("it still waits", s.status(away).stateless);
   s.heal();
   s.until("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
