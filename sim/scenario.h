@@ -18,8 +18,8 @@
 //      changes the cluster through Stage only.
 //
 // Names: H-R4 is row R4 of the table of known failures (Kommander), H-K20 row K20 (Kahuna), T-22 a
-// protocol trap, M-: members that come and go, G-: nodes that live and are slow, L-: log time. kahuna sim
-// --scenarios prints them.
+// protocol trap, M-: members that come and go, G-: nodes that live and are slow, L-: log time, C-: clients.
+// kahuna sim --scenarios prints them.
 #pragma once
 
 #include <functional>

@@ -150,6 +150,41 @@ void faulty_tail_votes(Stage& s) {
   s.prove("a replica voted with a damaged log", faulty);
 }
 
+// The same, and the third has heard of a later term since, of the one that stopped: that it never had the entry
+// is still the word of one.
+void faulty_tail_and_a_later_term(Stage& s) {
+  bool faulty = false;
+  for (int round = 0; round < 20 && !faulty && s.going(); ++round) {
+    size_t lead = s.settle();
+    size_t rotten = s.others(lead)[s.random().below(2)], behind = 3 - lead - rotten;
+    s.isolate(behind);
+    s.until("entries are committed that one replica never had",
+            [&] { return s.leads(lead) && s.commit(rotten) > s.last(behind) + 5; });
+    s.crash(rotten);
+    s.damage_newest(rotten);
+    s.crash(lead, CrashKind::kProcess);
+    s.mend(lead, behind);
+    const uint64_t term = s.term(behind);
+    s.on_message([&s, lead, behind](size_t node, const raft::Message& m) {
+      if (node == lead && m.kind == raft::MessageKind::kVote && m.group.value() == 1)
+        s.soon([&s, lead, behind] { s.cut(behind, lead); });
+    });
+    s.start(lead);
+    s.until("it is asked for its vote in a later term", [&] { return s.term(behind) > term; });
+    s.on_message({});
+    s.pause(lead);
+    s.mend(rotten, behind);
+    s.start(rotten);
+    s.until("the damaged one is back", [&] { return s.hosts(rotten); });
+    faulty = !s.whole(rotten);
+    s.run(Duration::seconds(5));
+    s.resume(lead);
+    s.heal();
+    s.until("the damage is repaired", [&] { return s.whole(rotten); });
+  }
+  s.prove("a replica whose log is damaged asked one in a later term", faulty);
+}
+
 // The last synced batch rots on a node that is down: it is no torn tail.
 void rotten_tail(Stage& s) {
   s.repeat_until_hit("journal_faulty_body", 60, [&] {
@@ -382,6 +417,7 @@ constexpr Scenario kScenarios[] = {
     {"H-K12", "a partition that is written to without a pause is still released", "rate=1000,segment-bytes=131072,save-entries=256,flush-bytes=100000,flush-interval=1s", "delay", never_idle},
     {"H-K14", "power losses, while state is applied, saved and flushed: nothing released is missing", "rate=1000,segment-bytes=131072,save-entries=1,unsaved-factor=1,flush-bytes=4096,flush-interval=200ms", "slow-disk", power_loss_after_release},
     {"T-21", "a replica whose log is damaged elects nobody who never had what it may have lost", "rate=300", "drift", faulty_tail_votes},
+    {"T-21-later", "... and one of those has heard of a later term", "rate=300", "drift", faulty_tail_and_a_later_term},
     {"T-22-rot", "the last synced batch rots on a node that is down: not taken for a torn tail", "rate=300", "batching", rotten_tail},
     {"T-25", "a node returns with an empty disk: it is nobody's voter", "rate=300", "drift", wiped_returns},
     {"T-25-back", "a node returns with the disk of an earlier boot: it is refused", "rate=300", "drift", rolled_back_returns},
