@@ -1,5 +1,6 @@
 #include "kahuna/engine/rocks_settings.h"
 
+#include <rocksdb/rate_limiter.h>
 #include <rocksdb/cache.h>
 #include <rocksdb/compaction_filter.h>
 #include <rocksdb/env.h>
@@ -54,6 +55,10 @@ class SupersededFilterFactory final : public rocksdb::CompactionFilterFactory {
   std::shared_ptr<const std::atomic<int>> views_;
 };
 
+constexpr uint64_t kBytesPerSync = uint64_t{512} << 10;
+constexpr int64_t kBackgroundBytesPerSecond = int64_t{128} << 20;  // by flushes and compactions
+constexpr int64_t kRefillMicros = 10'000;
+
 class NoLog final : public rocksdb::Logger {
  public:
   using Logger::Logger;
@@ -101,6 +106,10 @@ rocksdb::Options rocks_settings(const RocksOptions& options, rocksdb::Env* env,
   o.skip_stats_update_on_db_open = true;
   o.use_fsync = false;
   o.allow_fallocate = false;
+  // What is written goes to the disk as it comes, and no faster than this: the journal's syncs wait for all that is
+  // on its way there.
+  o.bytes_per_sync = kBytesPerSync;
+  if (!env) o.rate_limiter.reset(rocksdb::NewGenericRateLimiter(kBackgroundBytesPerSecond, kRefillMicros));
 
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(options.block_cache_bytes, env ? 0 : 4);
