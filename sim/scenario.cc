@@ -85,6 +85,10 @@ bool Stage::must(std::string what, const std::function<bool()>& reached, Duratio
   return false;
 }
 
+void Stage::settle_members() {
+  must("all members are where they are to be", [&] { return members_settled(); }, Duration::seconds(120));
+}
+
 bool Stage::happens(const std::function<bool()>& what, Duration limit) {
   return going() &&
          world_.run_until([&] { return cluster_.stuck() || what(); }, world_.now() + limit) && going();

@@ -39,6 +39,8 @@
 
 namespace kahuna::sim {
 
+constexpr uint64_t kMeta = 0;  // the group of the meta partition
+
 class Stage final : private ClusterListener {
  public:
   // All outlive the stage.
@@ -134,6 +136,7 @@ class Stage final : private ClusterListener {
   // The learner there is to vote.
   void promote(size_t node);
   // Every machine has a member, and all partitions have exactly these as voters, and learners.
+  void settle_members();
   bool members_settled() const { return cluster_.members_settled(); }
   // Of the member there; none while it is not known.
   NodeId member(size_t node) const { return cluster_.member(node); }

@@ -49,27 +49,7 @@ void away_for_long(Stage& s) {
   s.until("and makes a majority", [&] { return s.writes_done() > before + 20; });
 }
 
-// All that clients are connected to is cut off from the others, which have just started. They go on to these.
-void connected_to_no_use(Stage& s) {
-  s.settle();
-  const size_t first = s.random().below(s.nodes());
-  const size_t cut_off[] = {first, (first + 1) % s.nodes()};
-  std::vector<size_t> others;
-  for (size_t node = 0; node < s.nodes(); ++node)
-    if (node != cut_off[0] && node != cut_off[1]) others.push_back(node);
-  for (size_t node : cut_off) s.isolate(node);
-  for (size_t node : others) s.crash(node, CrashKind::kProcess);
-  s.run(Duration::seconds(1));
-  for (size_t node : others) s.start(node);
-  s.until("one of them leads", [&] {
-    return std::any_of(others.begin(), others.end(), [&](size_t node) { return s.leads(node); });
-  });
-  const uint64_t before = s.writes_done();
-  s.must("clients find them", [&] { return s.writes_done() > before + 20; }, Duration::seconds(20));
-}
-
 constexpr Scenario kScenarios[] = {
-    {"C-1", "clients are connected to nodes that are cut off: they go on to the others", "nodes=5,rate=100", "drift", connected_to_no_use},
     {"H-R26", "a node is away for minutes: it is still a member, and catches up", "rate=50,log-keep-bytes=0,log-keep-entries=100,flush-interval=1s", "drift", away_for_long},
     {"H-R29-thread", "one thread of a live node hangs: what it led is led by others", "groups=2,loops=2,loops-vary=off,quiesce=soon,sign-of-life-timeouts=2,quiet-probe-timeouts=5", "drift", wedged_group},
 };

@@ -4,8 +4,6 @@
 namespace kahuna::sim {
 namespace {
 
-constexpr uint64_t kMeta = 0;
-
 void all_lose_power(Stage& s) {
   for (size_t node = 0; node < s.nodes(); ++node) s.crash(node);
   s.run(Duration::millis(static_cast<int64_t>(s.random().between(1, 300))));
@@ -125,18 +123,40 @@ void sync_fails(Stage& s) {
   s.settle();
 }
 
+// The third of three is cut off, and lacks what the other two commit.
+size_t cut_off_the_third(Stage& s, size_t lead, size_t other) {
+  const size_t behind = 3 - lead - other;
+  s.isolate(behind);
+  s.until("entries are committed that one replica never had",
+          [&] { return s.leads(lead) && s.commit(other) > s.last(behind) + 5; });
+  return behind;
+}
+
+// Who starts at `lead` asks the other for its vote in a later term, and never hears the answer.
+void ask_in_a_later_term(Stage& s, size_t lead, size_t behind) {
+  s.crash(lead, CrashKind::kProcess);
+  s.mend(lead, behind);
+  const uint64_t term = s.term(behind);
+  s.on_message([&s, lead, behind](size_t node, const raft::Message& m) {
+    if (node == lead && m.kind == raft::MessageKind::kVote && m.group.value() == 1)
+      s.soon([&s, lead, behind] { s.cut(behind, lead); });
+  });
+  s.start(lead);
+  s.until("it is asked for its vote in a later term", [&] { return s.term(behind) > term; });
+  s.on_message({});
+}
+
 // An entry is acknowledged by two of three; one copy rots, the other's node stops. The third, which
-// never had it, must not be elected by the one that may have lost it.
-void faulty_tail_votes(Stage& s) {
+// never had it, must not be elected by the one that may have lost it, not even if it knows a later term.
+void lose_what_the_third_lacks(Stage& s, bool later_term) {
   bool faulty = false;
   for (int round = 0; round < 20 && !faulty && s.going(); ++round) {
     size_t lead = s.settle();
-    size_t rotten = s.others(lead)[s.random().below(2)], behind = 3 - lead - rotten;
-    s.isolate(behind);
-    s.until("entries are committed that one replica never had",
-            [&] { return s.leads(lead) && s.commit(rotten) > s.last(behind) + 5; });
+    size_t rotten = s.others(lead)[s.random().below(2)];
+    size_t behind = cut_off_the_third(s, lead, rotten);
     s.crash(rotten);
     s.damage_newest(rotten);
+    if (later_term) ask_in_a_later_term(s, lead, behind);
     s.pause(lead);
     s.mend(rotten, behind);
     s.start(rotten);
@@ -150,40 +170,8 @@ void faulty_tail_votes(Stage& s) {
   s.prove("a replica voted with a damaged log", faulty);
 }
 
-// The same, and the third has heard of a later term since, of the one that stopped: that it never had the entry
-// is still the word of one.
-void faulty_tail_and_a_later_term(Stage& s) {
-  bool faulty = false;
-  for (int round = 0; round < 20 && !faulty && s.going(); ++round) {
-    size_t lead = s.settle();
-    size_t rotten = s.others(lead)[s.random().below(2)], behind = 3 - lead - rotten;
-    s.isolate(behind);
-    s.until("entries are committed that one replica never had",
-            [&] { return s.leads(lead) && s.commit(rotten) > s.last(behind) + 5; });
-    s.crash(rotten);
-    s.damage_newest(rotten);
-    s.crash(lead, CrashKind::kProcess);
-    s.mend(lead, behind);
-    const uint64_t term = s.term(behind);
-    s.on_message([&s, lead, behind](size_t node, const raft::Message& m) {
-      if (node == lead && m.kind == raft::MessageKind::kVote && m.group.value() == 1)
-        s.soon([&s, lead, behind] { s.cut(behind, lead); });
-    });
-    s.start(lead);
-    s.until("it is asked for its vote in a later term", [&] { return s.term(behind) > term; });
-    s.on_message({});
-    s.pause(lead);
-    s.mend(rotten, behind);
-    s.start(rotten);
-    s.until("the damaged one is back", [&] { return s.hosts(rotten); });
-    faulty = !s.whole(rotten);
-    s.run(Duration::seconds(5));
-    s.resume(lead);
-    s.heal();
-    s.until("the damage is repaired", [&] { return s.whole(rotten); });
-  }
-  s.prove("a replica whose log is damaged asked one in a later term", faulty);
-}
+void faulty_tail_votes(Stage& s) { lose_what_the_third_lacks(s, false); }
+void faulty_tail_and_a_later_term(Stage& s) { lose_what_the_third_lacks(s, true); }
 
 // The last synced batch rots on a node that is down: it is no torn tail.
 void rotten_tail(Stage& s) {
@@ -201,10 +189,8 @@ void rotten_tail(Stage& s) {
 // nobody's voter under its old name.
 void wiped_returns(Stage& s) {
   size_t lead = s.settle();
-  size_t wiped = s.others(lead)[s.random().below(2)], behind = 3 - lead - wiped;
-  s.isolate(behind);
-  s.until("entries are committed that one replica never had",
-          [&] { return s.leads(lead) && s.commit(wiped) > s.last(behind) + 5; });
+  size_t wiped = s.others(lead)[s.random().below(2)];
+  size_t behind = cut_off_the_third(s, lead, wiped);
   s.crash(wiped);
   s.wipe(wiped);
   s.pause(lead);
@@ -239,16 +225,13 @@ void roll_back(Stage& s, int boots_alone, bool all_restart = false) {
   }
   lead = s.settle();
   if (old == lead) return s.prove("the one to be rolled back follows", false);
-  size_t behind = 3 - lead - old;
   uint64_t refused = s.probe("earlier_boot_refused");
   if (all_restart) {
     s.until("all have its boot on record", [&] {
-      return s.last(lead, kMeta) > recorded && s.status(behind, kMeta).durable.value() >= s.last(lead, kMeta);
+      return s.last(lead, kMeta) > recorded && s.status(3 - lead - old, kMeta).durable.value() >= s.last(lead, kMeta);
     });
   }
-  s.isolate(behind);
-  s.until("entries are committed that one replica never had",
-          [&] { return s.leads(lead) && s.commit(old) > s.last(behind) + 5; });
+  size_t behind = cut_off_the_third(s, lead, old);
   s.crash(old);
   s.roll_back(old, image);
   if (boots_alone > 0) s.isolate(old);

@@ -4,19 +4,12 @@
 namespace kahuna::sim {
 namespace {
 
-constexpr uint64_t kMeta = 0;
-constexpr Duration kPatience = Duration::seconds(120);
-
-void settle_members(Stage& s) {
-  s.must("all members are where they are to be", [&] { return s.members_settled(); }, kPatience);
-}
-
 // Whoever takes the place of a follower learns. Returns which.
 size_t one_learns(Stage& s) {
   const size_t node = s.others(s.settle())[s.random().below(3)];
   const NodeId before = s.member(node);
   s.remove(node, s.random().chance(1, 2), Coming::kLearns);
-  settle_members(s);
+  s.settle_members();
   s.prove("another came, and learns", s.member(node) != before && s.learns(node) && !s.votes(s.member(node)));
   return node;
 }
@@ -46,7 +39,7 @@ void counts_for_nothing(Stage& s) {
   s.heal();
   s.settle();
   s.promote(learner);
-  settle_members(s);
+  s.settle_members();
   s.prove("it votes", s.votes(s.member(learner)));
   std::vector<size_t> others = s.others(learner);
   s.crash(others[s.random().below(others.size())]);
@@ -71,7 +64,7 @@ void promoted_under_the_next(Stage& s) {
   s.must("it comes to vote", [&] { return s.votes(s.member(learner)) && s.votes(s.member(learner), kMeta); },
          Duration::seconds(60));
   s.start(lead);
-  settle_members(s);
+  s.settle_members();
 }
 
 // One learns, and is removed; the next one learns, too, and stays one.
@@ -80,14 +73,14 @@ void never_promoted(Stage& s) {
   if (s.random().chance(1, 2)) restart(s, learner);
   const NodeId before = s.member(learner);
   s.remove(learner, s.random().chance(1, 2), Coming::kLearns);
-  settle_members(s);
+  s.settle_members();
   s.prove("another came, and learns", s.member(learner) != before && s.learns(learner));
   const size_t lead = s.settle();
   const uint64_t written = s.writes_done();
   s.crash(lead);
   s.until("another leads, and writes", [&] { return s.leader_but(lead) && s.writes_done() > written + 20; });
   s.start(lead);
-  settle_members(s);
+  s.settle_members();
 }
 
 constexpr Scenario kScenarios[] = {

@@ -4,12 +4,7 @@
 namespace kahuna::sim {
 namespace {
 
-constexpr uint64_t kMeta = 0;
 constexpr Duration kPatience = Duration::seconds(120);
-
-void settle_members(Stage& s) {
-  s.must("all members are where they are to be", [&] { return s.members_settled(); }, kPatience);
-}
 
 // A member is lost for good, perhaps the leader. Another comes in its place, and counts: it makes the
 // majority when a second one fails.
@@ -18,7 +13,7 @@ void dead_member(Stage& s) {
   const size_t dead = s.random().chance(1, 2) ? lead : s.others(lead)[s.random().below(2)];
   const NodeId before = s.member(dead);
   s.remove(dead, true);
-  settle_members(s);
+  s.settle_members();
   s.prove("another member came", s.member(dead) != before && s.votes(s.member(dead)));
   const uint64_t written = s.writes_done();
   s.crash(s.others(dead)[s.random().below(2)]);
@@ -37,7 +32,7 @@ void all_members(Stage& s) {
     const NodeId before = s.member(node);
     const uint64_t written = s.writes_done();
     s.remove(node, false);
-    settle_members(s);
+    s.settle_members();
     s.prove("another member came", s.member(node) != before);
     s.until("clients write meanwhile", [&] { return s.writes_done() > written; });
   }
@@ -64,7 +59,7 @@ void crashing_joiner(Stage& s) {
     s.start(joiner);
   }
   s.prove("it crashed on its way", crashes > 0);
-  settle_members(s);
+  s.settle_members();
 }
 
 // Who leads meta is removed: it records its own removal, hands over, and goes.
@@ -77,7 +72,7 @@ void leader_of_meta(Stage& s) {
   s.remove(lead, false);
   s.until("another leads meta", [&] { return s.leader_but(lead, kMeta).has_value(); });
   s.prove("it handed over", s.probe("members_leader_hands_over") > handed);
-  settle_members(s);
+  s.settle_members();
   s.prove("another member came", s.member(lead) != before);
 }
 
@@ -101,7 +96,7 @@ void cut_off_member(Stage& s) {
   s.prove("it does not know yet", s.hosts(gone) && s.probe("sim_member_has_left") == left);
   s.heal();
   s.must("it is told, and leaves", [&] { return s.probe("sim_member_has_left") > left; }, kPatience);
-  settle_members(s);
+  s.settle_members();
   s.prove("another member came", s.member(gone) != before);
 }
 
@@ -124,7 +119,7 @@ void cut_off_learner(Stage& s) {
     s.prove("who cannot be reached does not vote", !s.member(joiner) || !s.votes(s.member(joiner)) || s.members_settled());
   }
   s.heal();
-  settle_members(s);
+  s.settle_members();
 }
 
 // Two wishes at the same time: one finds that the other was first, and is asked again. A third node may
@@ -143,7 +138,7 @@ void two_wishes(Stage& s) {
   for (size_t node : s.others(third)) s.cut(node, third);
   s.run(Duration::seconds(3));
   s.heal();
-  settle_members(s);
+  s.settle_members();
   s.prove("both were replaced", s.member(one) != before[0] && s.member(other) != before[1]);
   s.prove("clients wrote meanwhile", s.writes_done() > written);
 }
@@ -165,7 +160,7 @@ void all_others(Stage& s) {
   s.crash(away, CrashKind::kProcess);  // nor does what was told, on some connection
   s.start(away);
   s.heal();
-  settle_members(s);
+  s.settle_members();
   s.prove("it is the member that it was", s.member(away) == before);
   s.prove("and was told by one that it did not know", s.probe("stranger_brings_news_of_members") > news);
 }
@@ -188,7 +183,7 @@ void needed_until_then(Stage& s) {
   s.prove("a leader waits", s.probe("members_wait_for_a_majority") > waited);
   s.prove("it votes still", s.votes(before));
   s.start(down);
-  settle_members(s);
+  s.settle_members();
   s.prove("another member came", s.member(goes) != before);
 }
 
@@ -245,7 +240,7 @@ void needed_by_another(Stage& s) {
   s.must("those who are left write", [&] { return s.commit(leads_other, kOther) > committed + 20; }, Duration::seconds(30));
   s.heal();
   for (size_t node : down) s.start(node);
-  settle_members(s);
+  s.settle_members();
   s.prove("another member came", s.member(goes) != before);
 }
 
@@ -269,7 +264,7 @@ void told_in_vain(Stage& s) {
   s.prove("it does not know", s.probe("node_was_removed") == told && s.member(gone) == before);
   for (size_t node : s.others(gone)) s.hold("members_are_not_told", node, false);
   s.must("it is told", [&] { return s.probe("node_was_removed") > told; }, Duration::seconds(30));
-  settle_members(s);
+  s.settle_members();
   s.prove("another member came", s.member(gone) != before);
 }
 
@@ -296,7 +291,7 @@ void asked_in_the_past(Stage& s) {
   s.deafen(kOld, false);
   s.set_rate(kOld, 0);
   for (size_t node : s.others(kOld)) s.hold("members_are_not_told", node, false);
-  settle_members(s);
+  s.settle_members();
 }
 
 // Who comes is lost while it is sent as many states as are sent at a time, and removed. The next one does not wait for
@@ -320,7 +315,7 @@ void lost_on_the_way(Stage& s) {
     return true;
   }, Duration::seconds(4));
   s.prove("nobody waited for the one that has left", s.probe("snapshot_stream_to_one_who_left") > ended);
-  settle_members(s);
+  s.settle_members();
 }
 
 constexpr Scenario kScenarios[] = {

@@ -173,7 +173,27 @@ void promoted_behind(Stage& s) {
   s.prove("leaders began behind their journals", behind >= 3);
 }
 
+// All that clients are connected to is cut off from the others, which have just started. They go on to these.
+void connected_to_no_use(Stage& s) {
+  s.settle();
+  const size_t first = s.random().below(s.nodes());
+  const size_t cut_off[] = {first, (first + 1) % s.nodes()};
+  std::vector<size_t> others;
+  for (size_t node = 0; node < s.nodes(); ++node)
+    if (node != cut_off[0] && node != cut_off[1]) others.push_back(node);
+  for (size_t node : cut_off) s.isolate(node);
+  for (size_t node : others) s.crash(node, CrashKind::kProcess);
+  s.run(Duration::seconds(1));
+  for (size_t node : others) s.start(node);
+  s.until("one of them leads", [&] {
+    return std::any_of(others.begin(), others.end(), [&](size_t node) { return s.leads(node); });
+  });
+  const uint64_t before = s.writes_done();
+  s.must("clients find them", [&] { return s.writes_done() > before + 20; }, Duration::seconds(20));
+}
+
 constexpr Scenario kScenarios[] = {
+    {"C-1", "clients are connected to nodes that are cut off: they go on to the others", "nodes=5,rate=100", "drift", connected_to_no_use},
     {"H-R31", "clients reach followers only: what they ask is forwarded", "rate=300,clients=4", "delay", asked_elsewhere},
     {"H-K13", "only the network fails: leaders begin behind their journals, and nothing goes back", "rate=500,save-entries=1,unsaved-factor=1,fault.stall-engine.every=300ms,fault.span_max=400ms", "stall-engine", promoted_behind},
     {"H-R36", "a leader stops after it confirmed a read and wakes up deposed", "rate=300", "drift,batching", paused_leader_is_read},
