@@ -1,10 +1,10 @@
 #include "kahuna/engine/rocks_settings.h"
 
-#include <rocksdb/rate_limiter.h>
 #include <rocksdb/cache.h>
 #include <rocksdb/compaction_filter.h>
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
+#include <rocksdb/rate_limiter.h>
 #include <rocksdb/table.h>
 
 #include "kahuna/engine/ordered_rows.h"

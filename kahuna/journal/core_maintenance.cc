@@ -118,7 +118,8 @@ bool Core::copy_due() const {
          front.life() != uncopyable_life_ && copy_tried_at_ != synced_end_;
 }
 
-// What memory has need not be read: a whole segment, for the one entry of a group where nothing happens.
+// What memory has need not be read: a whole segment, for the one entry of a group where nothing happens. When it lacks
+// anything all is read, and what was queued before is queued twice: copies, of which the later wins.
 bool Core::copy_forward(Suspend suspend) {
   SegmentPtr front = used_.front();
   const uint64_t began_at = queue_end_;
