@@ -376,23 +376,31 @@ class FullDisk : public ::testing::Test {
   void play(const char* small_size, const char* large_size, std::vector<std::string> flags) {
     start(small_size, std::move(flags));
     if (IsSkipped() || HasFatalFailure()) return;
-    const Ran last = fill();
+    // What the engine merges in the background makes a little room now and then: until it stays full.
+    Ran last, refused, status;
+    size_t rooms = 0, fulls = 0;
+    for (int attempt = 0; attempt < 20; ++attempt) {
+      last = fill();
+      rooms = said("disk-has-room");
+      refused = put("another", "1");
+      status = verb({"status"});
+      fulls = said("disk-full");
+      if (refused.status != 0 && said("disk-has-room") == rooms) break;
+    }
     EXPECT_TRUE(last.status == 3 || last.status == 4) << last.err;
-    const Ran refused = put("another", "1");
     EXPECT_EQ(refused.status, 3) << refused.err;
     EXPECT_NE(refused.err.find("no-space"), std::string::npos) << refused.err;
     EXPECT_NE(refused.err.find("is full"), std::string::npos) << refused.err;
+    EXPECT_NE(status.out.find("disk full"), std::string::npos) << status.out;
     EXPECT_GT(acknowledged_.size(), 3u);
     std::printf("  full after %zu MB; the client saw: %s", acknowledged_.size(),
                 refused.err.c_str());
-    EXPECT_EQ(said("disk-full"), 1u) << read_file(log());
-    EXPECT_EQ(said("disk-has-room"), 0u) << read_file(log());
-    EXPECT_NE(verb({"status"}).out.find("disk full"), std::string::npos);
+    EXPECT_EQ(fulls, rooms + 1) << read_file(log());
     expect_them();
 
     make_room(large_size);
     EXPECT_TRUE(await([&] { return put("again", "1").status == 0; })) << read_file(log());
-    EXPECT_EQ(said("disk-has-room"), 1u) << read_file(log());
+    EXPECT_GT(said("disk-has-room"), rooms) << read_file(log());
     EXPECT_EQ(verb({"status"}).out.find("disk full"), std::string::npos);
     for (int i = 0; i < 5; ++i) {
       const int number = static_cast<int>(acknowledged_.size());
