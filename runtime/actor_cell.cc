@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "runtime/actor.h"
-#include "runtime/probe.h"
 
 namespace kahuna {
 
@@ -68,7 +67,6 @@ void ActorCell::run(Suspend s) {
     } else if (waiting() == 0) {
       return;
     } else if (handled == options_.quantum) {
-      SOMETIMES(actor_spends_its_quantum);
       handled = 0;
       s.yield();
     } else {
@@ -89,12 +87,10 @@ bool ActorCell::restart_later() {
   stop_children();
   destroy_behaviour();
   if (failures_ > options_.max_restarts) {
-    SOMETIMES(actor_escalates);
     stop();
     escalate(error);
     return false;
   }
-  SOMETIMES(actor_restarts);
   Duration wait = options_.backoff_min;
   for (uint32_t i = 1; i < failures_ && wait < options_.backoff_max; ++i) wait = wait * 2;
   ++restarts_;

@@ -199,7 +199,7 @@ size_t Core::queue_copies(const SegmentImage& image, const Segment& front) {
       continue;
     }
     if (!batch.body_good) {
-      SOMETIMES(journal_damage_found_by_copy);
+      // Both copies, while this process ran.
       uncopyable_life_ = front.life();
       return 0;
     }

@@ -416,8 +416,10 @@ void Groups::apply_one(Group& group, const raft::Entry& entry) {
   if (observer_) observer_->on_apply(self_, group.id, entry, *reply, group.state);
   while (!group.writes.empty() && group.writes.front().at.index <= entry.index) {
     const auto& write = group.writes.front();
-    bool same = write.at == raft::LogPosition{entry.index, entry.term};
-    answers_.push_back({write.token, *reply, !same});
+    // fail_writes() comes before another leader's entry is durable here.
+    CHECK_EQ(write.at.index, entry.index);
+    CHECK_EQ(write.at.term, entry.term);
+    answers_.push_back({write.token, *reply});
     group.writes.pop_front();
   }
 }
@@ -434,14 +436,7 @@ void Groups::finish_applied() {
   use_again(applied_, groups);
   std::vector<Answer> answers;
   answers.swap(answers_);
-  for (const Answer& answer : answers) {
-    if (answer.overwritten) {
-      SOMETIMES(proposal_was_overwritten);
-      hooks_.on_write(answer.token, fail(ErrorCode::kNotLeader, "another leader took the log position"));
-    } else {
-      hooks_.on_write(answer.token, answer.reply);
-    }
-  }
+  for (const Answer& answer : answers) hooks_.on_write(answer.token, answer.reply);
   use_again(answers_, answers);
 }
 

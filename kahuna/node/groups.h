@@ -55,7 +55,7 @@ class Groups final : private SnapshotStreams::Hooks {
     virtual void send(const SnapshotPart& part) { (void)part; }
     virtual void send(const SnapshotReply& reply) { (void)reply; }
     virtual void messages_sent() = 0;  // end of the turn's messages
-    // kUnknown: leadership was lost; kNotLeader: overwritten, never executed.
+    // kUnknown: leadership was lost.
     virtual void on_write(Token token, Result<partition::Reply> reply) = 0;
     // Leadership confirmed and state recent enough: read now. Or why not (nothing was read).
     virtual void on_read(Token token, Result<> granted) = 0;
@@ -253,7 +253,6 @@ class Groups final : private SnapshotStreams::Hooks {
   struct Answer {
     Token token;
     partition::Reply reply;
-    bool overwritten;
   };
   std::vector<Answer> answers_;
   std::vector<Group*> applied_;  // groups that applied entries in this pass

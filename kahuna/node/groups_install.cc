@@ -145,10 +145,7 @@ void Groups::discard(Group& group) {
 void Groups::accept_part(Group& group, SnapshotPart part) {
   Install& install = *group.install;
   std::string last_row;
-  if (!read_rows(part, group.state.descriptor(), install.accepted_row, last_row)) {
-    SOMETIMES(snapshot_part_was_malformed);
-    return;
-  }
+  if (!read_rows(part, group.state.descriptor(), install.accepted_row, last_row)) return;  // its sender is at fault
   install.waiting.push_back(std::move(part.rows));
   install.accepted = part.number + 1;
   install.accepted_row = std::move(last_row);
@@ -164,7 +161,6 @@ Result<> Groups::reseed(PartitionId id) {
   if (group->replica.configuration().voters.size() < 2)
     return fail(ErrorCode::kUnavailable, "no other replica of the partition has its state");
   if (group->install) return {};
-  SOMETIMES(replica_reseeded);
   group->replica.resign(host_.clock->now());
   discard(*group);
   group->install.emplace();

@@ -60,7 +60,6 @@ void Joiner::on_hello(ByteView payload) {
   if (!hello) return try_another();
   hooks_.hear(hello->watermark);
   if (cluster_ && hello->cluster && hello->cluster != cluster_) {
-    SOMETIMES(node_joins_with_a_foreign_directory);
     connection_.reset();
     host_.clock->cancel(timer_);
     return hooks_.on_join_refused({ErrorCode::kWrongCluster, "this data directory belongs to another cluster than the node at " +

@@ -147,10 +147,7 @@ Result<const Head*> StateMachine::State::head(std::string_view position) {
 
 Result<Reply> StateMachine::State::execute(const CommandView& command, const raft::Entry& entry) {
   std::string position = position_of(command.key);
-  if (!descriptor.contains(position) && !MUTANT(range_not_checked)) {
-    SOMETIMES(partition_refuses_out_of_range);
-    return Reply{.outcome = Outcome::kOutOfRange};
-  }
+  if (!descriptor.contains(position) && !MUTANT(range_not_checked)) return Reply{.outcome = Outcome::kOutOfRange};
   const OperationId& id = command.operation;
   const Reply* known = operations.find(id.client, id.sequence);
   if (known && !MUTANT(dedup_ignored)) {
@@ -272,7 +269,6 @@ Result<Reply> StateMachine::apply(const raft::Entry& entry) {
       state.log_time = std::max(state.log_time, command->log_time);
       ASSIGN_OR_RETURN(reply, state.execute(*command, entry));
     } else {
-      SOMETIMES(partition_refuses_undecodable_entry);
       reply.outcome = Outcome::kRefused;
     }
   } else if (entry.kind == raft::EntryKind::kConfiguration) {

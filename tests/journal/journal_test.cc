@@ -477,6 +477,45 @@ TEST(JournalDamage, ARottenSealIsPassedOverForWhatItReplaced) {
   }
 }
 
+// No trace is left of what it replaced.
+TEST(JournalDamage, ARottenSealThatBeginsTheLogIsFaulty) {
+  Harness h(35);
+  h.expect_faulty = h.lost_acknowledged = true;
+  open_ready(h);
+  add_and_settle(h, 1, 3);
+  const std::string first = newest_batch(h.disk).file;
+  h.kill();
+  open_ready(h);
+  h.kill();
+  const Newest seal = newest_batch(h.disk);
+  ASSERT_NE(seal.file, first);
+  h.disk.forget(first);
+  rot(h.disk, seal.file, seal.body[0] + 60);
+  ASSERT_EQ(h.open(), "");
+  EXPECT_EQ(h.live[1].log.size(), 0u);
+  EXPECT_EQ(h.live[1].tail.size(), 3u);
+}
+
+TEST(JournalDamage, WhatIsCopiedForwardAndNoLongerReadableKeepsItsSegment) {
+  Harness h(36);
+  h.remembers = false;
+  open_ready(h);
+  add_and_settle(h, 3, 1);
+  const Newest idle = newest_batch(h.disk);
+  add_and_settle(h, 1, 1, 3000);
+  for (const auto* zone : {&idle.body, &idle.header})
+    for (uint64_t at : *zone) h.disk.rot(idle.file, at + 100, std::byte{1});
+  for (int i = 0; i < 300; ++i) {
+    add_and_settle(h, 1, 1, 3000);
+    if (i % 10 == 9) h.release(1, next_index(h, 1) - 2);
+  }
+  EXPECT_GT(h.journal->statistics().segments, 5u);
+  h.kill();
+  EXPECT_NE(h.open(), "");
+  ASSERT_TRUE(h.open_error);
+  EXPECT_EQ(h.open_error->code, ErrorCode::kDamaged);
+}
+
 TEST(JournalDamage, RottenLastBodyIsReportedAsFaultyUntilReplaced) {
   Harness h(20);
   h.expect_faulty = h.lost_acknowledged = true;

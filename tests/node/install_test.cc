@@ -260,6 +260,26 @@ TEST_F(InstallTest, ADamagedPartIsNotBelieved) {
   expect_equal();
 }
 
+TEST_F(InstallTest, APartWithRowsThatDoNotBelongIsNotTaken) {
+  Node& away = leave_one_behind();
+  size_t wrong = 0;
+  on_part = [&](SnapshotPart& part) {
+    engine::WriteBatch rows;
+    if (part.number == 2 && wrong < 3) {
+      if (wrong == 0) rows.remove("a row");
+      if (wrong == 1) rows.put("another partition's row", "value");
+      part.rows = wrong == 2 ? part.rows.substr(0, part.rows.size() - 1) : std::string(rows.bytes());
+      part.checksum = checksum_of(part);
+      ++wrong;
+    }
+    return true;
+  };
+  away.start();
+  advance();
+  ASSERT_EQ(wrong, 3u);
+  expect_equal();
+}
+
 TEST_F(InstallTest, ARestartInTheMiddleGoesOnWhereItWas) {
   Node& away = leave_one_behind();
   on_part = [](SnapshotPart& part) { return part.number < 5; };
