@@ -353,6 +353,7 @@ class NodeImpl final : public Node,
   void adopt_founding(Founding founding, std::optional<Roster> roster);
   void on_offer(const wire::PeerBatch& batch);
   void offer_founding(Dialer& dialer);
+  void close_strangers();
   void begin_joining();
 
   // Members (node_members.cc).

@@ -36,8 +36,18 @@ void NodeImpl::adopt_founding(Founding founding, std::optional<Roster> roster) {
     if (stored) stored = start_groups(s);
     if (!stored) return fatal_later(stored.error());
     joiner_.reset();
+    close_strangers();
     for (auto& dialer : dialers_)
       if (dialer->up()) offer_founding(*dialer);
+  });
+}
+
+// Who greeted this node before it was founded, and is no member, must greet it again to be told so.
+void NodeImpl::close_strangers() {
+  std::erase_if(sessions_, [this](const auto& each) {
+    const bool stranger = each.second.node && !member(each.second.node) && !MUTANT(early_strangers_stay);
+    if (stranger) SOMETIMES(stranger_greeted_before_the_founding);
+    return stranger;
   });
 }
 
