@@ -146,6 +146,10 @@ node::Options Cluster::node_options(size_t node) {
   o.save_entries = options_.save_entries;
   o.unsaved_factor = options_.unsaved_factor;
   o.limits.operation_records_max = options_.operation_records_max;
+  o.limits.heads_max = options_.heads_max;
+  o.journal.pending_bytes_max = options_.journal_pending_bytes;
+  o.journal.recovery_bytes_max = options_.recovery_bytes;
+  o.loop_frame_bytes_max = options_.loop_frame_bytes;
   o.log_keep_bytes = options_.log_keep_bytes;
   o.log_keep_entries = options_.log_keep_entries;
   o.log_keep_total_bytes = options_.log_keep_total_bytes;
@@ -176,11 +180,27 @@ node::Options Cluster::node_options(size_t node) {
       return engine::open_memory_engine(s, host, fibers, dir);
     };
   }
+  if (!calm_ && world_.random("salvages", uint64_t{node} << 32 | slots_[node].starts).chance(1, 2))
+    o.open_engine = fill_disk_of_a_salvage(node, std::move(o.open_engine));
   return o;
+}
+
+// The disk of a node that has opened a new engine beside its damaged one is full, for a while.
+node::OpenEngine Cluster::fill_disk_of_a_salvage(size_t node, node::OpenEngine open) {
+  return [this, node, open = std::move(open)](Suspend s, Host& host, Fibers& fibers, const std::string& dir) {
+    auto engine = open(s, host, fibers, dir);
+    SimDisk& disk = world_.disk(slots_[node].handle);
+    if (!engine || calm_ || dir != "engine" || !disk.exists("engine.old") || disk_filled_) return engine;
+    disk_filled_ = true;
+    disk.set_full(true);
+    world_.call_at(world_.now() + Duration::millis(300), [&disk] { disk.set_full(false); });
+    return engine;
+  };
 }
 
 void Cluster::start() {
   for (size_t i = 0; i < slots_.size(); ++i) restart(i);
+  disturb_founding();
   for (size_t i = 0; i < clients_.size(); ++i) {
     Host& host = world_.start(clients_[i].handle);
     world_.in_turn(clients_[i].handle, [this, i, &host] {
@@ -326,6 +346,7 @@ void Cluster::judge_fatal(size_t node, const Error& error) {
   switch (error.code) {
     case ErrorCode::kIo: return;
     case ErrorCode::kRemoved:
+      if (slots_[node].began_anew && !slots_[node].leaving) return founded_without(node);
       if (!slots_[node].leaving) break;
       SOMETIMES(sim_member_has_left);
       return;
@@ -349,13 +370,17 @@ void Cluster::judge_fatal(size_t node, const Error& error) {
       return;
     case ErrorCode::kWrongCluster:
       if (!slots_[node].began_anew) break;
-      SOMETIMES(sim_founded_without_the_new_directory);
-      slots_[node].frozen = slots_[node].lost = true;
-      return;
+      return founded_without(node);
     default: break;
   }
   report("fatal",
          fmt::format("{} stopped: {} ({})", slots_[node].name, error.text, name_of(error.code)));
+}
+
+// The others have founded the cluster with the directory that the node had before.
+void Cluster::founded_without(size_t node) {
+  SOMETIMES(sim_founded_without_the_new_directory);
+  slots_[node].frozen = slots_[node].lost = true;
 }
 
 // What a scrub calls damaged is.
@@ -388,6 +413,31 @@ void Cluster::on_installing(size_t node) {
     crash(node, kind);
     restart_later(node);
   });
+}
+
+void Cluster::disturb_founding() {
+  RandomStream dice = world_.random("founding");
+  for (size_t i = 0; i < options_.founding_crashes; ++i) {
+    const size_t node = dice.below(slots_.size());
+    const CrashKind kind = dice.chance(1, 2) ? CrashKind::kPower : CrashKind::kProcess;
+    const uint64_t damage = dice.next();
+    world_.call_at(world_.now() + draw(dice, Duration::micros(1), options_.founding_takes), [=, this] {
+      if (calm_ || violation_ || !up(node) || is_founded()) return;
+      crash(node, kind);
+      if (i == 0) damage_founder(node, damage);
+      restart_later(node);
+    });
+  }
+}
+
+// It finds its identity damaged, or an empty directory.
+void Cluster::damage_founder(size_t node, uint64_t how) {
+  Slot& slot = slots_[node];
+  if (atlas_.mode() == FaultAtlas::Mode::kPlaces || !may_damage() || !atlas_.take(node)) return;
+  if (how % 2 == 0)
+    slot.begins_anew = true;
+  else
+    slot.damaged |= damage_identity(world_.disk(slot.handle), how / 2);
 }
 
 void Cluster::run_clients() {

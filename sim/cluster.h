@@ -54,6 +54,9 @@ struct ClusterOptions {
   Duration campaign_pace = Duration::micros(150);
   // Exactly-once records kept per partition: few, so that retries come after theirs is gone.
   size_t operation_records_max = partition::kOperationRecordsMax;
+  size_t heads_max = 64 * 1024;  // recently used positions that a replica has in memory
+  size_t journal_pending_bytes = size_t{64} << 20, recovery_bytes = size_t{64} << 20;
+  size_t loop_frame_bytes = size_t{32} << 20;  // peers' messages from loop to loop
   // Connections a node accepts beyond one for each machine of the run; 0 = as in production.
   size_t sessions_spare = 0;
   node::SlowDisk::Options slow_disk;  // when a leader gives way to nodes with quicker disks
@@ -74,6 +77,9 @@ struct ClusterOptions {
   bool joins_elsewhere = false;
   // Some of those who come wait until somebody asks for them, and some of these learn at first.
   bool joins_wait = false;
+  // While the cluster is founded founders crash so many times, within so long; the first loses its identity.
+  size_t founding_crashes = 0;
+  Duration founding_takes;
   // So many times a node crashes soon after it began to replace a replica's state by a snapshot.
   size_t crashes_installing = 0;
   // The judge has connections from the first phase, and waits for an operation no longer than this,
@@ -265,6 +271,7 @@ class Cluster final : public FaultTarget {
   };
 
   node::Options node_options(size_t node);
+  node::OpenEngine fill_disk_of_a_salvage(size_t node, node::OpenEngine open);
   size_t draw_loops(size_t node) const;
   Duration draw_election_timeout(size_t node) const;
   std::vector<Address> addresses() const;
@@ -272,9 +279,12 @@ class Cluster final : public FaultTarget {
   void build(size_t node);
   void on_fatal(size_t node, const Error& error);
   void judge_fatal(size_t node, const Error& error);
+  void founded_without(size_t node);
   void judge_scrub(size_t node, std::string_view text);
   void restart_later(size_t node);
   void on_installing(size_t node);
+  void disturb_founding();
+  void damage_founder(size_t node, uint64_t how);
   // Members (cluster_members.cc).
   // The judge asks until it is so, and then calls `done`, or nobody wants it any more.
   void ask(std::string wish, std::function<bool()> wanted, std::function<void()> done);
@@ -322,6 +332,7 @@ class Cluster final : public FaultTarget {
   bool members_changed_ = false;
   bool harmed_ = false;  // something durable was damaged or lost, or will be
   bool damaged_ = false, rolled_back_ = false;
+  bool disk_filled_ = false;  // of a node that sets up a new engine; once
   TrueTime instant_;             // when time last moved
   uint64_t instant_events_ = 0;  // events until then
 };

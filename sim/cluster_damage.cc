@@ -194,6 +194,11 @@ bool lose_newest_batch(SimDisk& disk, RandomStream& random) {
   return any;
 }
 
+bool damage_identity(SimDisk& disk, uint64_t at) {
+  auto file = disk.open("identity", OpenOptions{});
+  return file && SimDisk::size(**file) > 0 && disk.rot("identity", at % SimDisk::size(**file)).has_value();
+}
+
 std::optional<std::string> damage_engine(SimDisk& disk, RandomStream& random, Damage how) {
   auto names = disk.list("engine");
   if (!names || names->empty()) return std::nullopt;

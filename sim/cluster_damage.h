@@ -37,6 +37,9 @@ std::optional<std::string> damage_journal(SimDisk& disk, RandomStream& random,
 // A bit flips in every sector of the newest batch, body and header. False when there is none.
 bool lose_newest_batch(SimDisk& disk, RandomStream& random);
 
+// A bit flips in what the directory says about itself. False when it says nothing.
+bool damage_identity(SimDisk& disk, uint64_t at);
+
 // The same to one of the files of the node's engine, wherever in it.
 std::optional<std::string> damage_engine(SimDisk& disk, RandomStream& random, Damage how = Damage::kRot);
 

@@ -62,6 +62,10 @@ ClusterOptions draw_cluster(Spec& spec) {
       "snapshot-bytes-per-second", {{64 << 20, 60}, {1 << 20, 20}, {20'000, 20}});
   o.operation_records_max = spec.pick("operation-records-max", {{partition::kOperationRecordsMax, 55},
                                                                 {1, 5}, {4, 10}, {20, 15}, {150, 15}});
+  o.heads_max = spec.pick("heads-max", {{64 * 1024, 75}, {1, 10}, {4, 10}, {30, 5}});
+  o.journal_pending_bytes = spec.pick("journal-pending-bytes", {{64 << 20, 88}, {4096, 6}, {50'000, 6}});
+  o.recovery_bytes = spec.pick("recovery-bytes", {{64 << 20, 80}, {0, 10}, {30'000, 10}});
+  o.loop_frame_bytes = spec.pick("loop-frame-bytes", {{32 << 20, 60}, {1000, 20}, {20'000, 20}});
   o.sessions_spare = spec.pick("sessions-spare", {{0, 70}, {1, 15}, {5, 15}});
   std::string atlas = spec.choice("atlas", {{"nodes", 65}, {"places", 20}, {"off", 15}});
   if (atlas == "places") o.atlas = FaultAtlas::Mode::kPlaces;
@@ -79,6 +83,10 @@ ClusterOptions draw_cluster(Spec& spec) {
   bool crashes = spec.flag("crash-installing", 40, 100);
   o.crashes_installing = spec.number("crash-installing-times", 1, 5);
   if (!crashes) o.crashes_installing = 0;
+  bool disturbed = spec.flag("founding-disturbed", 6, 100);
+  o.founding_crashes = spec.pick("founding-crashes", {{1, 20}, {2, 20}, {4, 60}});
+  o.founding_takes = spec.duration_log("founding-takes", Duration::millis(4), Duration::millis(500));
+  if (!disturbed) o.founding_crashes = 0;
   if (spec.flag("judge-hurries", 30, 100)) o.judge_timeout = Duration::seconds(2);
   o.restart_max = spec.duration_log("restart-max", Duration::millis(60), Duration::seconds(5));
   o.scrub_interval =
@@ -105,6 +113,8 @@ void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOption
   const auto round_trips = static_cast<uint64_t>(Duration::seconds(kSendingSeconds).nanos() / round_trip.nanos()) + 1;
   options.snapshot_part_bytes =
       std::max<size_t>(options.snapshot_part_bytes, state / (round_trips * node::kSnapshotPartsInFlight));
+  // One round of heartbeats to everybody fits, or the same would be left out for ever.
+  options.loop_frame_bytes = std::max(options.loop_frame_bytes, options.groups * options.nodes * 200);
   const uint64_t needed = 4 * (workload.value_bytes_max + 16 * 1024);
   if (options.segment_bytes < needed)
     options.segment_bytes = (needed + 0xfffff) & ~uint64_t{0xfffff};
@@ -119,6 +129,8 @@ void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOption
   options.quiet_probe_interval = options.quiet_probe_interval * stretch;
   options.slow_disk.after = options.slow_disk.after * stretch;
   options.slow_disk.wait_min = options.slow_disk.wait_min * stretch;
+  // The largest request names a value to set and one to compare.
+  workload.unsent_bytes_max = std::max(workload.unsent_bytes_max, 2 * workload.value_bytes_max + 4096);
   workload.timeout = std::max(workload.timeout, slow * 6);
   if (options.judge_timeout.nanos() > 0)
     options.judge_timeout = std::max(options.judge_timeout, slow * 6);

@@ -97,7 +97,7 @@ class Run {
     if (!options_.workload.empty())
       RETURN_IF_ERROR(restrict_mix(state_.workload.mix, options_.workload));
     cluster_options_ = draw_cluster(spec_);
-    if (faults == "off") cluster_options_.rots = cluster_options_.crashes_installing = 0;
+    if (faults == "off") cluster_options_.rots = cluster_options_.crashes_installing = cluster_options_.founding_crashes = 0;
     time_ = spec_.duration("time", Duration::seconds(5), Duration::seconds(60));
     canary_ = spec_.selection("canary");
     if (auto peace = spec_.text("peace")) {

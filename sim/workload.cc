@@ -135,6 +135,8 @@ Workload draw_workload(Spec& spec) {
   w.attempt_timeout =
       spec.duration_log("attempt-timeout", Duration::millis(100), Duration::seconds(3));
   w.scan_limit_max = spec.pick("scan-limit-max", {{1, 20}, {3, 20}, {100, 40}, {1000, 20}});
+  w.in_flight_max = spec.pick("in-flight-max", {{65'536, 92}, {1, 2}, {3, 4}, {9, 2}});
+  w.unsent_bytes_max = spec.pick("unsent-bytes-max", {{16 << 20, 90}, {0, 5}, {10'000, 5}});
   bool replace = spec.flag("replace-clients", 30, 100);
   w.replace_clients =
       spec.duration_log("replace-every", Duration::millis(500), Duration::seconds(10));

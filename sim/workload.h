@@ -57,6 +57,8 @@ struct Workload {
   uint32_t blank_percent = 0;
   Duration timeout, attempt_timeout;
   uint64_t scan_limit_max = 100;
+  // A client refuses more than so many at once, and has no more than so much in a connection's queue.
+  size_t in_flight_max = 65'536, unsent_bytes_max = size_t{16} << 20;
   // Arrivals that become operations, by host ("c1", …); none: all.
   std::optional<Selection> only;
   // A client is thrown away and replaced by a new one this often; zero = never.

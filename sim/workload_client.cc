@@ -88,6 +88,10 @@ class ClientDriver::Impl {
     options.endpoints = endpoints_;
     options.timeout = patience_.timeout;
     options.attempt_timeout = patience_.attempt_timeout;
+    if (number_ < workload().clients) {  // not the judge's
+      options.in_flight_max = workload().in_flight_max;
+      options.unsent_bytes_max = workload().unsent_bytes_max;
+    }
     client_number_ = state_.clients++;
     options.entity = client_number_;
     client_ = client::Client::create(host_, std::move(options));

@@ -30,6 +30,8 @@ struct Options {
   Duration attempt_timeout = Duration::seconds(2);  // then another attempt, perhaps elsewhere
   Duration connect_timeout = Duration::seconds(1);
   size_t in_flight_max = 65'536;
+  // Requests to one node that its connection has not taken yet; beyond it they wait. The largest request must fit.
+  size_t unsent_bytes_max = size_t{16} << 20;
   // Tells the clients of one host apart: operation ids derive from the host's random seed and this.
   // Two clients that live on one host, together or one after the other, must not share it.
   uint64_t entity = 0;

@@ -262,8 +262,7 @@ size_t Dispatcher::find_or_add_node(const Address& address) {
     }
     routes_.forget_node(index);
   }
-  sessions_[index] =
-      std::make_unique<Session>(host_, *this, index, address, options_.connect_timeout);
+  sessions_[index] = std::make_unique<Session>(host_, *this, index, address, options_);
   return index;
 }
 

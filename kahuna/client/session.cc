@@ -17,12 +17,12 @@ static_assert(kRestMin.nanos() << kRestDoublingsMax >= kRestMax.nanos());
 }  // namespace
 
 Session::Session(const Host& host, Owner& owner, size_t index, Address address,
-                 Duration connect_timeout)
+                 const Options& options)
     : host_(host),
       owner_(owner),
       index_(index),
       address_(std::move(address)),
-      connect_timeout_(connect_timeout),
+      options_(options),
       random_(host.random("client-session", index)),
       liveness_(*host.clock,
                 [this] {
@@ -44,7 +44,7 @@ void Session::enter(State state) {
 void Session::open() {
   CHECK_EQ(state_, State::kIdle);
   enter(State::kConnecting);
-  host_.network->connect(address_, connect_timeout_,
+  host_.network->connect(address_, options_.connect_timeout,
                          [self = self_](Result<std::unique_ptr<Stream>> stream) {
                            if (*self) (*self)->connected(std::move(stream));
                          });
@@ -55,7 +55,7 @@ void Session::connected(Result<std::unique_ptr<Stream>> stream) {
   if (!stream) return lose(stream.error());
   enter(State::kGreeting);
   connection_ = std::make_unique<codec::FrameConnection>(*host_.scheduler, std::move(*stream),
-                                                         *this, codec::FrameConnection::Options());
+                                                         *this, codec::FrameConnection::Options{options_.unsent_bytes_max});
   flatbuffers::FlatBufferBuilder builder(128);
   wire::HelloBuilder greeting(builder);
   greeting.add_protocol(kProtocol);
@@ -70,7 +70,7 @@ void Session::connected(Result<std::unique_ptr<Stream>> stream) {
   if (Result<> sent = connection_->send(codec::FrameKind::kHello, hello); !sent) {
     return lose(sent.error());
   }
-  greeting_timer_ = host_.clock->call_at(host_.clock->now() + connect_timeout_, [this] {
+  greeting_timer_ = host_.clock->call_at(host_.clock->now() + options_.connect_timeout, [this] {
     greeting_timer_ = 0;
     SOMETIMES(client_greeting_unanswered);
     lose(Error(ErrorCode::kTimeout, to_string(address_) + " accepted but did not answer"));

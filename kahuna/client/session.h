@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "kahuna/client/client.h"
 #include "net/codec/frame.h"
 #include "net/codec/liveness.h"
 #include "runtime/host.h"
@@ -39,8 +40,8 @@ class Session final : public codec::FrameConnection::Owner {
     virtual Watermark watermark() const = 0;
   };
 
-  // `index` is the owner's number for it. `host` and `owner` outlive the session.
-  Session(const Host& host, Owner& owner, size_t index, Address address, Duration connect_timeout);
+  // `index` is the owner's number for it. `host`, `owner` and `options` outlive the session.
+  Session(const Host& host, Owner& owner, size_t index, Address address, const Options& options);
   ~Session() override;
 
   // CHECKs that it is idle. Returns at once.
@@ -79,7 +80,7 @@ class Session final : public codec::FrameConnection::Owner {
   Owner& owner_;
   const size_t index_;
   const Address address_;
-  const Duration connect_timeout_;
+  const Options& options_;
   RandomStream random_;
 
   State state_ = State::kIdle;

@@ -21,7 +21,7 @@ SegmentHeader Core::new_header(uint32_t file) {
 }
 
 Result<> Core::start(Suspend suspend, Fibers& fibers) {
-  ASSIGN_OR_RETURN(Recovery found, recover(suspend, place_, options_.distrust_tears));
+  ASSIGN_OR_RETURN(Recovery found, recover(suspend, place_, options_));
   RETURN_IF_ERROR(settle_directory(suspend, found));
   journal_ = found.journal != 0 ? found.journal : host_.random("journal").next() | 1;
   next_life_ = found.next_life;
@@ -155,7 +155,7 @@ Result<std::unique_ptr<Journal>> Journal::open(Suspend suspend, Host& host, Fibe
 Result<std::map<PartitionId, RecoveredGroup>> Journal::read(Suspend suspend, Host& host,
                                                             const Options& options) {
   const SegmentPlace place{host.disk, options.dir, options.direct};
-  ASSIGN_OR_RETURN(Recovery found, recover(suspend, place, options.distrust_tears));
+  ASSIGN_OR_RETURN(Recovery found, recover(suspend, place, options));
   return found.replay.groups();
 }
 

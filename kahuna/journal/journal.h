@@ -38,6 +38,8 @@ struct Options {
   // Report a last batch whose header is whole as faulty even when its body provably never reached
   // the disk. For disks that may lose or misdirect a write and still report a good sync.
   bool distrust_tears = false;
+  // Opening reads segments up to three times; those that take no more memory than this, once.
+  size_t recovery_bytes_max = size_t{64} << 20;
 };
 
 // The largest payload of an entry that append() takes: it and its framing fit one segment.

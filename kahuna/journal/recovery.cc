@@ -33,13 +33,11 @@ struct Held {
 };
 
 using ImagePtr = std::shared_ptr<const SegmentImage>;
-// Images are kept from the first pass to the last while they take no more memory than this.
-constexpr uint64_t kImagesHeldMax = uint64_t{64} << 20;
 
 class Recoverer {
  public:
-  Recoverer(Suspend suspend, const SegmentPlace& place, bool distrust_tears)
-      : suspend_(suspend), place_(place), distrust_tears_(distrust_tears) {}
+  Recoverer(Suspend suspend, const SegmentPlace& place, const Options& options)
+      : suspend_(suspend), place_(place), options_(options) {}
 
   Result<Recovery> run() {
     RETURN_IF_ERROR(open_files());
@@ -76,7 +74,7 @@ class Recoverer {
 
   Suspend suspend_;
   const SegmentPlace& place_;
-  bool distrust_tears_;
+  const Options& options_;
   std::map<uint32_t, ImagePtr> images_;  // by life: read already, and small enough to keep
   uint64_t images_held_ = 0;
   std::vector<SegmentPtr> segments_;  // ascending life
@@ -129,7 +127,7 @@ Result<ImagePtr> Recoverer::image_of(const SegmentPtr& segment) {
   if (auto kept = images_.find(segment->life()); kept != images_.end()) return kept->second;
   ASSIGN_OR_RETURN(SegmentBytes bytes, read_image(suspend_, segment, segment->header.bytes));
   auto image = std::make_shared<const SegmentImage>(segment->header, std::move(bytes));
-  if (images_held_ + image->held() <= kImagesHeldMax) {
+  if (images_held_ + image->held() <= options_.recovery_bytes_max) {
     images_held_ += image->held();
     images_.emplace(segment->life(), image);
   } else {
@@ -192,10 +190,7 @@ Result<> Recoverer::drop_torn_seals() {
       return lost_without_trace(*last.segment, kBodyZone, last.batch_min);
     }
     // With nothing to fall back on it begins the log, and has lost the entries that were in it.
-    if (chain_.size() == 1 && seal.header_good && !seal.unwritten) {
-      SOMETIMES(journal_first_seal_has_lost_its_body);
-      return {};
-    }
+    if (chain_.size() == 1 && seal.header_good && !seal.unwritten) return {};
     SOMETIMES(journal_torn_seal);
     if (seal.header_good && !seal.unwritten && lost_seal_ < last.batch_min) {
       lost_seal_ = last.batch_min;
@@ -302,7 +297,7 @@ Result<> Recoverer::judge_last(const SegmentImage& image, const Segment& segment
   if (segment.room() < 2 * kSectorBytes) return {};
   const bool misdirected = is_misdirected(segment.life(), next_);
   if (last.header_good) {
-    bool torn = last.unwritten && !misdirected && !distrust_tears_;
+    bool torn = last.unwritten && !misdirected && !options_.distrust_tears;
     if (torn || MUTANT(faulty_tail_truncated)) {
       SOMETIMES(journal_torn_body);
       return {};
@@ -373,8 +368,8 @@ void Recoverer::plan_seal() {
 
 }  // namespace
 
-Result<Recovery> recover(Suspend suspend, const SegmentPlace& place, bool distrust_tears) {
-  return Recoverer(suspend, place, distrust_tears).run();
+Result<Recovery> recover(Suspend suspend, const SegmentPlace& place, const Options& options) {
+  return Recoverer(suspend, place, options).run();
 }
 
 }  // namespace kahuna::journal

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kahuna/journal/format.h"
+#include "kahuna/journal/journal.h"
 #include "kahuna/journal/replay.h"
 #include "kahuna/journal/segment.h"
 
@@ -37,6 +38,6 @@ struct Recovery {
 };
 
 // Suspends. Errors: kDamaged, kVersion, kIo.
-Result<Recovery> recover(Suspend suspend, const SegmentPlace& place, bool distrust_tears);
+Result<Recovery> recover(Suspend suspend, const SegmentPlace& place, const Options& options);
 
 }  // namespace kahuna::journal

@@ -41,7 +41,7 @@ struct Options {
   journal::Options journal;
   // Larger ones are refused. A segment of the journal must hold a command with two of them.
   size_t value_bytes_max = partition::kValueBytesMax;
-  partition::Limits limits;  // the same on every node of the cluster, for good
+  partition::Limits limits;  // records: the same on every node of the cluster, for good
   Duration request_timeout = Duration::seconds(10);    // of a request that names none
   // Applied state is saved to the engine in the background when so many entries, or bytes of them,
   // are unsaved; at unsaved_factor times as many, applying waits for the engine. The later, the more
@@ -69,6 +69,9 @@ struct Options {
   // What is at rest on the disk is read back and verified so fast (above 0), and so often by itself; zero: never.
   size_t scrub_bytes_per_second = size_t{16} << 20;
   Duration scrub_interval = Duration::seconds(24 * 60 * 60);
+  // Messages of peers that one event loop has for another; beyond it some are left out.
+  // One frame is always taken. What is said to all peers at once must fit.
+  size_t loop_frame_bytes_max = size_t{32} << 20;
   size_t requests_max = 65'536;    // in flight on this node; beyond it kOverloaded
   // Connections accepted. When there are more, those that were silent for long make room, and when
   // none was, clients are refused; nodes have some places of their own.

@@ -73,7 +73,4 @@ struct ToHome {
   std::optional<std::string> disk_full;  // changed: why, or "" when there is room again
 };
 
-// Beyond so much in one batch that could not be handed over, messages of peers are left out.
-inline constexpr size_t kFrameBytesWaitingMax = size_t{32} << 20;
-
 }  // namespace kahuna::node

@@ -8,7 +8,7 @@
 namespace kahuna::node {
 
 Shards::Shards(Host& host, Hooks& hooks, const Options& options, Observer* observer)
-    : host_(host), hooks_(hooks), sink_(std::make_shared<HomeSink>()) {
+    : host_(host), hooks_(hooks), options_(options), sink_(std::make_shared<HomeSink>()) {
   Loops& loops = *host.loops;
   CHECK(loops.count() > 1 && loops.self() == 0);
   layout_.loops = loops.count();
@@ -136,7 +136,7 @@ void Shards::receive(NodeId peer, const wire::PeerBatch& batch, ByteView bytes) 
   for (size_t loop = 1; loop < cells_.size(); ++loop) {
     if (!concerned_[loop]) continue;
     ToShard& there = to(loop);
-    if (there.frame_bytes + bytes.size() > kFrameBytesWaitingMax) {
+    if (there.frame_bytes > 0 && there.frame_bytes + bytes.size() > options_.loop_frame_bytes_max) {
       SOMETIMES(shard_was_not_given_messages);
       continue;
     }

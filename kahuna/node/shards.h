@@ -32,7 +32,7 @@ class Shards {
   };
   static constexpr Duration kStatusPatience = Duration::seconds(1);
 
-  // Starts building the shards. CHECKs that there are other loops.
+  // Starts building the shards. CHECKs that there are other loops. `options` outlives it and does not change.
   Shards(Host& host, Hooks& hooks, const Options& options, Observer* observer);
   // The shards are gone by now, or their loops do not run any more.
   ~Shards();
@@ -82,6 +82,7 @@ class Shards {
 
   Host& host_;
   Hooks& hooks_;
+  const Options& options_;
   Layout layout_;
   std::shared_ptr<HomeSink> sink_;
   std::vector<std::shared_ptr<ShardCell>> cells_;      // [0] stays empty

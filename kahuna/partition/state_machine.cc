@@ -25,7 +25,7 @@ struct StateMachine::State {
         limits(l),
         state_row(make_state_row(descriptor.id)),
         members_row(make_members_row(descriptor.id)),
-        heads(HeadCache::Limits(), seed),
+        heads({.entries = l.heads_max}, seed),
         operations(seed) {}
 
   engine::Engine& engine;

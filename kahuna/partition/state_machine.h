@@ -121,6 +121,7 @@ struct ScanPage {
 // Must be the same on every replica of a partition (they decide when the floor rises).
 struct Limits {
   size_t operation_records_max = kOperationRecordsMax;
+  size_t heads_max = 64 * 1024;  // recently used positions in memory; changes no answer
 };
 
 // A page of a scan ends when its keys and values pass this many bytes, or after so many rows were
