@@ -45,6 +45,7 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.raft.append_bytes_max = spec.pick("append-bytes-max", {{256 * 1024, 60}, {4096, 20}, {1, 20}});
   o.raft.inflight_bytes_max = std::max<size_t>(
       o.raft.append_bytes_max, spec.pick("inflight-bytes-max", {{4 << 20, 70}, {16'384, 30}}));
+  o.raft.log_bytes_max = spec.pick("log-bytes-max", {{1 << 30, 85}, {300'000, 15}});
   o.segment_bytes =
       spec.pick("segment-bytes", {{128 << 10, 40}, {1 << 20, 30}, {4 << 20, 25}, {32 << 20, 5}});
   o.save_entries = spec.pick("save-entries", {{1, 20}, {16, 30}, {256, 25}, {4096, 25}});
@@ -115,6 +116,10 @@ void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOption
       std::max<size_t>(options.snapshot_part_bytes, state / (round_trips * node::kSnapshotPartsInFlight));
   // One round of heartbeats to everybody fits, or the same would be left out for ever.
   options.loop_frame_bytes = std::max(options.loop_frame_bytes, options.groups * options.nodes * 200);
+  // A small log takes several of the largest commands, and so nodes do not make it larger (node::fitted()).
+  options.raft.log_bytes_max = std::max<size_t>(options.raft.log_bytes_max, 16 * workload.value_bytes_max);
+  options.flush_bytes = std::min<size_t>(options.flush_bytes, options.raft.log_bytes_max / 8);
+  options.log_keep_bytes = std::min<size_t>(options.log_keep_bytes, options.raft.log_bytes_max / 8);
   const uint64_t needed = 4 * (workload.value_bytes_max + 16 * 1024);
   if (options.segment_bytes < needed)
     options.segment_bytes = (needed + 0xfffff) & ~uint64_t{0xfffff};

@@ -48,7 +48,7 @@ struct RawServer {
   uint64_t clock_drift_ppm_max = 1000;
   uint64_t request_timeout_ms = 10'000, election_timeout_ms_min = 500,
            election_timeout_ms_max = 1'000, heartbeat_ms = 100, flush_mib = 64,
-           log_keep_mib = 64, snapshot_mib_per_second = 64, scrub_mib_per_second = 16, scrub_interval_s = 86'400;
+           log_keep_mib = 64, snapshot_mib_per_second = 16, scrub_mib_per_second = 16, scrub_interval_s = 86'400;
 };
 
 Result<ServerOptions> check_server(const RawServer& raw) {
@@ -246,7 +246,8 @@ Result<> declare_server(CLI::App& app, RawServer& raw, const std::string& path) 
                "MiB of each partition's log kept for nodes that are behind; who lacks more is sent the whole "
                "partition");
   settings.add("snapshot-mib-per-second", raw.snapshot_mib_per_second,
-               "MiB a second of partitions that each event loop sends to nodes that are behind");
+               "MiB a second of partitions that each event loop sends to nodes that are behind; up to 16 times as "
+               "many when the log that is kept for them gets full");
   settings.add("scrub-mib-per-second", raw.scrub_mib_per_second,
                "MiB a second that are read back from the disk while it is searched for damage");
   settings.add("scrub-interval-s", raw.scrub_interval_s,

@@ -213,6 +213,7 @@ class Groups final : private SnapshotStreams::Hooks {
   void stream_ended(PartitionId id, ReplicaId to, Term term) override;
   void was_committed(PartitionId id, Index index) override;
   void parts_due() override { schedule(); }
+  uint64_t log_bytes(PartitionId id) const override;
   Result<> recover_install(const partition::Descriptor& descriptor, std::optional<Install>& install);
   bool begin_install(Group& group, const SnapshotPart& part);
   void accept_part(Group& group, SnapshotPart part);

@@ -42,6 +42,11 @@ void Groups::was_committed(PartitionId id, Index index) {
   touch(*group);
 }
 
+uint64_t Groups::log_bytes(PartitionId id) const {
+  const Group* group = find(id);
+  return group ? group->replica.log_bytes() : 0;
+}
+
 void Groups::receive(const SnapshotReply& reply) {
   Group* group = find(reply.group);
   if (group && !stopped_ && reply.to == group->replica.status().self) streams_.on_reply(reply);

@@ -183,7 +183,7 @@ Index Groups::releasable(const Group& group, uint64_t keep_bytes) {
   const Index by_count(last.value() - std::min<uint64_t>(last.value(), options_.log_keep_entries));
   const Index index = std::max(group.replica.before_last(keep_bytes), by_count);
   auto held = streams_.held(group.replica);
-  if (!held || group.replica.log_bytes() > options_.raft.log_bytes_max / 2) return index;
+  if (!held || group.replica.log_bytes() > options_.raft.log_bytes_max / kLogShareKept) return index;
   return std::min(index, *held);
 }
 

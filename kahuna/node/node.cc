@@ -40,6 +40,12 @@ Result<> validate(const Options& o) {
 }
 }  // namespace
 
+Options fitted(Options options) {
+  const size_t usual = options.log_keep_bytes + options.flush_bytes;
+  options.raft.log_bytes_max = std::max(options.raft.log_bytes_max, 2 * kLogShareKept * usual);
+  return options;
+}
+
 void NodeImpl::start() {
   if (auto valid = validate(options_); !valid) return fatal_later(valid.error());
   fibers_.spawn("boot", [this](Suspend s) {
@@ -121,7 +127,7 @@ void NodeImpl::collect_status(uint64_t session, uint64_t request) {
 
 std::unique_ptr<Node> Node::start(Host& host, Options options, Callback<void(Error)> on_fatal,
                                   Observer* observer) {
-  auto node = std::make_unique<NodeImpl>(host, std::move(options), std::move(on_fatal), observer);
+  auto node = std::make_unique<NodeImpl>(host, fitted(std::move(options)), std::move(on_fatal), observer);
   node->start();
   return node;
 }

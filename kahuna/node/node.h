@@ -55,7 +55,7 @@ struct Options {
   size_t log_keep_entries = 1'000'000;
   size_t log_keep_total_bytes = size_t{1} << 30;
   size_t snapshot_part_bytes = size_t{256} << 10;      // rows in one message of a snapshot, about
-  size_t snapshot_bytes_per_second = size_t{64} << 20;  // sent by one loop, so that others are served
+  size_t snapshot_bytes_per_second = size_t{16} << 20;  // sent by one loop, so that others are served; more in need
   size_t flush_bytes = size_t{64} << 20;               // engine flush when so much was applied
   Duration flush_interval = Duration::seconds(60);     // ... or this long after the first write
   // Quiet groups: how often the nodes ask each other for a sign of life, and how often one of the
@@ -86,6 +86,10 @@ struct Options {
   std::string engine_dir = "engine";
   OpenEngine open_engine;
 };
+
+// What a node makes of its options: a log takes what is kept of it and what is applied between two flushes, and more;
+// else all writes would be refused while a replica is away.
+Options fitted(Options options);
 
 // Sees every replica after every turn that touched it, and every application of an entry. The
 // simulator's invariant checkers; null in production.

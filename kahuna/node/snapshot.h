@@ -56,5 +56,9 @@ inline constexpr size_t kSnapshotStreamsMax = 4;
 // A stream of which nothing was heard is taken up again after one election timeout, and given up
 // after so many.
 inline constexpr int64_t kSnapshotPatience = 10;
+// The log behind a state that is sent is kept up to this share of raft::Options::log_bytes_max (one over it); near that
+// the state is sent so many times faster.
+inline constexpr uint64_t kLogShareKept = 2;
+inline constexpr uint64_t kHurryMax = 16;
 
 }  // namespace kahuna::node

@@ -207,8 +207,19 @@ void SnapshotStreams::wait_for_reply(Stream& stream) {
   stream.resend_at = clock_.now() + options_.raft.election_timeout_max;
 }
 
-void SnapshotStreams::pace(size_t bytes) {
-  const auto each = static_cast<int64_t>(1'000'000'000 * uint64_t{bytes} / options_.snapshot_bytes_per_second);
+uint64_t SnapshotStreams::bytes_per_second(PartitionId group) const {
+  const uint64_t most = options_.raft.log_bytes_max / kLogShareKept;
+  const uint64_t usual = options_.log_keep_bytes + options_.flush_bytes;
+  CHECK_LT(usual, most);  // fitted()
+  const uint64_t log = std::clamp(hooks_.log_bytes(group), usual, most);
+  if (log == usual || MUTANT(snapshots_do_not_hurry)) return options_.snapshot_bytes_per_second;
+  SOMETIMES(snapshot_hurries);
+  const uint64_t percent = 100 + (kHurryMax - 1) * 100 * (log - usual) / (most - usual);
+  return std::max<uint64_t>(options_.snapshot_bytes_per_second / 100, 1) * percent;
+}
+
+void SnapshotStreams::pace(PartitionId group, size_t bytes) {
+  const auto each = static_cast<int64_t>(1'000'000'000 * uint64_t{bytes} / bytes_per_second(group));
   send_from_ = std::max(send_from_, clock_.now()) + Duration::nanos(each);
 }
 
@@ -232,7 +243,7 @@ void SnapshotStreams::send_due() {
       auto part = next_part(stream);
       broken = !part;
       if (broken) continue;
-      pace(part->rows.size());
+      pace(part->group, part->rows.size());
       if (!FAULT_POINT(snapshot_part_is_lost)) hooks_.send(*part);
     }
     if (broken)

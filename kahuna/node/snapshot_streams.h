@@ -7,7 +7,8 @@
 //      it would need the next snapshot as soon as it has this one;
 //   T3 at most kSnapshotStreamsMax views are open, each with kSnapshotPartsInFlight parts on their way;
 //      the others wait their turn;
-//   T4 all together they send no more than Options::snapshot_bytes_per_second;
+//   T4 all together they send no more than Options::snapshot_bytes_per_second, and up to kHurryMax times as much the
+//      more of the log is kept for them (T2): beyond a bound it is not kept, and the stream was in vain;
 //   T5 every stream asked for ends in Hooks::stream_ended(), unless its leader is deposed.
 //
 // A broken connection ends nothing: the receiver says where to go on.
@@ -38,6 +39,8 @@ class SnapshotStreams {
     virtual void was_committed(PartitionId group, Index index) = 0;
     // send_due() is to be called at the end of this turn.
     virtual void parts_due() = 0;
+    // That the log of a leader holds.
+    virtual uint64_t log_bytes(PartitionId group) const = 0;
   };
   SnapshotStreams(Host& host, Hooks& hooks, engine::Engine& engine, const Options& options);
   ~SnapshotStreams() {
@@ -97,7 +100,8 @@ class SnapshotStreams {
   Result<SnapshotPart> next_part(Stream& stream);
   static bool may_send(const Stream& stream);
   void wait_for_reply(Stream& stream);
-  void pace(size_t bytes);
+  uint64_t bytes_per_second(PartitionId group) const;
+  void pace(PartitionId group, size_t bytes);
   bool waits_for_pace();
   void go_on(Stream& stream, uint64_t parts, const std::string& last_row);
   void put_off(Stream& stream);

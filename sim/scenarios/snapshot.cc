@@ -17,6 +17,20 @@ void catches_up_by_a_snapshot(Stage& s) {
   });
 }
 
+// The state is sent so slowly that before it is there the log would take no more, and be compacted beyond what the
+// receiver has then: for good, while clients write.
+void sent_before_the_log_is_full(Stage& s) {
+  s.until("there is a state to send", [&] { return s.writes_done() > 600; });
+  const size_t away = s.leave_one_behind();
+  const uint64_t hurried = s.probe("snapshot_hurries");
+  s.start(away);
+  s.must("it has the state, and the log behind it", [&] {
+    auto lead = s.leader();
+    return lead && s.hosts(away) && !s.status(away).stateless && s.status(away).applied.value() + 20 > s.commit(*lead);
+  }, Duration::seconds(60));
+  s.prove("it was sent faster for the sake of the log", s.probe("snapshot_hurries") > hurried);
+}
+
 // The crash comes when some of the new rows, or none of them, have reached the disk.
 void crashes_while_it_installs(Stage& s) {
   s.repeat_until_hit("snapshot_install_was_cut_short", 80, [&] {
@@ -163,6 +177,11 @@ constexpr std::string_view kSmallPartsFlushed =
     "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1,snapshot-part-bytes=1,"
     "keys=40,flush-bytes=1";
 
+constexpr std::string_view kSlow =
+    "groups=1,rate=500,processes=40,clients=4,keys=300,hot-percent=0,value-bytes-max=4000,lulls=off,bursts=off,"
+    "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1,snapshot-part-bytes=5000,"
+    "snapshot-bytes-per-second=100000,log-bytes-max=300000,flush-bytes=20000,slow-disk-after-ms=0";
+
 constexpr std::string_view kOlder =
     "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1,unsaved-factor=1,"
     "snapshot-part-bytes=1,keys=40,flush-bytes=1,slow-disk-after-ms=0";
@@ -176,6 +195,8 @@ constexpr Scenario kScenarios[] = {
      "delay", installed_leads},
     {"H-R33", "a replica that was away catches up by a snapshot while clients write", kCompacts, "",
      catches_up_by_a_snapshot},
+    {"H-R33-slow", "... and the state is sent slowly: the log behind it is kept until it is there", kSlow, "",
+     sent_before_the_log_is_full},
     {"T-27", "a crash cuts the installation of a snapshot short", kSmallPartsFlushed, "",
      crashes_while_it_installs},
     {"T-27-newer", "a state half installed is newer than the next leader knows: it takes its word", kSmallPartsFlushed, "",

@@ -34,5 +34,16 @@ TEST(NodeOptions, TheNumberOfPartitionsIsBounded) {
   EXPECT_EQ(refusal(options).code, ErrorCode::kInvalid);
 }
 
+// Else a log that is kept for a replica that is away would take no more.
+TEST(NodeOptions, ALogTakesMoreThanWhatIsKeptOfIt) {
+  EXPECT_EQ(fitted(Options()).raft.log_bytes_max, Options().raft.log_bytes_max);
+  Options options;
+  options.log_keep_bytes = size_t{4} << 30;
+  EXPECT_GE(fitted(options).raft.log_bytes_max, 2 * options.log_keep_bytes);
+  options.log_keep_bytes = 0;
+  options.flush_bytes = size_t{2} << 30;
+  EXPECT_GE(fitted(options).raft.log_bytes_max, 2 * options.flush_bytes);
+}
+
 }  // namespace
 }  // namespace kahuna::node
