@@ -304,7 +304,7 @@ constexpr Scenario kScenarios[] = {
     {"H-R16", "a node loses and wins leadership over and over with proposals in flight", "rate=500", "delay", leadership_returns},
     {"H-R40", "eight partitions, one slow follower: no other refuses, and no partition stays behind", "groups=8,rate=800,keys=200,buckets=60,clients=4,processes=30", "", uneven_load},
     {"H-R1", "appends are lost, overtaken and doubled: entries are applied in order", "rate=300,fault.frame-reordering.per_million=150000,fault.frame-loss.per_million=50000,net.frame_delay_max=20ms", "frame-reordering,frame-duplication,frame-loss", appends_out_of_order},
-    {"H-R2", "entries of unknown outcome on a cut-off leader, and others acknowledged at their indexes", "rate=200", "delay,drift,batching", orphans_give_way},
+    {"H-R2", "entries of unknown outcome on a cut-off leader, and others acknowledged at their indexes", "rate=200,log-keep-bytes=67108864,log-keep-entries=1000000,log-keep-total-bytes=1073741824", "delay,drift,batching", orphans_give_way},
     {"H-R3", "a follower's disk hangs under load: no queue without bound, no wait for it", "rate=1000,append-bytes-max=4096,inflight-bytes-max=16384", "delay", slow_follower},
     {"H-R4", "a new leader inherits a tail and begins above it, not at its indexes", "rate=200", "delay,drift", inherited_tail},
     {"H-R5", "proposals that lost their quorum are resolved, and block nobody", "rate=200", "drift,batching", proposals_without_quorum},
