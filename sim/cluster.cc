@@ -185,19 +185,6 @@ node::Options Cluster::node_options(size_t node) {
   return o;
 }
 
-// The disk of a node that has opened a new engine beside its damaged one is full, for a while.
-node::OpenEngine Cluster::fill_disk_of_a_salvage(size_t node, node::OpenEngine open) {
-  return [this, node, open = std::move(open)](Suspend s, Host& host, Fibers& fibers, const std::string& dir) {
-    auto engine = open(s, host, fibers, dir);
-    SimDisk& disk = world_.disk(slots_[node].handle);
-    if (!engine || calm_ || dir != "engine" || !disk.exists("engine.old") || disk_filled_) return engine;
-    disk_filled_ = true;
-    disk.set_full(true);
-    world_.call_at(world_.now() + Duration::millis(300), [&disk] { disk.set_full(false); });
-    return engine;
-  };
-}
-
 void Cluster::start() {
   for (size_t i = 0; i < slots_.size(); ++i) restart(i);
   disturb_founding();
@@ -413,31 +400,6 @@ void Cluster::on_installing(size_t node) {
     crash(node, kind);
     restart_later(node);
   });
-}
-
-void Cluster::disturb_founding() {
-  RandomStream dice = world_.random("founding");
-  for (size_t i = 0; i < options_.founding_crashes; ++i) {
-    const size_t node = dice.below(slots_.size());
-    const CrashKind kind = dice.chance(1, 2) ? CrashKind::kPower : CrashKind::kProcess;
-    const uint64_t damage = dice.next();
-    world_.call_at(world_.now() + draw(dice, Duration::micros(1), options_.founding_takes), [=, this] {
-      if (calm_ || violation_ || !up(node) || is_founded()) return;
-      crash(node, kind);
-      if (i == 0) damage_founder(node, damage);
-      restart_later(node);
-    });
-  }
-}
-
-// It finds its identity damaged, or an empty directory.
-void Cluster::damage_founder(size_t node, uint64_t how) {
-  Slot& slot = slots_[node];
-  if (atlas_.mode() == FaultAtlas::Mode::kPlaces || !may_damage() || !atlas_.take(node)) return;
-  if (how % 2 == 0)
-    slot.begins_anew = true;
-  else
-    slot.damaged |= damage_identity(world_.disk(slot.handle), how / 2);
 }
 
 void Cluster::run_clients() {

@@ -41,7 +41,7 @@ struct Options {
   journal::Options journal;
   // Larger ones are refused. A segment of the journal must hold a command with two of them.
   size_t value_bytes_max = partition::kValueBytesMax;
-  partition::Limits limits;  // records: the same on every node of the cluster, for good
+  partition::Limits limits;  // of records: the same on every node of the cluster, for good
   Duration request_timeout = Duration::seconds(10);    // of a request that names none
   // Applied state is saved to the engine in the background when so many entries, or bytes of them,
   // are unsaved; at unsaved_factor times as many, applying waits for the engine. The later, the more

@@ -215,7 +215,7 @@ uint64_t SnapshotStreams::bytes_per_second(PartitionId group) const {
   if (log == usual || MUTANT(snapshots_do_not_hurry)) return options_.snapshot_bytes_per_second;
   SOMETIMES(snapshot_hurries);
   const uint64_t percent = 100 + (kHurryMax - 1) * 100 * (log - usual) / (most - usual);
-  return std::max<uint64_t>(options_.snapshot_bytes_per_second / 100, 1) * percent;
+  return std::max<uint64_t>(options_.snapshot_bytes_per_second * percent / 100, 1);
 }
 
 void SnapshotStreams::pace(PartitionId group, size_t bytes) {

@@ -39,7 +39,7 @@ class SnapshotStreams {
     virtual void was_committed(PartitionId group, Index index) = 0;
     // send_due() is to be called at the end of this turn.
     virtual void parts_due() = 0;
-    // That the log of a leader holds.
+    // Bytes in the log of the partition's replica here.
     virtual uint64_t log_bytes(PartitionId group) const = 0;
   };
   SnapshotStreams(Host& host, Hooks& hooks, engine::Engine& engine, const Options& options);

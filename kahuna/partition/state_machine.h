@@ -118,8 +118,8 @@ struct ScanPage {
   std::string cursor;  // pass back to go on; empty = complete
 };
 
-// Must be the same on every replica of a partition (they decide when the floor rises).
 struct Limits {
+  // Must be the same on every replica of a partition: it decides when the floor rises.
   size_t operation_records_max = kOperationRecordsMax;
   size_t heads_max = 64 * 1024;  // recently used positions in memory; changes no answer
 };
