@@ -105,9 +105,10 @@ void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOption
   // A segment must hold the largest command, which may carry a value to set and one to compare.
   options.value_bytes_max = std::max(workload.value_bytes_max, kValueBytesMin);
   // However slowly a partition's state is sent, it arrives well before the judge gives up.
-  constexpr uint64_t kRecordsExpected = 15'000, kRecordBytes = 64, kSendingSeconds = 20;
+  constexpr uint64_t kRecordsExpected = 15'000, kSecondsExpected = 60, kRecordBytes = 64, kSendingSeconds = 20;
+  const uint64_t records = std::max(workload.rate * kSecondsExpected, kRecordsExpected);
   const uint64_t state = workload.keys * workload.value_bytes_max +
-                         std::min<uint64_t>(options.operation_records_max, kRecordsExpected) * kRecordBytes;
+                         std::min<uint64_t>(options.operation_records_max, records) * kRecordBytes;
   options.snapshot_bytes_per_second =
       std::max<size_t>(options.snapshot_bytes_per_second, state / kSendingSeconds);
   const Duration round_trip = net.latency_max * (100 + net.jitter_percent) / 100 * 2;

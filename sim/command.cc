@@ -155,7 +155,7 @@ int run_command(int argc, char** argv) {
   }
   if (options->scenarios) {
     for (const Scenario& scenario : scenarios())
-      fmt::print("{:<8} {}\n", scenario.name, scenario.text);
+      fmt::print("{:<16} {}\n", scenario.name, scenario.text);
     return kExitPass;
   }
   if (!options->check_file.empty()) return check_file(options->check_file);

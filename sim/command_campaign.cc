@@ -102,16 +102,17 @@ class Campaign {
 
   void print_faults() const {
     for (const auto& [kind, declared] : declared_) {
+      if (declared == 0 && !options_.run.scenario.empty()) continue;
       auto fired = fired_.find(kind);
       fmt::print("fault {:<24} allowed in {:5.1f} % of seeds, fired in {:5.1f} %\n", kind,
                  percent(declared), percent(fired == fired_.end() ? 0 : fired->second));
     }
   }
   // A kind that hardly ever fires is not tested, whatever else a campaign says. Few seeds, or seeds
-  // that were told which kinds to have, say nothing about it.
+  // that were told which kinds to have, as a scenario is, say nothing about it.
   void print_rare() const {
     constexpr uint64_t kSeedsMin = 100;
-    if (seeds_ < kSeedsMin || !options_.run.faults.empty()) return;
+    if (seeds_ < kSeedsMin || !options_.run.faults.empty() || !options_.run.scenario.empty()) return;
     for (const auto& [kind, declared] : declared_) {
       auto fired = fired_.find(kind);
       uint64_t seeds = fired == fired_.end() ? 0 : fired->second;

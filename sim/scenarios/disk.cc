@@ -405,7 +405,7 @@ constexpr Scenario kScenarios[] = {
     {"T-25", "a node returns with an empty disk: it is nobody's voter", "rate=300", "drift", wiped_returns},
     {"T-25-back", "a node returns with the disk of an earlier boot: it is refused", "rate=300", "drift", rolled_back_returns},
     {"T-25-boots-on", "... after many boots of its own, cut off", "rate=300", "drift", rolled_back_boots_on},
-    {"T-25-restart", "... and all restart, knowing its later boot from what is not applied yet", "rate=300,save-entries=1000000,flush-interval=1000s,flush-bytes=100000000,log-keep-bytes=100000000,log-keep-entries=1000000,log-keep-total-bytes=1000000000", "drift", rolled_back_and_all_restart},
+    {"T-25-restart", "... and all restart, knowing its later boot from what is not applied yet", "rate=300,save-entries=1000000,flush-interval=1000s,flush-bytes=100000000,log-keep-bytes=100000000,log-keep-entries=1000000,log-keep-total-bytes=1000000000,log-bytes-max=1073741824", "drift", rolled_back_and_all_restart},
     {"T-22", "torn tails, any subset of sectors, are told from damage and cut off", "rate=300,disk.crash_loses_all=0", "batching,slow-disk", torn_tails},
     {"T-23", "torn tails in segments used again: no record of an earlier life is believed", "rate=1000,segment-bytes=131072,save-entries=16,flush-bytes=4096,flush-interval=200ms,disk.crash_loses_all=0", "batching", torn_recycled},
     {"T-26", "a leader loses power after it committed what its own journal does not hold", "rate=300,save-entries=1,flush-bytes=4096,flush-interval=200ms", "batching", engine_ahead},

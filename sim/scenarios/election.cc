@@ -219,7 +219,7 @@ void many_failovers(Stage& s) {
 constexpr Scenario kScenarios[] = {
     {"H-R15", "a deposed leader takes the later term from the answer to a stale message", "", "delay,drift,batching", stale_leader_learns},
     {"H-R17", "all nodes start at one instant: split votes resolve in bounded time", "nodes=5,groups=8,sched.fifo=on", "", split_votes},
-    {"H-R18", "votes are split among five, failover after failover, and each ends in few terms", "nodes=5,groups=24,sched.fifo=on", "", split_votes_end},
+    {"H-R18", "votes are split among five, failover after failover, and each ends in few terms", "nodes=5,groups=24,sched.fifo=on,net.place=city,net.silent_crash=1000000", "", split_votes_end},
     {"H-R18-soon", "the leader of many partitions dies: each has another within a quarter of a second", "groups=16,reads=quorum,campaign-pace-us=150,disk.kind=fast,disk.tail_per_million=0,net.silent_crash=0", "drift", many_failovers},
     {"H-R18-five", "... of five: in each another leads within half a second", "nodes=5,groups=16,reads=quorum,campaign-pace-us=150,disk.kind=fast,disk.tail_per_million=0,net.silent_crash=0", "drift", many_failovers},
     {"H-R19", "founders that cannot see each other found no cluster", "groups=1", "skew,drift", founding_apart, true},

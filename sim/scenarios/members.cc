@@ -330,11 +330,11 @@ constexpr Scenario kScenarios[] = {
     {"M-9", "a member is removed while one that stays is down: it is needed until then", "", "drift", needed_until_then},
     {"M-13", "who comes has a state, and is cut off far behind: it does not vote",
      "nodes=4,rate=1000,processes=40,value-bytes-max=40,inflight-bytes-max=16384,disk.kind=fast,slow-disk-after-ms=0,"
-     "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=16,snapshot-part-bytes=262144", "drift", far_behind},
+     "log-keep-bytes=20000,log-keep-entries=200,flush-interval=200ms,save-entries=16,snapshot-part-bytes=262144", "drift", far_behind},
     {"M-14", "one partition needs a member no more that another cannot do without", "nodes=5,groups=2,keys=12,buckets=6,timeout=2s",
      "drift", needed_by_another},
     {"M-15", "what a member is told of its removal is lost", "", "drift", told_in_vain},
-    {"M-16", "who comes asks a leader whose clock stands still, and that knows nothing of the removal", "nodes=4,reads=quorum,quiesce=off", "",
+    {"M-16", "who comes asks a leader whose clock stands still, and that knows nothing of the removal", "nodes=4,reads=quorum,quiesce=off,inflight-bytes-max=16384", "",
      asked_in_the_past},
     {"M-17", "who comes is lost while it is sent its states: the next one does not wait for it", "groups=4,slow-disk-after-ms=0",
      "drift", lost_on_the_way},

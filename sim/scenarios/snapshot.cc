@@ -24,6 +24,7 @@ void sent_before_the_log_is_full(Stage& s) {
   const size_t away = s.leave_one_behind();
   const uint64_t hurried = s.probe("snapshot_hurries");
   s.start(away);
+  s.until("a snapshot replaces its state", [&] { return s.status(away).stateless; });
   s.must("it has the state, and the log behind it", [&] {
     auto lead = s.leader();
     return lead && s.hosts(away) && !s.status(away).stateless && s.status(away).applied.value() + 20 > s.commit(*lead);
@@ -179,6 +180,7 @@ constexpr std::string_view kSmallPartsFlushed =
 
 constexpr std::string_view kSlow =
     "groups=1,rate=500,processes=40,clients=4,keys=300,hot-percent=0,value-bytes-max=4000,lulls=off,bursts=off,"
+    "mix.delete=0,mix.if-absent=0,mix.if-exists=0,mix.if-value=0,mix.if-revision=0,mix.if-both=0,"
     "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1,snapshot-part-bytes=5000,"
     "snapshot-bytes-per-second=100000,log-bytes-max=300000,flush-bytes=20000,slow-disk-after-ms=0";
 
