@@ -5,11 +5,11 @@
 namespace kahuna::cli {
 
 int print_bash_completion() {
-  // Flags are read from the verb's own help, so that they cannot go out of date here.
+  // Verbs and flags are read from the help, so that they cannot go out of date here.
   std::fputs(R"BASH(_kahuna() {
   local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]}
   if [ "$COMP_CWORD" = 1 ]; then
-    COMPREPLY=($(compgen -W "put get delete exists scan status move-leader scrub bench sim local server version completion" -- "$word"))
+    COMPREPLY=($(compgen -W "$("${COMP_WORDS[0]}" --help 2>/dev/null | sed -n '/^Subcommands:/,$s/^  \([a-z][a-z-]*\).*/\1/p')" -- "$word"))
   elif [[ $word == -* ]]; then
     COMPREPLY=($(compgen -W "$("${COMP_WORDS[0]}" "$verb" --help 2>/dev/null | grep -oE -- '--[a-z][a-z-]*')" -- "$word"))
   fi

@@ -335,6 +335,7 @@ class Parser {
   Parser() : app_("A distributed key/value store. Start with: kahuna local", "kahuna") {
     app_.require_subcommand(1);
     app_.set_help_all_flag("--help-all", "Help of every verb");
+    app_.set_version_flag("--version", "kahuna " KAHUNA_VERSION, "print the version");
   }
 
   std::expected<Invocation, int> run(int argc, char** argv) {

@@ -28,6 +28,23 @@ class Verbs : public ::testing::Test {
 };
 std::unique_ptr<Cluster> Verbs::cluster_;
 
+TEST(Shell, CompletesVerbsAndFlags) {
+  TemporaryDirectory dir;
+  const std::string script = dir.path() + "/script", answers = dir.path() + "/answers", program = kahuna_binary();
+  std::ofstream(script) << "source <(" << program << " completion bash)\n"
+                        << "ask() { COMP_WORDS=(" << program << " \"$@\"); COMP_CWORD=$#; _kahuna; echo \"${COMPREPLY[@]}\"; }\n"
+                        << "ask m; ask sc; ask put --if-v\n";
+  ASSERT_EQ(std::system(("bash " + script + " > " + answers).c_str()), 0);
+  EXPECT_EQ(read_file(answers), "members move-leader\nscan scrub\n--if-value\n");
+}
+
+TEST(Shell, VersionIsAVerbAndAFlag) {
+  const Ran verb = run_kahuna({"version"});
+  EXPECT_EQ(verb.status, 0);
+  EXPECT_EQ(verb.out.substr(0, 7), "kahuna ");
+  EXPECT_EQ(run_kahuna({"--version"}).out, verb.out);
+}
+
 TEST_F(Verbs, PutThenGetPrintsTheValueAlone) {
   EXPECT_EQ(run({"put", "greeting", "aloha"}).status, 0);
   const Ran got = run({"get", "greeting"});
