@@ -138,7 +138,9 @@ Error error_of(const rocksdb::Status& status) {
     return Error(ErrorCode::kOverloaded, std::move(text));
   if (status.IsNoSpace()) return Error(ErrorCode::kNoSpace, std::move(text));
   if (status.IsCorruption()) return Error(ErrorCode::kDamaged, std::move(text));
-  if (text.find("LOCK") != std::string::npos || text.find("lock ") != std::string::npos)
+  // Of the file LOCK; other errors speak of blocks.
+  if (text.find("While lock file") != std::string::npos ||
+      text.find("lock hold by") != std::string::npos)
     return Error(ErrorCode::kInUse, std::move(text));
   return Error(ErrorCode::kIo, std::move(text));
 }

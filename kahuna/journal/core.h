@@ -6,7 +6,9 @@
 //   C2 records lie in the queue in the order in which replay must see them;
 //   C3 a segment leaves `used_` only from the front, only when dead by what is synced, and only
 //      after a batch that says so was synced itself (format.md, "Recycling");
-//   C4 after fatal_ or closed_ no waiter runs and nothing is written.
+//   C4 every segment of the directory is in one of used_, spares_, free_, replaced_, but while a fiber
+//      has it in hand;
+//   C5 after fatal_ or closed_ no waiter runs and nothing is written.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +24,9 @@
 #include "kahuna/journal/segment.h"
 
 namespace kahuna::journal {
+
+// Freed segments kept for reuse; more are removed.
+inline constexpr size_t kFreeKept = 4;
 
 class SegmentImage;
 struct Recovery;
@@ -61,6 +66,9 @@ class Core : public std::enable_shared_from_this<Core> {
   Result<> settle_directory(Suspend suspend, const Recovery& found);
   Result<> begin_segment(Suspend suspend, Recovery& found);
   Result<> write_seal(Suspend suspend, Recovery& found);
+  void leave_superseded(Recovery& found);
+  Result<> remove_many_free(Suspend suspend, Recovery& found);
+  Result<> remove_last_free(Suspend suspend, Recovery& found);
   void go_on(Recovery& found);
   uint32_t unit() const { return options_.direct ? kPageBytes : kSectorBytes; }
   SegmentHeader new_header(uint32_t file);
@@ -138,7 +146,7 @@ class Core : public std::enable_shared_from_this<Core> {
   std::deque<SegmentPtr> used_;       // ascending life; back() is being written
   std::deque<SegmentPtr> spares_;     // ready, ascending life
   std::deque<SegmentPtr> free_;       // to be recycled or removed
-  std::vector<SegmentPtr> replaced_;  // by the seal; free once a batch after it is synced
+  std::vector<SegmentPtr> replaced_;  // by seals; free once a batch after it is synced
   uint32_t next_life_ = 1, next_file_ = 1;
 
   Callback<void()> on_full_;          // while adopt() waits: no space for what it queued

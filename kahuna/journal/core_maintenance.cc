@@ -10,8 +10,6 @@
 
 namespace kahuna::journal {
 namespace {
-// Freed segments kept for reuse; more are removed.
-constexpr size_t kFreeKept = 4;
 // The oldest segment is copied forward when what is live is at most this part of a whole one.
 constexpr uint64_t kCopyParts = 4;
 constexpr Duration kRetryAfterFull = Duration::millis(100);

@@ -32,8 +32,12 @@ Result<> Core::start(Suspend suspend, Fibers& fibers) {
   auto begun = begin_segment(suspend, found);
   if (begun) {
     RETURN_IF_ERROR(write_seal(suspend, found));
+    leave_superseded(found);
+    RETURN_IF_ERROR(remove_many_free(suspend, found));
   } else if (begun.error().code == ErrorCode::kNoSpace && found.may_go_on &&
            found.last->header.unit == unit()) {
+    // What was removed does not come back, after a loss of power, beside what is acknowledged from now on.
+    RETURN_IF_ERROR(kahuna::sync_dir(suspend, *host_.disk, options_.dir));
     go_on(found);
   } else {
     return fail(std::move(begun.error()));
@@ -73,9 +77,7 @@ Result<> Core::begin_segment(Suspend suspend, Recovery& found) {
     }
     if (created.error().code != ErrorCode::kNoSpace || found.free.empty())
       return fail(std::move(created.error()));
-    std::string name = segment_name(found.free.back()->header.id.file);
-    found.free.pop_back();
-    RETURN_IF_ERROR(kahuna::remove(suspend, *host_.disk, place_.path(name)));
+    RETURN_IF_ERROR(remove_last_free(suspend, found));
   }
 }
 
@@ -100,6 +102,31 @@ Result<> Core::write_seal(Suspend suspend, Recovery& found) {
   // While the seal is the last batch, what it replaces stays.
   if (found.last->first_batch == 0) replaced_.push_back(found.last);
   return {};
+}
+
+// Boots that ended before a batch followed their seals have left one segment each, with the same
+// batch in it. The oldest has it as it was first written, and stays until a batch follows, as
+// `last` does.
+void Core::leave_superseded(Recovery& found) {
+  if (found.superseded.empty() || MUTANT(superseded_segments_forgotten)) return;
+  replaced_.push_back(found.superseded.front());
+  found.free.insert(found.free.end(), found.superseded.begin() + 1, found.superseded.end());
+}
+
+// Most are left to the background, for a quick start; but a node that is started again and again,
+// and never gets as far, must not fill its disk.
+Result<> Core::remove_many_free(Suspend suspend, Recovery& found) {
+  while (found.free.size() > kFreeKept) {
+    SOMETIMES(journal_start_removes_segments);
+    RETURN_IF_ERROR(remove_last_free(suspend, found));
+  }
+  return {};
+}
+
+Result<> Core::remove_last_free(Suspend suspend, Recovery& found) {
+  std::string name = segment_name(found.free.back()->header.id.file);
+  found.free.pop_back();
+  return kahuna::remove(suspend, *host_.disk, place_.path(name));
 }
 
 // For want of a new segment: appends behind the last batch, in its own segment.

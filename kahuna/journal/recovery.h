@@ -15,10 +15,12 @@
 namespace kahuna::journal {
 
 struct Recovery {
-  uint64_t journal = 0;                // id; 0 = there was no journal
-  std::vector<SegmentPtr> used;        // ascending life; they hold the batches before the seal
-  std::vector<SegmentPtr> free;        // nothing in them is needed
-  std::vector<SegmentPtr> superseded;  // needed until something newer than the last batch is synced
+  uint64_t journal = 0;          // id; 0 = there was no journal
+  std::vector<SegmentPtr> used;  // ascending life; they hold the batches before the seal
+  std::vector<SegmentPtr> free;  // nothing in them is needed
+  // All that was in them is in later ones. Ascending life; the first stays until something newer
+  // than the last batch is synced.
+  std::vector<SegmentPtr> superseded;
   SegmentPtr last;                     // the one written last; null in an empty journal
   std::vector<std::string> leftovers;  // names of unfinished files, to be removed
   uint32_t next_life = 1, next_file = 1;

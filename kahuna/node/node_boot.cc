@@ -13,6 +13,9 @@ namespace kahuna::node {
 Result<> NodeImpl::boot(Suspend s) {
   ASSIGN_OR_RETURN(identity_, Identity::load(s, host_, options_.name, loops(), longest_promise()));
   if (identity_->removed()) return fail(was_removed(options_.name));
+  // An address that is in use is found out before logs and engine are opened, which leaves something in the directory
+  // each time: whoever supervises this node may start it again and again.
+  RETURN_IF_ERROR(host_.network->listen(options_.listen, [](std::unique_ptr<Stream>) {}));
   RETURN_IF_ERROR(open_engine(s));
   RETURN_IF_ERROR(open_journals(s));
   ASSIGN_OR_RETURN(listener_, host_.network->listen(options_.listen, [this](std::unique_ptr<Stream> stream) {

@@ -822,5 +822,41 @@ TEST(JournalDamage, NewerVersionsAreRefusedAsSuch) {
   EXPECT_EQ(h.open_error->code, ErrorCode::kVersion);
 }
 
+// A supervisor starts a node again and again, and it ends each time before anything is appended.
+// The greatest number of files meanwhile, and what is too many when all is quiet again. `lone`:
+// what is sealed is all of its segment.
+std::pair<size_t, size_t> files_of_boots_that_get_nowhere(bool lone) {
+  Harness h(91);
+  open_ready(h);
+  add_and_settle(h, 1);
+  if (!lone) add_and_settle(h, 1);
+  h.kill();
+  size_t most = 0;
+  for (int boot = 0; boot < 20; ++boot) {
+    EXPECT_EQ(h.open(), "");
+    h.kill();  // at once: its maintenance has done nothing
+    most = std::max(most, h.disk.names().size());
+  }
+  open_ready(h);
+  add_and_settle(h, 1);
+  const size_t needed = h.journal->statistics().segments + h.options.spare_segments;
+  return {most, h.disk.names().size() - std::min(needed, h.disk.names().size())};
+}
+
+TEST(Journal, BootsThatGetNowhereLeaveNoSegmentsBehind) {
+  for (bool lone : {true, false}) {
+    auto [most, too_many] = files_of_boots_that_get_nowhere(lone);
+    EXPECT_LE(most, 10u) << lone;
+    EXPECT_EQ(too_many, 0u) << lone;
+  }
+#ifdef KAHUNA_MUTANTS
+  set_active_mutant("superseded_segments_forgotten");
+  auto [most, too_many] = files_of_boots_that_get_nowhere(false);
+  EXPECT_GT(most, 10u);
+  EXPECT_GT(too_many, 0u);
+  set_active_mutant("");
+#endif
+}
+
 }  // namespace
 }  // namespace kahuna::journal_test
