@@ -184,6 +184,13 @@ void Stage::start(size_t node) {
   cluster_.restart(node);
 }
 
+void Stage::stop(size_t node) {
+  if (!going() || !cluster_.up(node)) return;
+  tell("stop " + world_.name(cluster_.handle(node)));
+  down_.insert(node);
+  cluster_.stop(node, [this, node] { cluster_.crash(node, CrashKind::kProcess); });
+}
+
 void Stage::pause(size_t node) {
   if (!going() || !cluster_.up(node)) return;
   tell("pause " + world_.name(cluster_.handle(node)));

@@ -103,6 +103,9 @@ class Stage final : private ClusterListener {
   // Power fails in the middle of its next write; true when it did.
   bool crash_while_writing(size_t node);
   void start(size_t node);
+  // Asks it to stop; it is down, and stays so, once it has.
+  void stop(size_t node);
+  bool up(size_t node) const { return cluster_.up(node); }
   void pause(size_t node);
   void resume(size_t node);
   // What is sent from one node to another is held back, until heal().

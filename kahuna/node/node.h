@@ -122,7 +122,7 @@ class Node {
 
   // Stops accepting, hands what it leads to others, ends the requests it has (sending new ones
   // elsewhere), flushes the engine, then calls `done` once; the node may then be destroyed. Each step
-  // has its patience.
+  // has its patience, even with a full disk.
   virtual void shut_down(Callback<void()> done) = 0;
   // If this node leads the partition, asks that node's replica to lead. Nothing is reported.
   virtual void move_leader(PartitionId partition, NodeId to) = 0;

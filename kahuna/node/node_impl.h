@@ -30,6 +30,8 @@ namespace kahuna::node {
 
 // A node that is about to stop waits no longer for the requests it has.
 inline constexpr Duration kDrainPatience = Duration::seconds(1);
+// ... nor for its engine, when that has no room, or is slow: the log has what it lacks.
+inline constexpr Duration kLastFlushPatience = Duration::seconds(10);
 // A turn's messages to one peer are cut into frames of about this size.
 inline constexpr size_t kBatchBytesMax = 1024 * 1024;
 inline constexpr PartitionId kMetaPartition{0};
@@ -82,8 +84,8 @@ class NodeImpl final : public Node,
     listener_.reset();
     SOMETIMES(node_shut_down_gracefully);
     if (!groups_) return host_.scheduler->post(std::move(done));
-    if (!started_) return groups_->flush(std::move(done));
     stopped_ = std::move(done);
+    if (!started_) return flush_last();
     leaving_ = shards_ ? 2 : 1;
     auto left = [this, alive = std::weak_ptr<char>(alive_)] {
       if (!alive.expired() && --leaving_ == 0) drain();
@@ -332,12 +334,27 @@ class NodeImpl final : public Node,
   // Others lead what this node led: ends the requests that it still has, then the node.
   void drain() {
     auto idle = [this, alive = std::weak_ptr<char>(alive_)] {
-      if (alive.expired() || !stopped_) return;
+      if (alive.expired() || std::exchange(drained_, true)) return;
       host_.clock->cancel(drain_timer_);
-      groups_->flush(std::exchange(stopped_, {}));
+      flush_last();
     };
     drain_timer_ = host_.clock->call_at(host_.clock->now() + kDrainPatience, idle);
     service_.close(idle);
+  }
+  // The last step of a stop, which ends it.
+  void flush_last() {
+    auto end = [this, alive = std::weak_ptr<char>(alive_)] {
+      if (alive.expired() || !stopped_) return;
+      host_.clock->cancel(drain_timer_);
+      std::exchange(stopped_, {})();
+    };
+    if (!MUTANT(stop_waits_for_room)) {
+      drain_timer_ = host_.clock->call_at(host_.clock->now() + kLastFlushPatience, [end] {
+        SOMETIMES(node_stops_without_its_last_flush);
+        end();
+      });
+    }
+    groups_->flush(end);
   }
   void accept(std::unique_ptr<Stream> stream);
   // Closes the connection that is likeliest dead, if any is.
@@ -422,7 +439,8 @@ class NodeImpl final : public Node,
   bool started_ = false;
   size_t leaving_ = 0;        // loops that still lead, when stopping
   Callback<void()> stopped_;  // to be told
-  TimerId drain_timer_ = 0;
+  bool drained_ = false;      // of requests
+  TimerId drain_timer_ = 0;   // the patience of the step under way
   std::vector<std::unique_ptr<Dialer>> dialers_;  // in the founders' order, then in the roster's
   TimerId dialers_timer_ = 0;
   std::unique_ptr<Joiner> joiner_;  // null when nothing is to be asked

@@ -37,6 +37,27 @@ void full_majority(Stage& s) {
   s.until("the cluster serves again", [&] { return s.writes_done() > before + 20; });
 }
 
+// A follower has no room for what it saves, until its engine takes no more; it stops all the same when it is asked to.
+void full_and_stopped(Stage& s) {
+  const uint64_t refused = s.probe("rocks_engine_refuses_to_stall");
+  auto refuses = [&] { return s.probe("rocks_engine_refuses_to_stall") > refused; };
+  size_t node = 0;
+  for (int round = 0; round < 8 && !refuses() && s.going(); ++round) {
+    if (round > 0) s.disk(node).set_full(false);
+    s.run(Duration::seconds(2));  // its log has room yet
+    node = s.others(s.settle())[s.random().below(2)];
+    s.disk(node).set_full(true);
+    s.happens(refuses, Duration::seconds(8));
+  }
+  s.prove("its engine refuses a write", refuses());
+  s.stop(node);
+  s.must("it stops", [&] { return !s.up(node); }, Duration::seconds(20));
+  s.disk(node).set_full(false);
+  s.start(node);
+  s.until("it is back", [&] { return s.hosts(node); });
+  s.settle();
+}
+
 // Power fails while batches are written, any subset of their sectors being on disk.
 void torn_tails(Stage& s) {
   s.repeat_until_hit("journal_torn_body", 200, [&] {
@@ -397,6 +418,7 @@ constexpr Scenario kScenarios[] = {
     {"T-44", "the only intact copy of an entry is down: the partition waits for it", "rate=300", "drift", intact_copy_is_down},
     {"H-R27", "power is lost everywhere after log was released: what was flushed is there", "rate=1000,segment-bytes=131072,save-entries=16,flush-bytes=4096,flush-interval=200ms", "batching", power_loss_after_release},
     {"H-R28", "a majority's disks are full: writes are refused, and taken again when there is room", "rate=1000,segment-bytes=131072,value-bytes-max=4000,save-entries=16,flush-bytes=100000", "drift", full_majority},
+    {"H-R28-stop", "a node whose engine has no room for more is asked to stop, and does", "engine=rocks,rate=500,value-bytes-max=1000,save-entries=1,flush-bytes=100000,flush-interval=200ms,segment-bytes=4194304", "drift", full_and_stopped},
     {"H-K12", "a partition that is written to without a pause is still released", "rate=1000,segment-bytes=131072,save-entries=256,flush-bytes=100000,flush-interval=1s", "delay", never_idle},
     {"H-K14", "power losses, while state is applied, saved and flushed: nothing released is missing", "rate=1000,segment-bytes=131072,save-entries=1,unsaved-factor=1,flush-bytes=4096,flush-interval=200ms", "slow-disk", power_loss_after_release},
     {"T-21", "a replica whose log is damaged elects nobody who never had what it may have lost", "rate=300", "drift", faulty_tail_votes},
