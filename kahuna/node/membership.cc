@@ -8,6 +8,8 @@
 namespace kahuna::node {
 namespace {
 
+// Of so many one may fail.
+constexpr size_t kVotersFloor = 3;
 
 bool has(const std::vector<ReplicaId>& list, ReplicaId replica) {
   return std::binary_search(list.begin(), list.end(), replica);
@@ -31,6 +33,10 @@ class Way {
     std::erase_if(step.learners, [&](ReplicaId learner) { return has(step.voters, learner); });
     if (!majority_answers(step.voters) && !MUTANT(members_step_into_the_dead)) {
       SOMETIMES(members_wait_for_a_majority);
+      return std::nullopt;
+    }
+    if (!enough_can_lead(step.voters) && !MUTANT(members_step_into_the_stateless)) {
+      SOMETIMES(members_wait_for_a_state);
       return std::nullopt;
     }
     if (!has(step.voters, self_)) step.successor = successor(step.voters);
@@ -63,7 +69,8 @@ class Way {
   }
 
   // Those who leave stay while those who come and answer are not ready: together they may be what makes a
-  // quorum. The dead wait for nobody.
+  // quorum; and while there would be so few without them that any failure counts. They take nobody's place. The
+  // dead wait for nobody.
   std::vector<ReplicaId> voters() const {
     std::vector<ReplicaId> list;
     bool somebody_comes = false;
@@ -73,9 +80,12 @@ class Way {
       if (ready || MUTANT(members_promoted_unready)) list.push_back(replica);
       somebody_comes = somebody_comes || (answers(replica) && !ready);
     }
+    for (ReplicaId replica : is_.voters)
+      if (has(wanted_.voters, replica) && list.size() < raft::kVotersMax) list.push_back(replica);
+    const size_t floor = std::min(kVotersFloor, wanted_.voters.size());
     for (ReplicaId replica : is_.voters) {
-      const bool stays = has(wanted_.voters, replica) || (somebody_comes && answers(replica));
-      if (stays && list.size() < raft::kVotersMax) list.push_back(replica);
+      if (has(wanted_.voters, replica) || !answers(replica)) continue;
+      if ((somebody_comes || list.size() < floor) && list.size() < raft::kVotersMax) list.push_back(replica);
     }
     std::sort(list.begin(), list.end());
     return list;
@@ -84,6 +94,18 @@ class Way {
   bool majority_answers(const std::vector<ReplicaId>& voters) const {
     const auto count = std::count_if(voters.begin(), voters.end(), [&](ReplicaId r) { return answers(r); });
     return 2 * static_cast<size_t>(count) > voters.size();
+  }
+
+  // Somebody leads when as many fail as may. A leader that leaves leaves one who needs nothing more of it.
+  bool enough_can_lead(const std::vector<ReplicaId>& voters) const {
+    size_t can = 0;
+    bool heir = has(voters, self_);
+    for (ReplicaId replica : voters) {
+      auto follower = leader_.follower(replica);
+      can += replica == self_ || (follower && follower->has_state && answers(replica));
+      heir = heir || (answers(replica) && is_near(replica));
+    }
+    return heir && can > (voters.size() - 1) / 2;
   }
 
   // A leader that leaves hands over first, so that nobody waits for an election.

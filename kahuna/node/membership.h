@@ -6,7 +6,9 @@
 //   V2 every leader moves its own group towards the roster, a step at a time (next_step). A step depends
 //      on nothing but the roster and the group, so whoever leads next resumes or repeats it;
 //   V3 a member that comes votes only when it has a state and its log is near the leader's;
-//   V4 a group takes no step into a configuration of which no majority answers.
+//   V4 a group takes no step into a configuration of which no majority answers, or of which so few of those who
+//      answer have a state that nobody could lead when as many fail as a majority does without;
+//   V5 while those who leave answer no step leaves fewer than three voters, unless fewer are wanted.
 #pragma once
 
 #include <optional>

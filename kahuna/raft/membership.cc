@@ -30,11 +30,15 @@ Result<LogPosition> Replica::change(Time now, std::vector<ReplicaId> voters,
                     std::to_string(kVotersMax) + " of them, and at most " +
                     std::to_string(kLearnersMax) + " learners");
   if (next == before) return log_.position(std::max(configurations_.index(), log_.base().index));
-  // The last who can lead must not be outvoted by those who cannot.
+  // The last who can lead must not be outvoted by those who cannot, nor leave them to themselves.
+  bool somebody_leads = MUTANT(members_step_into_the_stateless);
   for (ReplicaId voter : next.voters) {
-    if (!before.votes(voter) && !progress_[slot_of(voter)].has_state())
+    const bool has_state = voter == self_ || progress_[slot_of(voter)].has_state();
+    if (!before.votes(voter) && !has_state)
       return fail(ErrorCode::kUnavailable, "a new voter has no state yet; try again");
+    somebody_leads = somebody_leads || has_state;
   }
+  if (!somebody_leads) return fail(ErrorCode::kUnavailable, "none of those who are to vote has a state; try again");
   if (next.joint()) SOMETIMES(raft_enters_joint);
   return append_configuration(now, std::move(next));
 }
@@ -66,6 +70,15 @@ void Replica::settle_configuration(Time now) {
     return;
   }
   if (members_.votes(self_slot_)) return;
+  bool has_heir = MUTANT(members_step_into_the_stateless);
+  for (size_t slot = 0; slot < members_.size(); ++slot) {
+    const Progress& peer = progress_[slot];
+    has_heir = has_heir || (members_.votes(slot) && peer.has_state() && peer.match() >= configurations_.index());
+  }
+  if (!has_heir) {
+    SOMETIMES(raft_removed_leader_waits_for_an_heir);
+    return;
+  }
   SOMETIMES(raft_removed_leader_steps_down);
   become_follower(now, hard_state_.term, ReplicaId());
 }

@@ -50,11 +50,11 @@
 // what such a replica does and does not do, and how it gets them back.
 //
 // Members. Who belongs to the group is an entry like others (configuration.h), in force from when it is
-// appended. change() proposes one; a joint one is left by itself once it is committed. A leader that is
-// not in the configuration it has committed steps down. Learners get all that voters get. Who does not
-// know that it votes grants a vote when asked: the candidate may know better. Messages are believed by
-// their content, not by who is known to belong; answers from outside are ignored. An empty replica of a
-// group starts without a state and without a configuration.
+// appended. change() proposes one; a joint one is left by itself once it is committed. A leader that is not in the
+// configuration it has committed steps down as soon as one of its voters holds it and has a state: nobody else could give
+// them one. Learners get all that voters get. Who does not know that it votes grants a vote when asked: the candidate may
+// know better. Messages are believed by their content, not by who is known to belong; answers from outside are ignored.
+// An empty replica of a group starts without a state and without a configuration.
 //
 // Quiescence. A group of which nothing is asked falls silent, and has no deadlines: raft/quiescence.h says how,
 // and what the driver owes it then.
@@ -220,8 +220,8 @@ class Replica {
   std::optional<Index> lease_read(Time now);
   // Leader: proposes these voters and learners, through a joint configuration when the voters change.
   // Returns where the change begins; configuration() says when it has ended. kNotLeader; kUnavailable
-  // while another is on its way, nothing of this term is committed, or one who is to vote has no
-  // state yet; kInvalid when one step does not
+  // while another is on its way, nothing of this term is committed, or one who is to come to vote, or all
+  // who are to vote, have no state yet; kInvalid when one step does not
   // lead there (C3). Whether the new voters are near enough is for the caller to judge (follower()).
   Result<LogPosition> change(Time now, std::vector<ReplicaId> voters, std::vector<ReplicaId> learners);
   void on_timer(Time now);

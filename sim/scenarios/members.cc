@@ -318,6 +318,34 @@ void lost_on_the_way(Stage& s) {
   s.settle_members();
 }
 
+// The only one that is to stay has lost its state, not its log, when the others are to go: nobody could lead without them.
+void stays_without_a_state(Stage& s) {
+  const size_t stays = s.others(s.settle())[s.random().below(2)];
+  std::vector<size_t> others = s.others(stays);
+  const uint64_t waited = s.probe("members_wait_for_a_state");
+  for (size_t node : others) s.hold("snapshot_part_is_lost", node);
+  for (int tries = 0; tries < 40 && s.going() && !s.status(stays).stateless; ++tries) {
+    s.crash(stays, CrashKind::kProcess);
+    s.damage_engine(stays, 3);
+    s.start(stays);
+    s.until("it is back", [&] { return s.hosts(stays); });
+    s.happens([&] { return s.status(stays).stateless; }, Duration::seconds(2));
+  }
+  s.prove("it has lost its state", s.status(stays).stateless);
+  if (s.random().chance(1, 2)) std::swap(others[0], others[1]);
+  for (size_t node : others) {
+    s.remove(node, false, Coming::kLearns);
+    s.run(Duration::millis(static_cast<int64_t>(s.random().below(4000))));
+  }
+  s.happens([&] { return s.probe("members_wait_for_a_state") > waited; }, Duration::seconds(30));
+  s.run(Duration::seconds(3));
+  s.prove("it has none yet", s.status(stays).stateless);
+  for (size_t node : others) s.hold("snapshot_part_is_lost", node, false);
+  s.must("it leads, and votes alone", [&] { return s.leads(stays) && s.status(stays).configuration->voters.size() == 1; }, kPatience);
+  s.prove("a leader waited", s.probe("members_wait_for_a_state") > waited);
+  s.settle_members();
+}
+
 constexpr Scenario kScenarios[] = {
     {"M-1", "a dead member is replaced under load; then the new one makes the majority", "", "drift", dead_member},
     {"M-2", "all members are replaced one after the other; a client that knew the founders is answered", "joins-elsewhere=on,judge-hurries=on", "drift", all_members},
@@ -338,6 +366,8 @@ constexpr Scenario kScenarios[] = {
      asked_in_the_past},
     {"M-17", "who comes is lost while it is sent its states: the next one does not wait for it", "groups=4,slow-disk-after-ms=0",
      "drift", lost_on_the_way},
+    {"M-18", "all but one are to go, and that one has lost its state: they wait",
+     "flush-interval=200ms,save-entries=1,log-keep-bytes=10000000,log-keep-entries=100000", "drift", stays_without_a_state},
 };
 
 }  // namespace

@@ -42,6 +42,11 @@ class Group {
   raft::Replica& leader() { return replicas_.at(1); }
   Time now() const { return now_; }
   void kill(uint64_t n) { dead_.insert(n); }
+  void lose_state(uint64_t n) { replicas_.at(n).discard_state(now_); }
+  void give_state(uint64_t n) {
+    const raft::Status has = leader().status();
+    replicas_.at(n).restore({has.commit, *leader().term_at(has.commit)}, leader().configuration());
+  }
   // Time passes, and the leader is heard.
   void pass(Duration length) {
     const Time end = now_ + length;
@@ -168,6 +173,52 @@ TEST(MemberSteps, ALearnerThatIsToLearnStaysOne) {
   EXPECT_EQ(group.walk(wanted), 0);
   EXPECT_TRUE(is_there(group.leader(), wanted));
   EXPECT_EQ(group.leader().configuration().learners, ids({4}));
+}
+
+TEST(MemberSteps, NoStepIsTakenIntoThoseWhoHaveNoState) {
+  Group group({1, 2});
+  group.lose_state(2);
+  group.pass(Duration::millis(500));
+  EXPECT_FALSE(group.next({ids({2}), {}}));
+  EXPECT_TRUE(group.next({ids({1}), {}}));
+  group.give_state(2);
+  group.pass(Duration::millis(500));
+  auto step = group.next({ids({2}), {}});
+  ASSERT_TRUE(step);
+  EXPECT_EQ(step->successor, id(2));
+}
+
+// Of those who leave, whose numbers are lower, none takes the place of one who is to stay.
+TEST(MemberSteps, WhoLeavesTakesNobodysPlace) {
+  Group group({1, 2, 3, 4, 5, 11, 12, 13, 14});
+  const Wanted wanted{ids({1, 11, 12, 13, 14, 21, 22, 23, 24}), {}};
+  for (uint64_t n : {21, 22, 23, 24}) group.start(n);
+  for (uint64_t n : {22, 23, 24}) group.lose_state(n);
+  for (int i = 0; i < 5; ++i) {
+    group.walk(wanted);
+    group.pass(Duration::millis(300));
+  }
+  EXPECT_EQ(group.leader().configuration().voters, ids({1, 2, 3, 4, 11, 12, 13, 14, 21}));
+  for (uint64_t n : {22, 23, 24}) group.give_state(n);
+  for (int i = 0; i < 5; ++i) {
+    group.pass(Duration::millis(300));
+    group.walk(wanted);
+  }
+  EXPECT_TRUE(is_there(group.leader(), wanted));
+}
+
+// 4 and 5 come, and do not answer yet: 1 would be alone.
+TEST(MemberSteps, ThreeStayWhileTheyAnswer) {
+  Group group({1, 2, 3});
+  const Wanted wanted{ids({1, 4, 5}), {}};
+  EXPECT_EQ(group.walk(wanted), 1) << "two come to learn";
+  group.pass(kPatience + Duration::millis(200));
+  EXPECT_FALSE(group.next(wanted));
+  group.start(4);
+  group.pass(Duration::millis(300));
+  auto step = group.next(wanted);
+  ASSERT_TRUE(step);
+  EXPECT_TRUE(step->voters == ids({1, 2, 4}) || step->voters == ids({1, 2, 3, 4}));
 }
 
 }  // namespace

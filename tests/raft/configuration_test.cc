@@ -205,5 +205,29 @@ TEST(RaftMembers, PromotesNobodyWhoHasNoState) {
   EXPECT_TRUE(solo->configuration().joint());
 }
 
+TEST(RaftMembers, IsNotLeftToThoseWhoHaveNoState) {
+  Solo solo;
+  solo.lead();
+  auto answer = [&](bool has_state) {
+    Message reply = solo.message(MessageKind::kAppendReply, 2, solo->term().value());
+    reply.match = solo->status().last;
+    reply.needs_snapshot = !has_state;
+    solo.receive(reply);
+    solo.drain();
+  };
+  answer(false);
+  EXPECT_EQ(solo->change(solo.now(), {Solo::id(2)}, {}).error().code, ErrorCode::kUnavailable);
+  answer(true);
+  ASSERT_TRUE(solo->change(solo.now(), {Solo::id(2)}, {}));
+  solo.drain();
+  answer(true);
+  ASSERT_FALSE(solo->configuration().joint());
+  answer(false);  // it has lost its state meanwhile
+  EXPECT_TRUE(solo->settled());
+  EXPECT_EQ(solo->role(), Role::kLeader);
+  answer(true);
+  EXPECT_EQ(solo->role(), Role::kFollower);
+}
+
 }  // namespace
 }  // namespace kahuna::raft::testing
