@@ -191,6 +191,7 @@ void Replica::offer_log(const Message& candidacy) {
   if (entries.empty()) return;
   Message& offer = send(MessageKind::kFetchReply, candidacy.from);
   offer.prev = after;
+  offer.match = promised();
   offer.entries = std::move(entries);
 }
 
@@ -212,7 +213,9 @@ bool Replica::take_offer(Time now, const Message& message) {
 // Drops the end of the log that an offer proves to be overruled. True: what is offered goes on behind the
 // rest.
 bool Replica::drop_overruled(Time now, const Message& offer) {
-  if (offer.entries.back().term <= log_.last().term) return false;
+  // What is offered is the beginning of what the leader of this term had.
+  const Term of = MUTANT(offer_judged_by_what_it_brings) ? Term() : offer.match.term;
+  if (std::max(of, offer.entries.back().term) <= log_.last().term) return false;
   if (offer.prev.index < log_.base().index || offer.prev.index > log_.last().index) return false;
   const bool joins = log_.holds(offer.prev);
   Index kept = joins ? offer.prev.index : offer.prev.index.prev();
@@ -221,6 +224,7 @@ bool Replica::drop_overruled(Time now, const Message& offer) {
     kept = entry.index;
   }
   if (kept < commit_ || kept >= log_.last().index) return false;
+  if (joins && kept >= offer.entries.back().index) return false;  // nothing that is offered contradicts the rest
   SOMETIMES(raft_drops_an_overruled_end);
   // Whatever was acknowledged in this term is not said any more.
   become_follower(now, hard_state_.term.next(), ReplicaId());

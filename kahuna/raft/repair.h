@@ -44,9 +44,9 @@
 // it has, it sends what follows. The candidate appends that to its log if it ends just there: by log
 // matching it then has a prefix of the log of the leader that wrote it, as if it had received it then.
 // It acknowledges none of it, and any leader's entries overrule it as usual.
-// A candidate that ends with something else, of a term before that of an entry that is offered, drops that:
-// the leader of this later term had all that was committed before, and what of the candidate's end is not
-// in its log was not; nor will it be, for a leader that inherits it commits it with an entry of its own term
+// A candidate that ends with something else, of a term before that of the sender's last position (the offer names it), drops
+// what the offer contradicts: it is the beginning of the log of the leader of this later term, which had all that was committed
+// before; what is not in it was not, nor will it be, for a leader that inherits it commits it with an entry of its own term
 // only, which this candidate would have acknowledged. It moves to a new term first, so that it is
 // not believed any more to hold what it drops. Where the two logs part is found over several candidacies.
 //

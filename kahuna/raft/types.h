@@ -100,7 +100,7 @@ struct Message {
   // kAppendReply, kHeartbeatReply, accepted: durable, matching prefix of the follower's log in this
   // term.
   // kAppendReply, rejected: the highest position worth trying next (hint), with its term.
-  // kFetch: the last position wanted.
+  // kFetch: the last position wanted. kFetchReply, unasked: the last position of the sender's log, lost entries included.
   LogPosition match;
   // In every reply. kFetchReply: the sender's log never had the first that was wanted, and `term` is
   // durable there.

@@ -113,6 +113,73 @@ TEST(RaftRepair, TheLogOfOneWithoutAStateOverrulesAStaleEnd) {
   EXPECT_EQ(cluster.leader(), 1u);
 }
 
+// 2 ends with what it wrote when it led, and nobody heard it. 1 led before and after that: all that it has more of the
+// earlier term does not fit into one offer, and it has no state. True: 2 has it all in the end, and leads.
+bool takes_an_offer_in_parts() {
+  Options options;
+  options.append_bytes_max = 1;
+  Cluster cluster(3, options, 1);
+  cluster.settle();
+  cluster.timer(1);
+  cluster.settle();
+  EXPECT_TRUE(cluster.propose(1, "x").has_value());
+  for (int i = 0; i < 8; ++i) {
+    cluster.settle();
+    cluster.timer(1);
+  }
+  cluster.settle();
+  cluster.compact(1);
+  auto leads_unheard = [&](size_t n) {
+    cluster.advance_to(cluster.now() + Duration::seconds(2));
+    for (int i = 0; i < 20 && cluster.leader() != n; ++i) {
+      cluster.timer(n);
+      while (!cluster.network.empty() && cluster.leader() != n) {
+        cluster.deliver(0);
+        cluster.sync(n);
+        cluster.sync(3);
+      }
+    }
+    EXPECT_EQ(cluster.leader(), n);
+    cluster.sync(n);
+    cluster.network.clear();
+  };
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(cluster.propose(1, "more").has_value());
+  cluster.sync(1);
+  cluster.network.clear();
+  cluster.crash(1);
+  leads_unheard(2);
+  cluster.crash(2);
+  cluster.restart(1);
+  leads_unheard(1);
+  cluster.crash(1);
+  cluster.crash(3);
+  cluster.lose_state(1);
+  cluster.restart(1);
+  cluster.restart(2);
+  EXPECT_TRUE(cluster.replica(1).status().stateless);
+  EXPECT_TRUE(cluster.replica(2).term_at(cluster.replica(1).status().base.index));
+  const Index last = cluster.replica(1).status().last.index;
+  for (int i = 0; i < 200 && !cluster.leader(); ++i) {
+    cluster.settle();
+    cluster.timer(1 + static_cast<size_t>(i) % 2);
+  }
+  cluster.settle();
+  EXPECT_EQ(cluster.violation(), "");
+  return cluster.leader() == 2u && cluster.replica(2).status().last.index > last;
+}
+
+TEST(RaftRepair, AnOfferIsJudgedByTheLogItBegins) {
+  EXPECT_TRUE(takes_an_offer_in_parts());
+}
+
+#ifdef KAHUNA_MUTANTS
+TEST(RaftRepair, MutantThatJudgesItByWhatItBringsIsSeen) {
+  set_active_mutant("offer_judged_by_what_it_brings");
+  EXPECT_FALSE(takes_an_offer_in_parts());
+  set_active_mutant("");
+}
+#endif
+
 // Of two voters the other one never had the entry: it cannot have been committed without it.
 TEST(RaftRepair, GoesOnWithoutWhatTheOtherOfTwoNeverHad) {
   Cluster cluster(2, Options(), 1);
