@@ -346,7 +346,9 @@ void Cluster::judge_fatal(size_t node, const Error& error) {
           world_.disk(slots_[node].handle).open("engine.damaged", OpenOptions{}))
         return;
       // One that is alone has nobody to have its state from.
-      if (!slots_[node].damaged && !(slots_[node].engine_damaged && slots_.size() == 1)) break;
+      if (!slots_[node].damaged && !(slots_[node].engine_damaged &&
+            (slots_.size() == 1 || world_.disk(slots_[node].handle).open("engine.only", OpenOptions{}))))
+        break;
       SOMETIMES(sim_damaged_node_refuses_to_boot);
       // Before a cluster is founded, which takes all founders, the operator does as the message says.
       if (!is_founded()) {

@@ -216,6 +216,8 @@ bool Cluster::is_hurt() const {
 }
 
 bool Cluster::waits_for_what_is_lost() const {
+  for (const Slot& slot : slots_)
+    if (slot.lost && slot.engine_damaged && world_.disk(slot.handle).open("engine.only", OpenOptions{})) return true;
   std::vector<size_t> all(slots_.size());
   for (size_t i = 0; i < all.size(); ++i) all[i] = i;
   return std::any_of(descriptors_.begin(), descriptors_.end(),

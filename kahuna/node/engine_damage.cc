@@ -6,28 +6,37 @@
 
 namespace kahuna::node {
 namespace {
-constexpr const char* kMarker = "engine.damaged";
-}  // namespace
+constexpr const char* kDamaged = "engine.damaged";
+constexpr const char* kOnly = "engine.only";
 
-Result<bool> is_engine_damaged(Suspend suspend, Disk& disk) {
-  auto file = open(suspend, disk, kMarker, {});
+Result<bool> is_noted(Suspend suspend, Disk& disk, const char* marker) {
+  auto file = open(suspend, disk, marker, {});
   if (file) return true;
   if (file.error().code == ErrorCode::kNotFound) return false;
   return fail(std::move(file.error()));
 }
 
-Result<> note_damaged_engine(Suspend suspend, Disk& disk) {
-  auto file = open(suspend, disk, kMarker, {.create = true, .write = true});
+Result<> note(Suspend suspend, Disk& disk, const char* marker) {
+  auto file = open(suspend, disk, marker, {.create = true, .write = true});
   if (!file) return fail(std::move(file.error()));
   file->reset();
   return sync_dir(suspend, disk, "");
 }
 
-Result<> forget_damaged_engine(Suspend suspend, Disk& disk) {
-  ASSIGN_OR_RETURN(bool noted, is_engine_damaged(suspend, disk));
+Result<> forget(Suspend suspend, Disk& disk, const char* marker) {
+  ASSIGN_OR_RETURN(bool noted, is_noted(suspend, disk, marker));
   if (!noted) return {};
-  RETURN_IF_ERROR(remove(suspend, disk, kMarker));
+  RETURN_IF_ERROR(remove(suspend, disk, marker));
   return sync_dir(suspend, disk, "");
+}
+}  // namespace
+
+Result<bool> is_engine_damaged(Suspend suspend, Disk& disk) { return is_noted(suspend, disk, kDamaged); }
+Result<> note_damaged_engine(Suspend suspend, Disk& disk) { return note(suspend, disk, kDamaged); }
+Result<> forget_damaged_engine(Suspend suspend, Disk& disk) { return forget(suspend, disk, kDamaged); }
+Result<bool> is_only_copy(Suspend suspend, Disk& disk) { return is_noted(suspend, disk, kOnly); }
+Result<> note_only_copy(Suspend suspend, Disk& disk, bool only) {
+  return only ? note(suspend, disk, kOnly) : forget(suspend, disk, kOnly);
 }
 
 Result<> remove_engine(Suspend suspend, Disk& disk, const std::string& dir) {

@@ -131,7 +131,9 @@ std::vector<PartitionId> Groups::ids() const {
 std::vector<ReplicaStatus> Groups::statuses() const {
   std::vector<ReplicaStatus> statuses;
   for (const auto& group : groups_)
-    statuses.push_back({group->replica.status(), group->install ? LogTime() : group->state.log_time()});
+    statuses.push_back({group->replica.status(), group->install ? LogTime() : group->state.log_time(),
+                        std::any_of(group->replica.configuration().voters.begin(), group->replica.configuration().voters.end(),
+                                    [this](ReplicaId voter) { return voter.node != self_; })});
   return statuses;
 }
 

@@ -44,6 +44,7 @@ namespace kahuna::node {
 struct ReplicaStatus {
   raft::Status raft;
   LogTime log_time;  // applied; 0 while there is no state
+  bool shared = false;  // somebody else votes on it, who therefore has a state
 };
 
 class Groups final : private SnapshotStreams::Hooks {

@@ -16,6 +16,7 @@ Result<> NodeImpl::boot(Suspend s) {
   // An address that is in use is found out before logs and engine are opened, which leaves something in the directory
   // each time: whoever supervises this node may start it again and again.
   RETURN_IF_ERROR(host_.network->listen(options_.listen, [](std::unique_ptr<Stream>) {}));
+  ASSIGN_OR_RETURN(only_copy_, is_only_copy(s, *host_.disk));
   RETURN_IF_ERROR(open_engine(s));
   RETURN_IF_ERROR(open_journals(s));
   ASSIGN_OR_RETURN(listener_, host_.network->listen(options_.listen, [this](std::unique_ptr<Stream> stream) {
@@ -84,6 +85,10 @@ Result<> NodeImpl::copy_journals(Suspend s, const Layout& before, const Layout& 
 
 Result<> NodeImpl::start_groups(Suspend s) {
   const Founding& founding = *identity_->founding();
+  if (is_only_member() && !only_copy_) {
+    RETURN_IF_ERROR(note_only_copy(s, *host_.disk, true));
+    only_copy_ = true;
+  }
   if (shards_) {
     engine_queue_ = std::make_unique<EngineQueue>(*engine_, [this] {
       shards_->flushed(MUTANT(unflushed_marks_told) ? engine_->applied() : engine_->flushed());
@@ -147,6 +152,41 @@ Result<> NodeImpl::open_engine(Suspend s) {
                                : "the states of " + std::to_string(salvage.kept) + " of " + std::to_string(partitions.size()) +
                                      " partitions are whole; the others are fetched from the log and the other nodes"));
   return {};
+}
+
+void NodeImpl::consider_only_copy() {
+  if (!started_ || noting_only_) return;
+  if (is_only_member()) {
+    if (!only_copy_) note_only(true);
+    return;
+  }
+  if (!only_copy_) return;
+  auto decide = [this, alive = std::weak_ptr<char>(alive_)](const std::vector<LoopStatus>& others) {
+    if (alive.expired()) return;
+    noting_only_ = false;
+    std::vector<ReplicaStatus> all = groups_->statuses();
+    for (const LoopStatus& each : others) all.insert(all.end(), each.replicas.begin(), each.replicas.end());
+    const bool shared = std::all_of(all.begin(), all.end(), [](const ReplicaStatus& each) { return each.shared; });
+    const size_t hosted = partition::founding_descriptors(identity_->founding()->partitions).size();
+    if (shared && all.size() == hosted && !is_only_member()) note_only(false);
+  };
+  noting_only_ = true;
+  if (!shards_) return decide({});
+  shards_->collect_status(decide);
+}
+
+void NodeImpl::note_only(bool only) {
+  noting_only_ = true;
+  fibers_.spawn("only copy", [this, only](Suspend s) {
+    auto noted = note_only_copy(s, *host_.disk, only);
+    noting_only_ = false;
+    if (noted) {
+      only_copy_ = only;
+      if (!only) SOMETIMES(all_partitions_have_other_voters);
+    } else if (noted.error().code != ErrorCode::kNoSpace) {  // else it is tried again
+      fatal_later(noted.error());
+    }
+  });
 }
 
 void NodeImpl::on_engine_rotten(Error reason) {

@@ -263,6 +263,7 @@ class NodeImpl final : public Node,
   void probe_peers() override {
     for (auto& dialer : dialers_) dialer->probe();
     tell_roster_again();
+    consider_only_copy();
   }
   void on_silent(NodeId peer) override { peer_disconnected(peer); }
 
@@ -308,14 +309,19 @@ class NodeImpl final : public Node,
   Result<> copy_journals(Suspend s, const Layout& before, const Layout& after);
   Result<> start_groups(Suspend s);
   Result<> open_engine(Suspend s);
-  // No other node has what this one's engine holds.
-  bool is_alone() const {
+  // No other node has what this one's engine holds, or not all of it: members that came to one that was alone begin
+  // with nothing, and perhaps never start.
+  bool is_alone() const { return is_only_member() || (only_copy_ && !MUTANT(members_assumed_to_have_states)); }
+  bool is_only_member() const {
     if (!identity_ || !identity_->founding()) return false;
-    const auto& members = identity_->roster().members;
+    const auto& members = roster().members;
     return std::none_of(members.begin(), members.end(), [this](const RosterMember& m) {
       return m.state != MemberState::kRemoved && m.node != identity_->node();
     });
   }
+  // Whether that has changed, now and then; and makes it durable.
+  void consider_only_copy();
+  void note_only(bool only);
   // That this boot will make.
   Duration longest_promise() const {
     return options_.raft.reads == raft::Reads::kLease ? options_.raft.election_timeout_min : Duration();
@@ -427,6 +433,8 @@ class NodeImpl final : public Node,
   bool failing_ = false;
   bool engine_damaged_ = false;
   bool renews_engine_ = false;  // noted in the directory
+  bool only_copy_ = false;      // as noted in the directory
+  bool noting_only_ = false;    // a fiber does, or loops are asked
 
   std::unique_ptr<Identity> identity_;
   std::unique_ptr<engine::Engine> engine_;

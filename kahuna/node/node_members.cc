@@ -27,6 +27,7 @@ void NodeImpl::on_roster() {
     departure_.begin(std::move(all));
   }
   store_identity();
+  consider_only_copy();
   lingers_until_ = host_.clock->now() + kLinger;
   // Not now: a dialer or a group may be on the stack.
   host_.scheduler->post([this, alive = std::weak_ptr<char>(alive_)] {

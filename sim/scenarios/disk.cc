@@ -379,6 +379,32 @@ void engine_rot_is_scrubbed(Stage& s) {
   s.settle();
 }
 
+// A node that was the only member rots when another has been let in that has nothing yet, and is down. What it has
+// nobody else has: it goes on with what reads well, or stops and keeps all of it.
+void only_copy_rots(Stage& s) {
+  const size_t only = s.settle(), other = 1 - only;
+  const uint64_t let_in = s.probe("node_was_let_in"), anew = s.probe("engine_set_up_anew");
+  s.remove(other, false);
+  s.until("another is let in", [&] { return s.probe("node_was_let_in") > let_in; });
+  s.crash(other);
+  s.run(Duration::seconds(2));
+  const uint64_t found = s.probe("node_scrub_finds_damage_in_the_engine");
+  auto is_found = [&] {
+    return s.probe("node_scrub_finds_damage_in_the_engine") > found || s.probe("sim_damaged_node_refuses_to_boot") > 0;
+  };
+  for (int round = 0; round < 30 && !is_found() && s.going(); ++round) {
+    s.damage_engine(only, 2);  // perhaps of what is replaced before it is read
+    s.happens(is_found, Duration::seconds(2));
+  }
+  s.prove("its engine was found damaged", is_found());
+  s.run(Duration::seconds(5));
+  const uint64_t before = s.writes_done();
+  s.must("it goes on, or stops for good", [&] {
+    return s.writes_done() > before + 20 || s.probe("sim_damaged_node_refuses_to_boot") > 0;
+  }, Duration::seconds(60));
+  s.must("it threw nothing away", [&] { return s.probe("engine_set_up_anew") == anew; }, Duration::millis(1));
+}
+
 // An entry's only intact copy is on a node that is down, the other is damaged: the partition waits, rather than
 // go on without it, and is served when the holder returns.
 void intact_copy_is_down(Stage& s) {
@@ -415,6 +441,7 @@ constexpr Scenario kScenarios[] = {
     {"T-30-part", "two places of a node's engine rot: the partitions they are not of keep their states", "engine=rocks,groups=4,buckets=6,hot-percent=0,rate=200,log-keep-bytes=0,log-keep-entries=20,flush-interval=500ms,save-entries=16,keys=40,value-bytes-max=1000,scrub-interval-ms=500,scrub-bytes-per-second=67108864", "drift", engine_rots_in_part},
     {"T-22-scrub", "logs rot beneath nodes that run: it is found and left before a loss of power", "rate=100,disk.kind=fast,segment-bytes=131072,scrub-interval-ms=100,scrub-bytes-per-second=67108864", "drift", rot_is_scrubbed},
     {"T-30-scrub", "engines rot beneath nodes that run: it is found, and they begin anew", "rate=300,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000,scrub-interval-ms=100,scrub-bytes-per-second=67108864", "drift", engine_rot_is_scrubbed},
+    {"T-30-only", "the engine of a node rots when the other members have nothing yet: it throws nothing away", "nodes=2,rate=100,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000,scrub-interval-ms=300,scrub-bytes-per-second=67108864", "drift", only_copy_rots},
     {"T-44", "the only intact copy of an entry is down: the partition waits for it", "rate=300", "drift", intact_copy_is_down},
     {"H-R27", "power is lost everywhere after log was released: what was flushed is there", "rate=1000,segment-bytes=131072,save-entries=16,flush-bytes=4096,flush-interval=200ms", "batching", power_loss_after_release},
     {"H-R28", "a majority's disks are full: writes are refused, and taken again when there is room", "rate=1000,segment-bytes=131072,value-bytes-max=4000,save-entries=16,flush-bytes=100000", "drift", full_majority},
