@@ -169,9 +169,7 @@ class Stage final : private ClusterListener {
   }
   // ... while it runs, too.
   bool rot(size_t node) { return going() && cluster_.rot(node); }
-  void damage_engine(size_t node, size_t bits) {
-    if (going()) cluster_.damage_engine_of(node, bits);
-  }
+  bool damage_engine(size_t node, size_t bits) { return going() && cluster_.damage_engine_of(node, bits); }
   void wipe(size_t node) {
     if (going()) cluster_.wipe(node);
   }

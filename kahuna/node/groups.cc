@@ -62,6 +62,7 @@ Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<Replic
   const ReplicaId self_id = founder == founders.end() ? ReplicaId{self_, 1} : *founder;
   founders_ = std::move(founders);
   recovered.promise = promise;
+  if (install && !MUTANT(committed_by_index_alone)) recovered.seen = install->position.term;
   recovered.configuration = configuration_of(state, recovered.stateless);
   size_t position = groups_.size();
   const raft::LogPosition base = recovered.base;

@@ -212,15 +212,16 @@ class Groups final : private SnapshotStreams::Hooks {
   // Snapshots (groups_install.cc).
   void send(const SnapshotPart& part) override { hooks_.send(part); }
   void stream_ended(PartitionId id, ReplicaId to, Term term) override;
-  void was_committed(PartitionId id, Index index) override;
+  void was_committed(PartitionId id, raft::LogPosition position) override;
+  void read_failed(const Error& error) override;
   void parts_due() override { schedule(); }
   uint64_t log_bytes(PartitionId id) const override;
   Result<> recover_install(const partition::Descriptor& descriptor, std::optional<Install>& install);
   bool begin_install(Group& group, const SnapshotPart& part);
   void accept_part(Group& group, SnapshotPart part);
   void discard(Group& group);
-  void answer(Group& group, const SnapshotPart& part, SnapshotAnswer answer, uint64_t parts,
-              const std::string& row);
+  void answer(Group& group, const SnapshotPart& part, SnapshotAnswer answer, uint64_t parts, const std::string& row,
+              raft::LogPosition position = {});
   void collect_installs();
   void installs_saved();
   void finish_installs();

@@ -36,10 +36,17 @@ void Groups::stream_ended(PartitionId id, ReplicaId to, Term term) {
   touch(*group);
 }
 
-void Groups::was_committed(PartitionId id, Index index) {
+void Groups::was_committed(PartitionId id, raft::LogPosition position) {
   Group* group = find(id);
-  group->replica.heard_committed(index);
+  group->replica.heard_committed(position);
   touch(*group);
+}
+
+// Nobody else may ever read what cannot be read.
+void Groups::read_failed(const Error& error) {
+  host_.scheduler->post(guarded([this, error] {
+    if (!stopped_) engine_failed(error);
+  }));
 }
 
 uint64_t Groups::log_bytes(PartitionId id) const {
@@ -73,8 +80,8 @@ Result<> Groups::recover_install(const partition::Descriptor& descriptor, std::o
 }
 
 void Groups::answer(Group& group, const SnapshotPart& part, SnapshotAnswer answer, uint64_t parts,
-                    const std::string& row) {
-  hooks_.send(SnapshotReply{group.id, group.replica.status().self, part.from, part.stream, answer, parts, row});
+                    const std::string& row, raft::LogPosition position) {
+  hooks_.send(SnapshotReply{group.id, group.replica.status().self, part.from, part.stream, answer, parts, row, position});
   schedule();  // ends the turn's messages
 }
 
@@ -102,7 +109,7 @@ void Groups::receive(SnapshotPart part) {
     // keys (E7). A new leader's applied state may be older for a moment.
     if (install && part.position.index < install->position.index && !MUTANT(older_state_installed)) {
       SOMETIMES(snapshot_refused_as_older);
-      return answer(*group, part, SnapshotAnswer::kBusy, install->position.index.value(), {});
+      return answer(*group, part, SnapshotAnswer::kBusy, 0, {}, install->position);
     }
     if (part.number != 0) return answer(*group, part, SnapshotAnswer::kResend, 0, {});
     if (!begin_install(*group, part)) {
@@ -114,7 +121,10 @@ void Groups::receive(SnapshotPart part) {
   install->heard = host_.clock->now();
   if (install->last || part.number < install->accepted)
     return answer(*group, part, SnapshotAnswer::kParts, install->written, install->written_row);
-  if (part.number > install->accepted && !MUTANT(snapshot_gap_ignored))
+  const bool gap = part.number > install->accepted && !MUTANT(snapshot_gap_ignored);
+  const bool made_again = part.number == install->accepted && part.after != install->accepted_row;
+  if (made_again) SOMETIMES(snapshot_part_follows_another_row);
+  if (gap || (made_again && !MUTANT(snapshot_parts_not_joined)))
     return answer(*group, part, SnapshotAnswer::kResend, install->accepted, install->accepted_row);
   accept_part(*group, std::move(part));
 }

@@ -4,6 +4,8 @@
 //   - The state is that of `position`; every part of one stream comes from one view of the engine.
 //   - Parts are numbered from 0 and hold rows in ascending order; the receiver names the next number
 //     that it wants and the last row that it has, so any part can be made again, by the same sender.
+//   - A part that is made again may hold other rows: the engine may have dropped superseded ones, and then it
+//     reaches further. So each names the row that it follows, and is taken by who has just that one.
 //   - A part is believed only if its checksum holds, which the sender computes from the rows it read.
 //
 // Fields are only ever added to the wire's shape.
@@ -25,7 +27,8 @@ struct SnapshotPart {
   raft::LogPosition position;
   uint64_t number = 0;
   bool last = false;
-  std::string rows;  // puts, in the shape of engine::WriteBatch
+  std::string after;  // the last row of the part before; empty for number 0
+  std::string rows;   // puts, in the shape of engine::WriteBatch
   uint64_t checksum = 0;
 };
 // Of everything in it but who sends it when.
@@ -36,7 +39,7 @@ enum class SnapshotAnswer : uint8_t {
   kResend = 2,  // go on with this number
   kHave = 3,    // nothing is needed any more
   kStale = 4,   // the sender does not lead, or is behind
-  kBusy = 5,    // later, with a state of the position with the index `parts` or above
+  kBusy = 5,    // later, with a state of `position` or above
 };
 
 struct SnapshotReply {
@@ -44,8 +47,9 @@ struct SnapshotReply {
   ReplicaId from, to;
   uint64_t stream = 0;
   SnapshotAnswer answer = SnapshotAnswer::kParts;
-  uint64_t parts = 0;    // kBusy: an index, 0 for any
+  uint64_t parts = 0;
   std::string last_row;  // of the part before `parts`; empty when that is 0
+  raft::LogPosition position;  // kBusy: of the state that the receiver holds a part of; index 0: of none
 };
 
 // Parts on their way, per stream: what they take of a connection is what a heartbeat may have to wait

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kahuna/engine/ordered_rows.h"
 #include "kahuna/partition/rows.h"
 #include "runtime/check.h"
 #include "runtime/hash.h"
@@ -17,6 +18,8 @@ uint64_t checksum_of(const SnapshotPart& part) {
   hash.add(part.position.term.value());
   hash.add(part.number);
   hash.add(part.last);
+  hash.add(part.after.size());
+  hash.add(as_bytes(part.after));
   hash.add(as_bytes(part.rows));
   return hash.low();
 }
@@ -101,7 +104,8 @@ void SnapshotStreams::begin_due() {
       ++at;
       continue;
     }
-    if (!begin(stream)) {  // the engine fails; whoever writes to it will say so
+    if (auto begun = begin(stream); !begun) {
+      hooks_.read_failed(begun.error());
       end(at);
       continue;
     }
@@ -149,8 +153,14 @@ void SnapshotStreams::put_off(Stream& stream) {
 void SnapshotStreams::go_on(Stream& stream, uint64_t parts, const std::string& last_row) {
   stream.sent = parts;
   stream.all_sent = false;
-  stream.cursor = parts == 0 ? stream.ranges.front().first : last_row + '\0';
+  stream.last_row = last_row;
   stream.resend_at = clock_.now() + options_.raft.election_timeout_max;
+}
+
+// An older version of what the row before it is the newest of: the engine may leave it out.
+static bool superseded(std::string_view row, std::string_view before) {
+  const std::string_view position = engine::record_position(row);
+  return !position.empty() && position == engine::record_position(before);
 }
 
 // For a planted bug.
@@ -163,19 +173,21 @@ static std::string_view without_log_time(std::string_view row, std::string_view 
 
 Result<SnapshotPart> SnapshotStreams::next_part(Stream& stream) {
   engine::WriteBatch rows;
-  std::string scratch;
+  std::string scratch, after = stream.last_row;
   bool full = false;
   for (const auto& [from, to] : stream.ranges) {
-    if (full || to <= stream.cursor) continue;
-    RETURN_IF_ERROR(stream.view->scan(std::max(from, stream.cursor), to,
+    if (full || to <= stream.last_row) continue;
+    const std::string behind = stream.last_row < from ? from : stream.last_row + '\0';
+    RETURN_IF_ERROR(stream.view->scan(behind, to,
                                       [&](std::string_view row, std::string_view value) {
                                         if (rows.size_bytes() >= options_.snapshot_part_bytes) full = true;
                                         if (full) return false;
+                                        if (superseded(row, stream.last_row) && FAULT_POINT(view_leaves_out_superseded_rows))
+                                          return true;
                                         rows.put(row, MUTANT(snapshot_without_log_time)
                                                           ? without_log_time(row, value, scratch)
                                                           : value);
-                                        stream.cursor.assign(row);
-                                        stream.cursor.push_back('\0');
+                                        stream.last_row.assign(row);
                                         return true;
                                       }));
   }
@@ -188,6 +200,7 @@ Result<SnapshotPart> SnapshotStreams::next_part(Stream& stream) {
   part.position = stream.position;
   part.number = stream.sent++;
   part.last = stream.all_sent = !full;
+  part.after = std::move(after);
   part.rows = std::string(rows.bytes());
   part.checksum = checksum_of(part);
   if (!part.rows.empty() && FAULT_POINT(snapshot_part_rots)) {
@@ -241,6 +254,7 @@ void SnapshotStreams::send_due() {
     while (!broken && may_send(stream) && !waits_for_pace()) {
       if (stream.sent == stream.written) wait_for_reply(stream);  // not while it waits for its turn
       auto part = next_part(stream);
+      if (!part) hooks_.read_failed(part.error());
       broken = !part;
       if (broken) continue;
       pace(part->group, part->rows.size());
@@ -278,8 +292,8 @@ void SnapshotStreams::on_reply(const SnapshotReply& reply) {
       go_on(stream, reply.parts, reply.last_row);
       break;
     case SnapshotAnswer::kBusy:
-      stream.wanted.applied = std::max(stream.wanted.applied, Index(reply.parts));
-      hooks_.was_committed(reply.group, Index(reply.parts));
+      stream.wanted.applied = std::max(stream.wanted.applied, reply.position.index);
+      hooks_.was_committed(reply.group, reply.position);
       put_off(stream);
       break;
     case SnapshotAnswer::kHave:

@@ -35,8 +35,10 @@ class SnapshotStreams {
     virtual ~Hooks() = default;
     virtual void send(const SnapshotPart& part) = 0;
     virtual void stream_ended(PartitionId group, ReplicaId to, Term term) = 0;
-    // A receiver holds a part of a state at that index.
-    virtual void was_committed(PartitionId group, Index index) = 0;
+    // A receiver holds a part of a state at that position.
+    virtual void was_committed(PartitionId group, raft::LogPosition position) = 0;
+    // The engine did. The stream has ended.
+    virtual void read_failed(const Error& error) = 0;
     // send_due() is to be called at the end of this turn.
     virtual void parts_due() = 0;
     // Bytes in the log of the partition's replica here.
@@ -76,7 +78,7 @@ class SnapshotStreams {
     std::vector<engine::RowRange> ranges;
     uint64_t id = 0;
     raft::LogPosition position;
-    std::string cursor;  // the next row is the first one at or after it
+    std::string last_row;  // that was sent; the next one is the first behind it
     uint64_t sent = 0;   // number of the next part
     bool all_sent = false;
     uint64_t written = 0;  // parts, by the receiver

@@ -108,17 +108,17 @@ static flatbuffers::Offset<flatbuffers::Vector<uint8_t>> bytes_in(flatbuffers::F
 }
 
 void PeerBatchBuilder::add(const SnapshotPart& p) {
-  auto rows = bytes_in(builder_, p.rows);
+  auto rows = bytes_in(builder_, p.rows), after = bytes_in(builder_, p.after);
   parts_.push_back(wire::CreateSnapshotPart(
       builder_, p.group.value(), p.from.incarnation, p.to.incarnation, p.term.value(), p.stream,
-      p.position.index.value(), p.position.term.value(), p.number, p.last, rows, p.checksum));
+      p.position.index.value(), p.position.term.value(), p.number, p.last, rows, p.checksum, after));
 }
 
 void PeerBatchBuilder::add(const SnapshotReply& r) {
   auto row = bytes_in(builder_, r.last_row);
-  part_replies_.push_back(wire::CreateSnapshotReply(builder_, r.group.value(), r.from.incarnation,
-                                                    r.to.incarnation, r.stream,
-                                                    static_cast<uint8_t>(r.answer), r.parts, row));
+  part_replies_.push_back(wire::CreateSnapshotReply(
+      builder_, r.group.value(), r.from.incarnation, r.to.incarnation, r.stream, static_cast<uint8_t>(r.answer),
+      r.parts, row, r.position.index.value(), r.position.term.value()));
 }
 
 void PeerBatchBuilder::set_founding(std::string encoded, bool accepted) {
@@ -263,6 +263,7 @@ SnapshotPart to_part(const wire::SnapshotPart& w, NodeId from, NodeId to) {
   p.position = {Index(w.index()), Term(w.index_term())};
   p.number = w.number();
   p.last = w.last();
+  p.after = text_of(w.after());
   p.rows = text_of(w.rows());
   p.checksum = w.checksum();
   return p;
@@ -276,6 +277,7 @@ SnapshotReply to_reply(const wire::SnapshotReply& w, NodeId from, NodeId to) {
   r.stream = w.stream();
   r.answer = static_cast<SnapshotAnswer>(w.answer());
   r.parts = w.parts();
+  r.position = {Index(w.index()), Term(w.index_term())};
   r.last_row = text_of(w.last_row());
   return r;
 }

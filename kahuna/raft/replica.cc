@@ -115,11 +115,11 @@ Replica::Replica(Options options, PartitionId group, ReplicaId self, Recovered r
   unwritten_ = log_.last().index.next();
   trim_told_ = trim_;
 
-  // The engine may hold entries of a later term than the journal knows (trap 26). No vote of that
-  // term can have been told: it would have been durable first.
-  if (promised().term > hard_state_.term) {
+  // The engine may hold entries of a later term than the journal knows (trap 26), or a part of such a state. No
+  // vote of that term can have been told: it would have been durable first.
+  if (const Term seen = std::max(promised().term, recovered.seen); seen > hard_state_.term) {
     SOMETIMES(raft_term_from_log);
-    hard_state_ = {promised().term, ReplicaId()};
+    hard_state_ = {seen, ReplicaId()};
   }
   tail_term_ = hard_state_.term;
   promise_at_start(now, recovered);
@@ -335,10 +335,12 @@ Offer Replica::snapshot_offered(Time now, ReplicaId from, Term term, LogPosition
   return Offer::kHave;
 }
 
-void Replica::heard_committed(Index index) {
-  if (role_ != Role::kLeader || index <= commit_ || index > log_.last().index) return;
+void Replica::heard_committed(LogPosition position) {
+  if (role_ != Role::kLeader || position.index <= commit_) return;
+  const bool known = MUTANT(committed_by_index_alone) ? position.index <= log_.last().index : log_.holds(position);
+  if (!known) return;  // deposed without knowing, or still to commit what it was deposed with
   SOMETIMES(raft_commits_what_a_state_shows);
-  set_commit(index);
+  set_commit(position.index);
 }
 
 void Replica::resign(Time now) {

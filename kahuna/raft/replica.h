@@ -128,6 +128,7 @@ struct Recovered {
   Index applied;                     // the engine holds this; <= commit
   // The engine's state is incomplete: it was being replaced. Then `applied` is what it held before.
   bool stateless = false;
+  Term seen;  // of whatever else says how far terms have come: a state that was being installed
   // In force at `applied`; later ones are in `entries`. Unknown only when stateless.
   Configuration configuration;
   // The journal does not hold the base: before anything else is appended it must be released up to
@@ -233,9 +234,10 @@ class Replica {
   void compact(Index index);
   // Leader: a stream for snapshots_due, asked for in `term`, ended, well or not.
   void snapshot_ended(ReplicaId to, Term term);
-  // Leader: somebody holds a part of the state at `index`, which an earlier leader had committed. With the one that
-  // knew gone, and without the acknowledgement of one that has no state, it could not be counted again.
-  void heard_committed(Index index);
+  // Leader: somebody holds a part of the state at `position`, which a leader had committed. With the one that knew gone,
+  // and without the acknowledgement of one that has no state, it could not be counted again. A leader that has been
+  // deposed without knowing has another entry there, if any.
+  void heard_committed(LogPosition position);
   // Follower: the leader of `term` offers its state at `position`.
   Offer snapshot_offered(Time now, ReplicaId from, Term term, LogPosition position);
   // Gives up leadership, or a candidacy. Others campaign.

@@ -135,6 +135,74 @@ void resumes(Stage& s) {
   });
 }
 
+// What the receiver says is lost for a while, so parts that it has are made again: of other rows, for the engine has
+// dropped superseded ones meanwhile.
+void made_again(Stage& s) {
+  auto forget = [&](bool on) {
+    for (size_t node = 0; node < s.nodes(); ++node) s.hold("view_leaves_out_superseded_rows", node, on);
+  };
+  s.repeat_until_hit("snapshot_part_follows_another_row", 40, [&] {
+    const size_t away = s.leave_one_behind();
+    const auto lead = s.leader();
+    if (!lead) return;
+    s.start(away);
+    s.until("a snapshot replaces its state", [&] { return s.status(away).stateless; });
+    const uint64_t low = uint64_t{500} << s.random().below(8);  // log-uniform, to 128 ms
+    s.run(Duration::micros(int64_t(s.random().between(low / 2, low))));
+    s.cut(away, *lead);
+    forget(true);
+    s.run(Duration::millis(int64_t(s.random().between(1'200, 3'000))));
+    s.mend(away, *lead);
+    s.until("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
+    forget(false);
+  });
+}
+
+// A leader of five is deposed, and hears nothing of it. Of the state that the next one sends a replica a part is flushed,
+// and then power fails, before the later term is durable there. Its word that there is such a state does not make the
+// deposed one commit its own entries at those indexes.
+void shown_to_the_deposed(Stage& s) {
+  const size_t away = s.leave_one_behind();
+  const auto lead = s.leader();
+  if (!lead) return s.prove("there is a leader", false);
+  const size_t old = *lead;
+  s.isolate(away);
+  s.start(away);
+  s.until("it is back", [&] { return s.hosts(away); });
+  s.hold("journal_refuses_an_append", away);
+  s.hold("snapshot_part_is_flushed", away);
+  s.isolate(old);
+  s.set_rate(old, kFrozenPpb);
+  s.until("another leads and commits", [&] {
+    auto next = s.leader_but(old);
+    return next && s.commit(*next) > s.commit(old);
+  });
+  const auto next = s.leader_but(old);
+  if (!next) return;
+  s.until("the deposed one has entries of its own there", [&] { return s.last(old) > s.commit(*next); }, Duration::seconds(10));
+  const uint64_t parts = s.probe("snapshot_install_begins");
+  s.mend(away, *next);
+  s.until("a part of its state comes", [&] { return s.probe("snapshot_install_begins") > parts; });
+  s.hold("snapshot_part_is_lost", *next);
+  s.run(Duration::millis(300));
+  s.isolate(away);
+  s.crash(away);
+  s.hold("journal_refuses_an_append", away, false);
+  s.hold("snapshot_part_is_flushed", away, false);
+  s.hold("snapshot_part_is_lost", *next, false);
+  const uint64_t cut_short = s.probe("snapshot_install_was_cut_short");
+  s.prove("the old one still leads, as far as it knows", s.leads(old));
+  s.set_rate(old, -900'000'000);
+  s.mend(away, old);
+  s.start(away);
+  s.until("it is back", [&] { return s.hosts(away); });
+  s.prove("it has a part of a state", s.probe("snapshot_install_was_cut_short") > cut_short);
+  s.run(Duration::seconds(3));
+  s.set_rate(old, 0);
+  s.heal();
+  s.until("it has a whole one", [&] { return !s.status(away).stateless; });
+}
+
 // The stream hangs half-way; the others are not held up, and it is completed afterwards.
 void stream_hangs(Stage& s) {
   size_t away = s.leave_one_behind();
@@ -178,6 +246,15 @@ constexpr std::string_view kSmallPartsFlushed =
     "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1,snapshot-part-bytes=1,"
     "keys=40,flush-bytes=1";
 
+constexpr std::string_view kSuperseded =
+    "engine=rocks,rate=1000,operation-records-max=20,loop-frame-bytes=33554432,lulls=off,"
+    "snapshot-bytes-per-second=67108864,log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1,"
+    "snapshot-part-bytes=1,keys=40,mix.delete=0";
+
+constexpr std::string_view kFive =
+    "nodes=5,groups=1,rate=300,reads=quorum,loop-frame-bytes=33554432,log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1,"
+    "snapshot-part-bytes=1,keys=40,clients=4,processes=40,slow-disk-after-ms=0";
+
 constexpr std::string_view kSlow =
     "groups=1,rate=500,processes=40,clients=4,keys=300,hot-percent=0,value-bytes-max=4000,lulls=off,bursts=off,"
     "mix.delete=0,mix.if-absent=0,mix.if-exists=0,mix.if-value=0,mix.if-revision=0,mix.if-both=0,"
@@ -206,6 +283,9 @@ constexpr Scenario kScenarios[] = {
     {"T-27-older", "... and is offered an older one by a leader that has not applied as much: it waits", kOlder, "",
      older_is_offered},
     {"H-R9-broken", "a connection breaks in the middle of a snapshot", kSmallParts, "", resumes},
+    {"H-R9-again", "... and the rows are no more the same when parts of it are made again", kSuperseded, "", made_again},
+    {"T-27-deposed", "a part of a later state is shown to a leader that does not know that it is deposed", kFive, "",
+     shown_to_the_deposed},
     {"T-35", "a replica whose state is being replaced votes", kSmallParts, "", votes_without_a_state},
 };
 

@@ -336,7 +336,7 @@ TEST_F(InstallTest, AHalfInstalledStateGivesWayToNoOlderOne) {
                               [&](const SnapshotReply& reply) { return reply.stream == older.stream; });
   ASSERT_NE(refusal, replies_.end());
   EXPECT_EQ(refusal->answer, SnapshotAnswer::kBusy);
-  EXPECT_EQ(refusal->parts, first->position.index.value());
+  EXPECT_EQ(refusal->position, first->position);
   on_part = nullptr;
   advance();
   expect_equal();

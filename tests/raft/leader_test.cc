@@ -338,15 +338,17 @@ TEST(RaftLeader, HeartbeatCommitIsCappedByWhatThePeerHas) {
 // A state that somebody holds was committed by an earlier leader: entries of its term count by that.
 TEST(RaftLeader, TakesForCommittedWhatAStateShows) {
   Solo solo(Solo::with_log({2, 2, 2, 2}));
-  solo->heard_committed(Index(3));
+  solo->heard_committed({Index(3), Term(2)});
   EXPECT_EQ(solo->status().commit, Index(1));  // not by a follower
   solo.lead(/*commit=*/false);
   ASSERT_EQ(solo->status().commit, Index(1));
-  solo->heard_committed(Index(4));
+  solo->heard_committed({Index(3), Term(9)});  // of a leader after this one, in the place of its own entry
+  EXPECT_EQ(solo->status().commit, Index(1));
+  solo->heard_committed({Index(4), Term(2)});
   EXPECT_EQ(solo->status().commit, Index(4));
   EXPECT_FALSE(solo->can_serve());  // nothing of its own term
-  solo->heard_committed(Index(3));
-  solo->heard_committed(Index(100));
+  solo->heard_committed({Index(3), Term(2)});
+  solo->heard_committed({Index(100), Term(2)});
   EXPECT_EQ(solo->status().commit, Index(4));
 }
 
