@@ -64,10 +64,8 @@ TEST(RaftRepair, MutantThatBelievesThemIsSeen) {
 }
 #endif
 
-// Of what was committed the log of 3, which has lost its state, holds everything, and 1 has a state that it
-// goes on from. But 1 ends with what it proposed when nobody heard it any more.
-TEST(RaftRepair, TheLogOfOneWithoutAStateOverrulesAStaleEnd) {
-  Cluster cluster(3, Options(), 1);
+// 1 leads, and all have what it wrote.
+void settle_under_one(Cluster& cluster) {
   cluster.settle();
   cluster.timer(1);
   cluster.settle();
@@ -77,6 +75,13 @@ TEST(RaftRepair, TheLogOfOneWithoutAStateOverrulesAStaleEnd) {
     cluster.timer(1);
   }
   cluster.settle();
+}
+
+// Of what was committed the log of 3, which has lost its state, holds everything, and 1 has a state that it
+// goes on from. But 1 ends with what it proposed when nobody heard it any more.
+TEST(RaftRepair, TheLogOfOneWithoutAStateOverrulesAStaleEnd) {
+  Cluster cluster(3, Options(), 1);
+  settle_under_one(cluster);
   cluster.compact(3);
   // Nobody hears 1.
   EXPECT_TRUE(cluster.propose(1, "stale").has_value());
@@ -119,15 +124,7 @@ bool takes_an_offer_in_parts() {
   Options options;
   options.append_bytes_max = 1;
   Cluster cluster(3, options, 1);
-  cluster.settle();
-  cluster.timer(1);
-  cluster.settle();
-  EXPECT_TRUE(cluster.propose(1, "x").has_value());
-  for (int i = 0; i < 8; ++i) {
-    cluster.settle();
-    cluster.timer(1);
-  }
-  cluster.settle();
+  settle_under_one(cluster);
   cluster.compact(1);
   auto leads_unheard = [&](size_t n) {
     cluster.advance_to(cluster.now() + Duration::seconds(2));
