@@ -3,7 +3,9 @@
 // says so; when it has heard that of every partition, the node has left.
 //
 //   A leader says so when its group's configuration is committed, is no joint one, and does not have the
-//   node, and the leader itself knows of the removal: whoever leads the group later finds the same.
+//   node, and the leader itself knows of the removal: whoever leads the group later finds the same. That it still
+//   leads is confirmed after it was asked: one that others have replaced knows an earlier configuration, to which the node
+//   may have been added since.
 #pragma once
 
 #include <memory>

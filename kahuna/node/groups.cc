@@ -300,7 +300,7 @@ void Groups::process_group(Group& group) {
     }
     for (raft::ReadToken token : ready.refused_reads) {
       round_part_done();
-      hooks_.on_read(token, fail(ErrorCode::kNotLeader, "leadership was lost before it was confirmed"));
+      on_read(token, fail(ErrorCode::kNotLeader, "leadership was lost before it was confirmed"));
     }
     group.trim = std::max(group.trim, ready.trim);
     if (stopped_) return;
@@ -476,7 +476,7 @@ void Groups::start_round() {
     Group* group = find(read.group);
     auto started = group->replica.read(host_.clock->now(), read.token);
     if (!started) {
-      hooks_.on_read(read.token, fail(started.error()));
+      on_read(read.token, fail(started.error()));
       continue;
     }
     ++round_outstanding_;
@@ -500,12 +500,12 @@ void Groups::release_reads(Group& group) {
   waiting.swap(group.reads);
   if (group.install) {
     for (const auto& read : waiting)
-      hooks_.on_read(read.token, fail(ErrorCode::kNotLeader, "this node's state is being replaced by a newer one"));
+      on_read(read.token, fail(ErrorCode::kNotLeader, "this node's state is being replaced by a newer one"));
     return;
   }
   for (const auto& read : waiting) {
     if (group.applied >= read.index || MUTANT(read_before_applied)) {
-      hooks_.on_read(read.token, {});
+      on_read(read.token, {});
     } else {
       SOMETIMES(read_waits_for_the_state);
       group.reads.push_back(read);

@@ -125,8 +125,9 @@ class Groups final : private SnapshotStreams::Hooks {
 
   // From now on the groups that are led here move to these members.
   void want(Wanted wanted);
-  // Partitions led here whose members, as committed, do not include that node.
-  std::vector<PartitionId> without(NodeId node) const;
+  // Partitions led here whose members, as committed, do not include that node: `each` runs for every one of which it is
+  // confirmed afterwards that it is led here still. Who leads for all it knows may know of older members only.
+  void find_without(NodeId node, std::function<void(PartitionId)> each);
 
   // Throws the replica's state away and asks its leader for another: for rows that are damaged. Its log
   // and its vote go on counting. kUnavailable: there is nobody to ask.
@@ -182,6 +183,8 @@ class Groups final : private SnapshotStreams::Hooks {
   void write_batch();
   void on_saved(Result<> result);
   void release_reads(Group& group);
+  bool does_without(const Group& group, NodeId node) const;
+  void on_read(Token token, Result<> granted);
   void fail_writes(Group& group);
   void report_damage(Group& group);
   void report_repaired(Group& group);
@@ -291,6 +294,15 @@ class Groups final : private SnapshotStreams::Hooks {
     Token token;
   };
   std::vector<QueuedRead> queued_reads_;
+  // Reads of its own (find_without), at most one for each group and node. Their tokens count down: the lower half of
+  // others' is a place in a list (Service), which is shorter.
+  struct Leaving {
+    PartitionId group;
+    NodeId node;
+    std::function<void(PartitionId)> each;
+  };
+  std::map<Token, Leaving> leaving_;
+  Token next_own_token_ = ~Token{0};
   size_t round_outstanding_ = 0;
   Time round_deadline_;
   TimerId round_timer_ = 0;

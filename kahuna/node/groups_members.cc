@@ -74,13 +74,35 @@ bool Groups::move_members(Group& group) {
   return true;
 }
 
-std::vector<PartitionId> Groups::without(NodeId node) const {
-  std::vector<PartitionId> ids;
-  for (const auto& group : groups_) {
-    const raft::Replica& replica = group->replica;
-    if (replica.can_serve() && replica.settled() && !replica.configuration().contains({node, 1})) ids.push_back(group->id);
+bool Groups::does_without(const Group& group, NodeId node) const {
+  const raft::Replica& replica = group.replica;
+  return replica.can_serve() && replica.settled() && !replica.configuration().contains({node, 1});
+}
+
+void Groups::find_without(NodeId node, std::function<void(PartitionId)> each) {
+  if (stopped_) return;
+  for (auto& group : groups_) {
+    if (!does_without(*group, node)) continue;
+    if (MUTANT(gone_by_an_old_leaders_word)) {
+      each(group->id);
+      continue;
+    }
+    const bool asked = std::any_of(leaving_.begin(), leaving_.end(), [&](const auto& l) {
+      return l.second.group == group->id && l.second.node == node;
+    });
+    if (asked) continue;
+    leaving_[next_own_token_] = {group->id, node, each};
+    queued_reads_.push_back({group->id, next_own_token_--});
+    touch(*group);
   }
-  return ids;
+}
+
+void Groups::on_read(Token token, Result<> granted) {
+  auto found = leaving_.empty() ? decltype(leaving_)::node_type() : leaving_.extract(token);
+  if (found.empty()) return hooks_.on_read(token, std::move(granted));
+  const Leaving& leaving = found.mapped();
+  if (!granted) SOMETIMES(group_is_not_led_by_whom_a_leaver_asks);
+  if (granted && does_without(*find(leaving.group), leaving.node)) leaving.each(leaving.group);
 }
 
 }  // namespace kahuna::node

@@ -79,9 +79,9 @@ void NodeImpl::on_departed() {
 void NodeImpl::on_leaving(NodeId node) {
   const RosterMember* leaving = member(node);
   if (!leaving || leaving->state != MemberState::kRemoved) return;  // not known here yet
-  tell_gone(node, groups_->without(node));
-  if (!shards_) return;
-  shards_->find_without(node, [this, node](const std::vector<PartitionId>& ids) { tell_gone(node, ids); });
+  auto tell = [this, node](PartitionId id) { tell_gone(node, {id}); };
+  groups_->find_without(node, tell);
+  if (shards_) shards_->find_without(node, tell);
 }
 
 void NodeImpl::tell_gone(NodeId node, const std::vector<PartitionId>& partitions) {

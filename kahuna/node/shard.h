@@ -7,6 +7,7 @@
 //   H3 messages of a turn leave before replies of that turn, encoded here.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -61,8 +62,9 @@ class Shard final : public Groups::Hooks, public ShardEngine::Hooks {
   void want(Wanted wanted) {
     if (groups_) groups_->want(std::move(wanted));
   }
-  std::vector<PartitionId> without(NodeId node) const {
-    return groups_ ? groups_->without(node) : std::vector<PartitionId>();
+  // Groups::find_without(); `each` runs on the home loop.
+  void find_without(NodeId node, std::function<void(PartitionId)> each) {
+    if (groups_) groups_->find_without(node, [this, each](PartitionId id) { answer([each, id] { each(id); }); });
   }
 
   // For observers that share this loop's thread (the simulator). Null until started.

@@ -158,11 +158,9 @@ void Shards::want(const Wanted& wanted) {
     to(loop).calls.push_back([wanted](Shard& shard) { shard.want(wanted); });
 }
 
-void Shards::find_without(NodeId node, std::function<void(std::vector<PartitionId>)> each) {
+void Shards::find_without(NodeId node, std::function<void(PartitionId)> each) {
   for (size_t loop = 1; loop < cells_.size(); ++loop)
-    to(loop).calls.push_back([node, each](Shard& shard) {
-      shard.answer([each, ids = shard.without(node)]() mutable { each(std::move(ids)); });
-    });
+    to(loop).calls.push_back([node, each](Shard& shard) { shard.find_without(node, each); });
 }
 
 void Shards::flushed(const Marks& marks) {

@@ -58,8 +58,8 @@ class Shards {
   void peer_disconnected(NodeId peer);
   void wake(PartitionId partition);
   void want(const Wanted& wanted);
-  // Groups::without() of each loop; `each` runs here, unless the node ends first.
-  void find_without(NodeId node, std::function<void(std::vector<PartitionId>)> each);
+  // Groups::find_without() of each loop; `each` runs here, unless the node ends first.
+  void find_without(NodeId node, std::function<void(PartitionId)> each);
   void flushed(const Marks& marks);
   journal::ScrubReport scrub(Suspend suspend, size_t loop);
   // Of all the loops that answer in time, in any order.

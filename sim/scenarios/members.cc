@@ -346,6 +346,63 @@ void stays_without_a_state(Stage& s) {
   s.settle_members();
 }
 
+// A leader whose clock stands still is cut off from all before a member comes; that one is removed again, and a partition
+// needs it still, since who leads it hears too few of those who stay. The old leader hears of the removal from the member
+// itself: by the members that it knows of it can do without that one, but it is not for it to say.
+void asks_a_leader_of_the_past(Stage& s) {
+  constexpr size_t kOld = 0, kSlot = 4;
+  s.lead_all(kOld);
+  const NodeId first = s.member(kSlot);
+  s.remove(kSlot);
+  s.until("the leader goes on without the member", [&] {
+    for (uint64_t group : {kMeta, uint64_t{1}}) {
+      if (!s.leads(kOld, group)) return false;
+      const raft::Status is = s.status(kOld, group);
+      if (is.configuration->contains({first, 1}) || is.configuration->joint() || is.configuration_index > is.commit) return false;
+    }
+    return true;
+  });
+  s.set_rate(kOld, kFrozenPpb);
+  s.isolate(kOld, true);
+  s.until("others lead", [&] { return s.leader_but(kOld).has_value() && s.leader_but(kOld, kMeta).has_value(); });
+  s.until("another member came", [&] {
+    const NodeId now = s.member(kSlot);
+    return now && now != first && s.votes(now) && s.votes(now, kMeta);
+  }, kPatience);
+  const NodeId goes = s.member(kSlot);
+  // One leads the partition, and does not hear another; one leads meta.
+  size_t order[] = {1, 2, 3};
+  std::swap(order[0], order[s.random().below(3)]);
+  const auto [leads, leads_meta, silent] = order;
+  auto so = [&] { return s.leader_but(kOld) == leads && s.leader_but(kOld, kMeta) == leads_meta; };
+  for (int tries = 0; tries < 10 && s.going() && !so(); ++tries) {
+    if (s.leader_but(kOld) != leads) s.hand_over(1, leads);
+    if (s.leader_but(kOld, kMeta) != leads_meta) s.hand_over(kMeta, leads_meta);
+    s.happens(so, Duration::seconds(2));
+  }
+  s.cut(leads, silent);
+  s.cut(silent, leads);
+  for (int tries = 0; tries < 20 && s.going(); ++tries) {
+    if (s.leader_but(kOld) != leads) s.hand_over(1, leads);
+    if (s.leader_but(kOld, kMeta) != leads_meta) s.hand_over(kMeta, leads_meta);
+    if (!s.happens(so, Duration::seconds(2))) continue;
+    s.run(Duration::seconds(2));  // it is noticed
+    if (so()) break;
+  }
+  auto needed = [&] { return s.leads(leads) && s.status(leads).configuration->votes({goes, 1}); };
+  const uint64_t told = s.probe("node_was_removed");
+  s.remove(kSlot);
+  s.until("it knows", [&] { return s.probe("node_was_removed") > told; });
+  s.prove("it is needed", needed() && s.leads(kOld) && s.leads(kOld, kMeta));
+  s.mend(kOld, kSlot);
+  const bool left = s.happens([&] { return !s.hosts(kSlot); }, Duration::seconds(8));
+  s.must("it stays", [&] { return !left || !needed(); }, Duration::nanos(1));
+  s.prove("it was needed all the while", needed());
+  s.heal();
+  s.set_rate(kOld, 0);
+  s.settle_members();
+}
+
 constexpr Scenario kScenarios[] = {
     {"M-1", "a dead member is replaced under load; then the new one makes the majority", "", "drift", dead_member},
     {"M-2", "all members are replaced one after the other; a client that knew the founders is answered", "joins-elsewhere=on,judge-hurries=on", "drift", all_members},
@@ -368,6 +425,8 @@ constexpr Scenario kScenarios[] = {
      "drift", lost_on_the_way},
     {"M-18", "all but one are to go, and that one has lost its state: they wait",
      "flush-interval=200ms,save-entries=1,log-keep-bytes=10000000,log-keep-entries=100000", "drift", stays_without_a_state},
+    {"M-19", "a removed member asks a leader whose clock stands still, and that knows older members", "nodes=5,reads=quorum,quiesce=off,inflight-bytes-max=16384,timeout=2s",
+     "", asks_a_leader_of_the_past},
 };
 
 }  // namespace
