@@ -199,6 +199,24 @@ void Cluster::forget(size_t node, FaultKind kind) {
 
 // --- excuses ---
 
+namespace {
+
+// Whether these have a leader by the members that the best log of theirs knows.
+bool can_elect(const std::vector<const raft::Replica*>& replicas) {
+  auto end = [](const raft::Replica* r) { return std::pair(r->status().last.term, r->status().last.index); };
+  auto best = std::max_element(replicas.begin(), replicas.end(), [&](auto* a, auto* b) { return end(a) < end(b); });
+  if (best == replicas.end() || !(*best)->status().configuration->known()) return false;
+  const raft::Members members(*(*best)->status().configuration);
+  raft::MemberSet votes = 0;
+  for (const raft::Replica* replica : replicas) {
+    const size_t slot = members.slot_of(replica->status().self);
+    if (slot < members.size()) votes |= raft::MemberSet{1} << slot;
+  }
+  return members.is_quorum(votes);
+}
+
+}  // namespace
+
 bool Cluster::is_damaged() const {
   return std::any_of(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.damaged; });
 }
@@ -237,15 +255,14 @@ bool Cluster::repaired(const std::vector<size_t>& nodes) const {
 }
 
 bool Cluster::beyond_repair(PartitionId id, const std::vector<size_t>& nodes) const {
-  std::vector<const raft::Replica*> replicas;
-  size_t whole = 0;
+  std::vector<const raft::Replica*> replicas, whole;
   for (size_t node : nodes) {
     const raft::Replica* replica = slots_[node].node ? slots_[node].node->replica(id) : nullptr;
     if (!replica) continue;
     replicas.push_back(replica);
-    whole += replica->tail().empty() && !replica->status().stateless;
+    if (replica->tail().empty() && !replica->status().stateless) whole.push_back(replica);
   }
-  if (whole > slots_.size() / 2) return false;
+  if (can_elect(whole)) return false;
   auto has = [](const raft::Replica& replica, raft::LogPosition position) {
     raft::Status status = replica.status();
     if (position.index <= status.base.index) return !status.stateless;
