@@ -43,20 +43,19 @@ void Replica::on_election_timeout(Time now) {
   if ((retired_ && !is_single()) || (!configurations_.may_lead(self_) && !MUTANT(removed_campaigns))) {
     if (role_ != Role::kFollower) become_follower(now, hard_state_.term, ReplicaId());
     SOMETIMES(raft_does_not_campaign);
-    if (!retired_) ask_for_leader();
+    if (!retired_) ask_others(now);
     rearm_election_timer(now);
     return;
   }
   if (stateless_ && !MUTANT(stateless_campaigns)) {
     SOMETIMES(raft_stateless_does_not_campaign);
-    ask_for_leader();
+    ask_others(now);
     rearm_election_timer(now);
     return;
   }
   if (!tail_.empty() && !MUTANT(faulty_campaigns)) {
     SOMETIMES(raft_faulty_does_not_campaign);
-    ask_for_lost(now);
-    ask_for_leader();
+    ask_others(now);
     rearm_election_timer(now);
     return;
   }
@@ -74,6 +73,15 @@ void Replica::on_election_timeout(Time now) {
   } else {
     start_pre_vote(now);
   }
+}
+
+// By one who cannot campaign. What it has lost may be all that keeps its vote from another, or two that have lost different
+// things from each other.
+void Replica::ask_others(Time now) {
+  if (stateless_ && !tail_.empty()) SOMETIMES(raft_stateless_and_faulty);
+  const bool silent = stateless_ && MUTANT(stateless_asks_for_nothing);
+  if (!tail_.empty() && !silent) ask_for_lost(now);
+  ask_for_leader();
 }
 
 void Replica::start_pre_vote(Time now) {

@@ -134,7 +134,9 @@ void Replica::send_append(size_t slot) {
   Progress& peer = progress_[slot];
   if (peer.next() <= log_.base().index) peer.skip_to(log_.base().index);
   Index anchor = peer.next().prev();
-  Index end = log_.fit(anchor, options_.append_bytes_max);
+  // What is being sent a state refuses every anchor but the last one: nothing goes along with the question.
+  const bool asks = peer.probing() && streaming_[slot] && !MUTANT(appends_beside_a_state);
+  Index end = asks ? anchor : log_.fit(anchor, options_.append_bytes_max);
   Message& message = send(MessageKind::kAppend, members_[slot]);
   message.prev = log_.position(anchor);
   message.commit = commit_;

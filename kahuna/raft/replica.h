@@ -396,6 +396,7 @@ class Replica {
   const Entry* intact_at(Index index) const;
   void join_tail();
   void ask_for_lost(Time now);
+  void ask_others(Time now);
   void start_over_if_moved();
   void send_fetch(ReplicaId to);
   void handle_fetch(Time now, const Message& message);

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "runtime/probe.h"
 #include "tests/raft/solo.h"
 
 namespace kahuna::raft::testing {
@@ -269,6 +270,42 @@ TEST(RaftLeader, AcceptsThatAFollowerForgotItsPromise) {
   EXPECT_EQ(solo.sent(Kind::kAppend, 2)[1].prev.index, Index(3));
   EXPECT_EQ(solo->status().commit, Index(5)) << "commit never goes back";
 }
+
+// 2 refuses the base; until a state has arrived there it refuses whatever is anchored there, however often it is asked.
+bool sends_no_entries_beside_a_state() {
+  Solo solo;
+  solo.lead(false);
+  Message refusal = solo.message(Kind::kAppendReply, 2, 2);
+  refusal.rejected = refusal.needs_snapshot = true;
+  refusal.prev.index = Index(1);
+  bool none = true;
+  for (int i = 0; i < 3; ++i) {
+    solo.clear();
+    solo.receive(refusal);
+    solo.fire();
+    solo.take();
+    solo.answer_heartbeat(2, solo.sent(Kind::kHeartbeat, 2).back().round, 0, LogPosition());
+    solo.take();
+    EXPECT_FALSE(solo.sent(Kind::kAppend, 2).empty());
+    for (const Message& append : solo.sent(Kind::kAppend, 2)) none = none && append.entries.empty();
+  }
+  solo.acknowledge(2, Solo::at(1, 1));
+  solo.take();
+  EXPECT_EQ(solo.sent(Kind::kAppend, 2).back().entries.size(), 1u) << "with the state there the log follows";
+  return none;
+}
+
+TEST(RaftLeader, SendsNoEntriesBesideAState) {
+  EXPECT_TRUE(sends_no_entries_beside_a_state());
+}
+
+#ifdef KAHUNA_MUTANTS
+TEST(RaftLeader, MutantThatSendsEntriesBesideAStateIsSeen) {
+  set_active_mutant("appends_beside_a_state");
+  EXPECT_FALSE(sends_no_entries_beside_a_state());
+  set_active_mutant("");
+}
+#endif
 
 TEST(RaftLeader, TrimsToWhatEveryVoterHasDurably) {
   Solo solo;

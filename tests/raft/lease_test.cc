@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "runtime/probe.h"
 #include "tests/raft/solo.h"
 
 namespace kahuna::raft::testing {
@@ -31,7 +32,7 @@ uint64_t beat(Solo& solo) {
   return solo.sent(MessageKind::kHeartbeat, 2).back().round;
 }
 
-TEST(RaftLease, HoldsFromTheSendingForLessThanWasPromised) {
+bool holds_from_the_sending() {
   Solo solo(Solo::fresh(), with_leases());
   solo.lead();
   EXPECT_FALSE(solo->lease_read(solo.now()));
@@ -42,8 +43,20 @@ TEST(RaftLease, HoldsFromTheSendingForLessThanWasPromised) {
   solo.wait(198_ms);
   EXPECT_TRUE(solo->lease_read(solo.now()));
   solo.wait(1_ms);  // 500 ms less two thousandths
-  EXPECT_FALSE(solo->lease_read(solo.now()));
+  return !solo->lease_read(solo.now());
 }
+
+TEST(RaftLease, HoldsFromTheSendingForLessThanWasPromised) {
+  EXPECT_TRUE(holds_from_the_sending());
+}
+
+#ifdef KAHUNA_MUTANTS
+TEST(RaftLease, MutantThatCountsFromTheReceiptIsSeen) {
+  set_active_mutant("lease_counted_from_receipt");
+  EXPECT_FALSE(holds_from_the_sending());
+  set_active_mutant("");
+}
+#endif
 
 TEST(RaftLease, NeedsAQuorumOfPromises) {
   Solo solo(Solo::fresh(), with_leases(), 5);

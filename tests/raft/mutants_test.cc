@@ -52,7 +52,6 @@ const Mutant kMutants[] = {
     {"hands_over_to_the_stale", 500},
     {"serves_after_handing_over", 500},
     {"transfer_resumes", 5000},
-    {"lease_counted_from_receipt", 20000},
     {"lease_ignores_drift", 20000},
     {"lease_kept_after_handing_over", 5000},
     {"lease_read_waits_for_nothing", 500},

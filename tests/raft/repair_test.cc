@@ -199,6 +199,47 @@ TEST(RaftRepair, GoesOnWithoutWhatTheOtherOfTwoNeverHad) {
   EXPECT_EQ(cluster.replica(1).status().lost, 0u);
 }
 
+// The same by one that lost its state, too, and knows from its log who else votes.
+bool goes_on_without_state_and_entry() {
+  Cluster cluster(2, Options(), 1, {}, {}, 1);
+  cluster.settle();
+  cluster.timer(1);
+  cluster.settle();
+  EXPECT_EQ(cluster.leader(), 1u);
+  EXPECT_TRUE(cluster.propose(1, "w").has_value());
+  cluster.settle();
+  cluster.compact(1);
+  EXPECT_TRUE(cluster.change(1, {cluster.id(1), cluster.id(2)}, {replica_id(3, 1)}).has_value());
+  cluster.settle();
+  auto last = cluster.propose(1, "x");
+  EXPECT_TRUE(last.has_value());
+  cluster.sync(1);
+  cluster.network.clear();
+  cluster.crash(1);
+  EXPECT_TRUE(cluster.rot(1, last->index));
+  cluster.lose_state(1);
+  cluster.restart(1);
+  EXPECT_TRUE(cluster.replica(1).status().stateless);
+  for (int i = 0; i < 60 && !cluster.leader(); ++i) {
+    cluster.timer(1 + static_cast<size_t>(i) % 2);
+    cluster.settle();
+  }
+  EXPECT_EQ(cluster.violation(), "");
+  return cluster.leader() == 2u && cluster.replica(1).status().lost == 0;
+}
+
+TEST(RaftRepair, WhatLostItsStateGoesOnWithoutWhatTheOtherOfTwoNeverHad) {
+  EXPECT_TRUE(goes_on_without_state_and_entry());
+}
+
+#ifdef KAHUNA_MUTANTS
+TEST(RaftRepair, MutantThatAsksForNothingWithoutAStateIsSeen) {
+  set_active_mutant("stateless_asks_for_nothing");
+  EXPECT_FALSE(goes_on_without_state_and_entry());
+  set_active_mutant("");
+}
+#endif
+
 // ... but if it has lost it as well, the entry may have been committed.
 TEST(RaftRepair, WaitsWhenBothOfTwoHaveLostIt) {
   Cluster cluster(2, Options(), 1);
