@@ -157,6 +157,7 @@ node::Options Cluster::node_options(size_t node) {
   o.snapshot_bytes_per_second = options_.snapshot_bytes_per_second;
   o.flush_bytes = options_.flush_bytes;
   o.flush_interval = options_.flush_interval;
+  o.salvage_batch_bytes = options_.salvage_batch_bytes;
   o.sign_of_life_interval = options_.sign_of_life_interval;
   o.quiet_probe_interval = options_.quiet_probe_interval;
   o.campaign_pace = options_.campaign_pace;

@@ -49,6 +49,7 @@ struct ClusterOptions {
   size_t snapshot_part_bytes = size_t{256} << 10, snapshot_bytes_per_second = size_t{64} << 20;
   size_t flush_bytes = size_t{1} << 20;
   Duration flush_interval = Duration::seconds(5);
+  size_t salvage_batch_bytes = size_t{1} << 20;  // of a damaged engine, copied at once
   Duration sign_of_life_interval = Duration::seconds(2);
   Duration quiet_probe_interval = Duration::seconds(10);
   Duration campaign_pace = Duration::micros(150);

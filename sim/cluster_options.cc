@@ -53,6 +53,7 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.flush_bytes = spec.pick("flush-bytes", {{4096, 20}, {100'000, 40}, {4 << 20, 40}});
   o.flush_interval =
       spec.duration_log("flush-interval", Duration::millis(200), Duration::seconds(60));
+  o.salvage_batch_bytes = spec.pick("salvage-batch-bytes", {{1 << 20, 40}, {1, 30}, {1000, 30}});
   o.log_keep_bytes =
       spec.pick("log-keep-bytes", {{0, 15}, {1000, 20}, {20'000, 30}, {200'000, 15}, {64 << 20, 20}});
   o.log_keep_entries = spec.pick("log-keep-entries", {{1'000'000, 70}, {5, 10}, {100, 20}});

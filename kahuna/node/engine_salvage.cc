@@ -10,7 +10,6 @@ namespace kahuna::node {
 namespace {
 
 constexpr const char* kMoved = "engine.moved";  // beside the note: nothing of the old engine is in its place any more
-constexpr size_t kBatchBytes = size_t{1} << 20;
 
 std::string old_dir(const std::string& dir) { return dir + ".old"; }
 
@@ -43,7 +42,8 @@ Result<> move_aside(Suspend suspend, Disk& disk, const std::string& dir) {
 
 class Copy {
  public:
-  Copy(Suspend suspend, engine::Engine& from, engine::Engine& to) : suspend_(suspend), from_(from), to_(to) {}
+  Copy(Suspend suspend, engine::Engine& from, engine::Engine& to, size_t batch_bytes)
+      : suspend_(suspend), from_(from), to_(to), batch_bytes_(batch_bytes) {}
 
   // False: some row of the partition does not read well, and nothing of it is kept. Errors are those of `to`.
   Result<bool> copy(const partition::Descriptor& descriptor) {
@@ -58,10 +58,12 @@ class Copy {
       ASSIGN_OR_RETURN(whole, copy_range(range));
     }
     if (MUTANT(salvage_keeps_what_it_could_not_read)) whole = true;
+    const bool begun = std::exchange(rows_written_, false);
     if (whole) {
       batch_.set_applied({descriptor.id, mark->second});
     } else {
-      for (const auto& [first, last] : ranges) batch_.remove_range(first, last);
+      batch_.clear();
+      if (begun) leave(descriptor, mark->second, ranges);
     }
     RETURN_IF_ERROR(write());
     return whole;
@@ -73,6 +75,18 @@ class Copy {
   }
 
  private:
+  // Rows of the partition were written to the new engine before damage was met. They go again, but no state may come
+  // in their place that is older: the engine would not miss what they superseded there (E7). Of a partition of which
+  // nothing was written any state may come that its log goes on from: what was promised besides is in the log.
+  void leave(const partition::Descriptor& descriptor, raft::LogPosition position, const std::vector<engine::RowRange>& ranges) {
+    SOMETIMES(engine_salvage_leaves_a_partition_half_copied);
+    for (const auto& [first, last] : ranges) batch_.remove_range(first, last);
+    if (MUTANT(salvage_forgets_what_it_wrote)) return;
+    std::string value;
+    partition::make_install_value({0, position, 0, {}}, value);
+    batch_.put(partition::make_install_row(descriptor.id), value);
+  }
+
   Result<bool> copy_range(const engine::RowRange& range) {
     std::string from = range.first;
     for (bool more = true; more;) {
@@ -81,7 +95,7 @@ class Copy {
       auto read = from_.scan(from, range.second, [&](std::string_view row, std::string_view value) {
         well_formed = partition::is_well_formed(row, value);
         if (!well_formed) return false;
-        if (batch_.size_bytes() >= kBatchBytes) {
+        if (batch_.size_bytes() >= batch_bytes_) {
           from = row;
           more = true;
           return false;
@@ -90,7 +104,9 @@ class Copy {
         return true;
       });
       if (!read || !well_formed) return false;
-      if (more) RETURN_IF_ERROR(write());
+      if (!more) continue;
+      RETURN_IF_ERROR(write());
+      rows_written_ = true;
     }
     return true;
   }
@@ -109,17 +125,14 @@ class Copy {
   Suspend suspend_;
   engine::Engine& from_;
   engine::Engine& to_;
+  const size_t batch_bytes_;
   engine::WriteBatch batch_;
+  bool rows_written_ = false;  // of the partition under way
 };
 
-Result<std::unique_ptr<engine::Engine>> open_empty(Suspend suspend, Host& host, Fibers& fibers, const OpenEngine& open,
-                                                   const std::string& dir) {
-  RETURN_IF_ERROR(remove_engine(suspend, *host.disk, dir));
-  return open(suspend, host, fibers, dir);
-}
-
-Result<> copy_all(Suspend suspend, engine::Engine& old, Salvage& salvage, const std::vector<partition::Descriptor>& partitions) {
-  Copy copy(suspend, old, *salvage.engine);
+Result<> copy_all(Suspend suspend, engine::Engine& old, Salvage& salvage, const Options& options,
+                  const std::vector<partition::Descriptor>& partitions) {
+  Copy copy(suspend, old, *salvage.engine, options.salvage_batch_bytes);
   for (const partition::Descriptor& descriptor : partitions) {
     ASSIGN_OR_RETURN(bool kept, copy.copy(descriptor));
     ++(kept ? salvage.kept : salvage.lost);
@@ -127,24 +140,43 @@ Result<> copy_all(Suspend suspend, engine::Engine& old, Salvage& salvage, const 
   return copy.flush();
 }
 
-}  // namespace
+// G4, for people.
+Error explained(Error error, const Options& options) {
+  const bool full = error.code == ErrorCode::kNoSpace;
+  error.text = std::string(full ? "no room" : "no way") + " to copy what is whole of the damaged store of node '" + options.name +
+               "' (" + error.text + "); nothing of it is given up: " + (full ? "free some space" : "see to that") +
+               " and start the node again. If the other nodes are well, '" + old_dir(options.engine_dir) +
+               "' may be removed from its directory first: then all of it is fetched from the log and from them";
+  return error;
+}
 
-Result<Salvage> salvage_engine(Suspend suspend, Host& host, Fibers& fibers, const OpenEngine& open, const std::string& dir,
-                               const std::vector<partition::Descriptor>& partitions) {
+// What was copied goes, for it takes room; of no worth it is anyway (G2).
+Error give_up(Suspend suspend, Host& host, const Options& options, Salvage& salvage, Error error) {
+  salvage.engine.reset();
+  if (error.code != ErrorCode::kNoSpace) return error;
+  SOMETIMES(engine_salvage_has_no_room);
+  (void)remove_engine(suspend, *host.disk, options.engine_dir);
+  return error;
+}
+
+Result<Salvage> salvage(Suspend suspend, Host& host, Fibers& fibers, const Options& options,
+                        const std::vector<partition::Descriptor>& partitions) {
+  const std::string& dir = options.engine_dir;
   RETURN_IF_ERROR(move_aside(suspend, *host.disk, dir));
   Salvage salvage;
-  auto old = open(suspend, host, fibers, old_dir(dir));
-  ASSIGN_OR_RETURN(salvage.engine, open_empty(suspend, host, fibers, open, dir));
+  RETURN_IF_ERROR(remove_engine(suspend, *host.disk, dir));
+  auto old = options.open_engine(suspend, host, fibers, old_dir(dir));
+  if (!old && old.error().code != ErrorCode::kDamaged && !MUTANT(salvage_gives_up_at_any_error)) return fail(std::move(old.error()));
+  auto opened = options.open_engine(suspend, host, fibers, dir);
+  if (!opened) return fail(give_up(suspend, host, options, salvage, std::move(opened.error())));
+  salvage.engine = std::move(*opened);
   if (!old) {
-    salvage.why = old.error().text;
-  } else if (auto copied = copy_all(suspend, **old, salvage, partitions); !copied) {
-    salvage.engine.reset();
-    if (copied.error().code != ErrorCode::kNoSpace) return fail(std::move(copied.error()));
-    SOMETIMES(engine_salvage_has_no_room);
-    salvage.why = copied.error().text;
-    ASSIGN_OR_RETURN(salvage.engine, open_empty(suspend, host, fibers, open, dir));
-  }
-  if (!salvage.why.empty()) {
+    SOMETIMES(engine_salvage_finds_nothing_to_open);
+    salvage.lost = partitions.size();
+  } else if (auto copied = copy_all(suspend, **old, salvage, options, partitions); !copied) {
+    Error error = give_up(suspend, host, options, salvage, std::move(copied.error()));
+    if (error.code != ErrorCode::kNoSpace || !MUTANT(salvage_gives_up_for_want_of_room)) return fail(std::move(error));
+    ASSIGN_OR_RETURN(salvage.engine, options.open_engine(suspend, host, fibers, dir));
     salvage.kept = 0;
     salvage.lost = partitions.size();
   }
@@ -154,6 +186,15 @@ Result<Salvage> salvage_engine(Suspend suspend, Host& host, Fibers& fibers, cons
   RETURN_IF_ERROR(forget_damaged_engine(suspend, *host.disk));
   RETURN_IF_ERROR(remove_salvaged(suspend, *host.disk, dir));
   return salvage;
+}
+
+}  // namespace
+
+Result<Salvage> salvage_engine(Suspend suspend, Host& host, Fibers& fibers, const Options& options,
+                               const std::vector<partition::Descriptor>& partitions) {
+  auto salvaged = salvage(suspend, host, fibers, options, partitions);
+  if (!salvaged) return fail(explained(std::move(salvaged.error()), options));
+  return salvaged;
 }
 
 Result<> remove_salvaged(Suspend suspend, Disk& disk, const std::string& dir) {

@@ -5,7 +5,9 @@
 //   G1 the damaged engine's files are moved to DIR.old; until a marker says that all are there, the move goes on,
 //      and nothing else is put into DIR;
 //   G2 the new engine in DIR is worth nothing before the note is gone; a crash before that begins the copy again;
-//   G3 without the note DIR.old is worth nothing.
+//   G3 without the note DIR.old is worth nothing;
+//   G4 nothing of it is given up but for damage to itself: while there is no room for a copy, or the disk refuses
+//      something else, the node does not start.
 #pragma once
 
 #include <memory>
@@ -23,13 +25,13 @@ namespace kahuna::node {
 struct Salvage {
   std::unique_ptr<engine::Engine> engine;  // in `dir`
   size_t kept = 0, lost = 0;               // partitions
-  std::string why;                         // nothing was kept; empty otherwise
 };
 
-// To be called while the engine is noted as damaged; the note is gone and the new engine flushed when it returns. `partitions`:
-// those to look for; of the others, and of those that are being replaced by a snapshot, nothing is kept. Suspends,
-// and blocks the loop while it reads. Errors of the disk; kNoSpace only if not even an empty engine fits.
-Result<Salvage> salvage_engine(Suspend suspend, Host& host, Fibers& fibers, const OpenEngine& open, const std::string& dir,
+// To be called while the engine is noted as damaged; the note is gone and the new engine flushed when it returns well.
+// `partitions`: those to look for; of the others, and of those that are being replaced by a snapshot, nothing is kept.
+// Suspends, and blocks the loop while it reads. Errors (G4) of the disk and of Options::open_engine, but for kDamaged of
+// the old engine; the text says what to do.
+Result<Salvage> salvage_engine(Suspend suspend, Host& host, Fibers& fibers, const Options& options,
                                const std::vector<partition::Descriptor>& partitions);
 // What a salvage has left behind, if anything.
 Result<> remove_salvaged(Suspend suspend, Disk& disk, const std::string& dir);

@@ -85,6 +85,7 @@ struct Options {
   // Opens the engine in that directory inside the node's: `engine_dir`, or one beside it.
   std::string engine_dir = "engine";
   OpenEngine open_engine;
+  size_t salvage_batch_bytes = size_t{1} << 20;  // written at once, about, of what is whole of a damaged engine
 };
 
 // What a node makes of its options: a log takes what is kept of it and what is applied between two flushes, and more;

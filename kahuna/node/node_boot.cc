@@ -145,7 +145,7 @@ Result<> NodeImpl::open_engine(Suspend s) {
   SOMETIMES(engine_set_up_anew);
   std::vector<partition::Descriptor> partitions;
   if (const auto& founding = identity_->founding()) partitions = partition::founding_descriptors(founding->partitions);
-  ASSIGN_OR_RETURN(Salvage salvage, salvage_engine(s, host_, fibers_, options_.open_engine, options_.engine_dir, partitions));
+  ASSIGN_OR_RETURN(Salvage salvage, salvage_engine(s, host_, fibers_, options_, partitions));
   engine_ = std::move(salvage.engine);
   on_damage("the store of node '" + options_.name + "' is damaged (" + why + "): " +
             (salvage.kept == 0 ? "all of it is fetched from the log and the other nodes"

@@ -331,6 +331,7 @@ void engine_rots_in_part(Stage& s) {
     s.settle();
     s.run(Duration::seconds(1));
     const size_t node = s.random().below(s.nodes());
+    const uint64_t anew = s.probe("engine_set_up_anew"), full = s.probe("engine_salvage_has_no_room");
     s.crash(node, CrashKind::kProcess);
     s.damage_engine(node, 2);
     s.start(node);
@@ -341,6 +342,9 @@ void engine_rots_in_part(Stage& s) {
         if (!s.hosts(node, group) || s.status(node, group).stateless) return false;
       return true;
     });
+    const uint64_t refused = s.probe("engine_salvage_has_no_room") - full;
+    s.must("without room it gave nothing up, and began again",
+           [&] { return refused == 0 || s.probe("engine_set_up_anew") > anew + refused; }, Duration::millis(1));
     s.run(Duration::seconds(2));
   });
   s.prove("states were kept", s.probe("engine_salvage_keeps_a_partition") > 0);
@@ -438,7 +442,7 @@ void intact_copy_is_down(Stage& s) {
 constexpr Scenario kScenarios[] = {
     {"T-24", "both copies of a batch rot: the node does not vote by what is left of it", "rate=300", "drift", vote_is_lost},
     {"T-30", "files of a node's engine rot: it begins anew, the others serve", "rate=500,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000", "", engine_rots},
-    {"T-30-part", "two places of a node's engine rot: the partitions they are not of keep their states", "engine=rocks,groups=4,buckets=6,hot-percent=0,rate=200,log-keep-bytes=0,log-keep-entries=20,flush-interval=500ms,save-entries=16,keys=40,value-bytes-max=1000,scrub-interval-ms=500,scrub-bytes-per-second=67108864", "drift", engine_rots_in_part},
+    {"T-30-part", "two places of a node's engine rot: the partitions they are not of keep their states", "engine=rocks,groups=4,buckets=6,hot-percent=0,rate=200,salvage-batch-bytes=1,log-keep-bytes=0,log-keep-entries=20,flush-interval=500ms,save-entries=16,keys=40,value-bytes-max=1000,scrub-interval-ms=500,scrub-bytes-per-second=67108864", "drift", engine_rots_in_part},
     {"T-22-scrub", "logs rot beneath nodes that run: it is found and left before a loss of power", "rate=100,disk.kind=fast,segment-bytes=131072,scrub-interval-ms=100,scrub-bytes-per-second=67108864", "drift", rot_is_scrubbed},
     {"T-30-scrub", "engines rot beneath nodes that run: it is found, and they begin anew", "rate=300,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000,scrub-interval-ms=100,scrub-bytes-per-second=67108864", "drift", engine_rot_is_scrubbed},
     {"T-30-only", "the engine of a node rots when the other members have nothing yet: it throws nothing away", "nodes=2,rate=100,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000,scrub-interval-ms=300,scrub-bytes-per-second=67108864", "drift", only_copy_rots},

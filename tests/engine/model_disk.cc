@@ -197,6 +197,7 @@ Result<> ModelDisk::rename(std::string_view from, std::string_view to) {
 
 Result<> ModelDisk::remove(std::string_view path) {
   RETURN_IF_ERROR(usable());
+  if (dirs_.contains(path)) return remove_dir(path);
   auto at = names_.find(path);
   if (at == names_.end()) return missing(path);
   trace.add(as_bytes(path));
