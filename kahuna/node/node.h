@@ -70,7 +70,7 @@ struct Options {
   size_t scrub_bytes_per_second = size_t{16} << 20;
   Duration scrub_interval = Duration::seconds(24 * 60 * 60);
   // Messages of peers that one event loop has for another; beyond it some are left out.
-  // One frame is always taken. What is said to all peers at once must fit.
+  // One frame of each peer is always taken.
   size_t loop_frame_bytes_max = size_t{32} << 20;
   size_t requests_max = 65'536;    // in flight on this node; beyond it kOverloaded
   // Connections accepted. When there are more, those that were silent for long make room, and when

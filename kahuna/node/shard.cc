@@ -205,13 +205,7 @@ void Shard::messages_sent() {
 void Shard::ship(Outbox& outbox) {
   watermark_ = std::max(watermark_, groups_->last_stamp_seen());
   ByteView bytes = outbox.messages.finish(self_, outbox.peer, watermark_);
-  ToHome& batch = home();
-  if (batch.frame_bytes == 0 || batch.frame_bytes + bytes.size() <= options_.loop_frame_bytes_max) {
-    batch.frame_bytes += bytes.size();
-    batch.frames.push_back({outbox.peer, std::string(as_text(bytes))});
-  } else {
-    SOMETIMES(shard_left_out_messages);
-  }
+  if (!home().frames.add(outbox.peer, as_text(bytes), options_.loop_frame_bytes_max)) SOMETIMES(shard_left_out_messages);
   outbox.messages.clear();
 }
 

@@ -2,10 +2,12 @@
 // only: whoever takes a batch owns everything in it.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -26,6 +28,27 @@ struct PeerFrame {
   std::string bytes;
 };
 
+// Frames for another loop, of a turn or of as long as that loop takes none. One of each peer is always taken, so that
+// none is left out for ever because others come before it.
+class PeerFrames {
+ public:
+  // False: it is left out, for there would be more than `bytes_max` of them.
+  bool add(NodeId peer, std::string_view bytes, size_t bytes_max) {
+    const bool fits = bytes_ + bytes.size() <= bytes_max;
+    const auto is_its = [peer](const PeerFrame& frame) { return frame.peer == peer; };
+    if (!fits && std::any_of(frames_.begin(), frames_.end(), is_its)) return false;
+    bytes_ += bytes.size();
+    frames_.push_back({peer, std::string(bytes)});
+    return true;
+  }
+  auto begin() const { return frames_.begin(); }
+  auto end() const { return frames_.end(); }
+
+ private:
+  std::vector<PeerFrame> frames_;
+  size_t bytes_ = 0;
+};
+
 // What one loop knows of its partitions, for people.
 struct LoopStatus {
   size_t loop = 0;
@@ -42,8 +65,7 @@ struct ToShard {
   };
   std::vector<Callback<void(Shard&)>> calls;  // carried out first, in order
   Watermark watermark;
-  std::vector<PeerFrame> frames;  // verified; with messages for this loop's groups among others
-  size_t frame_bytes = 0;
+  PeerFrames frames;  // verified; with messages for this loop's groups among others
   std::vector<Write> writes;
   std::vector<std::pair<Token, ReadRequest>> reads;
   std::vector<NodeId> disconnected;
@@ -55,8 +77,7 @@ struct ToShard {
 
 struct ToHome {
   size_t loop = 0;
-  std::vector<PeerFrame> frames;
-  size_t frame_bytes = 0;
+  PeerFrames frames;
   std::vector<std::pair<PartitionId, NodeId>> leaders;  // newest last
   std::vector<std::pair<Token, Result<partition::Reply>>> replies;
   std::vector<std::pair<Token, Result<ReadAnswer>>> answers;

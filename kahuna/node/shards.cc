@@ -135,13 +135,7 @@ void Shards::receive(NodeId peer, const wire::PeerBatch& batch, ByteView bytes) 
   concern(batch.snapshot_replies());
   for (size_t loop = 1; loop < cells_.size(); ++loop) {
     if (!concerned_[loop]) continue;
-    ToShard& there = to(loop);
-    if (there.frame_bytes > 0 && there.frame_bytes + bytes.size() > options_.loop_frame_bytes_max) {
-      SOMETIMES(shard_was_not_given_messages);
-      continue;
-    }
-    there.frame_bytes += bytes.size();
-    there.frames.push_back({peer, std::string(as_text(bytes))});
+    if (!to(loop).frames.add(peer, as_text(bytes), options_.loop_frame_bytes_max)) SOMETIMES(shard_was_not_given_messages);
   }
 }
 
