@@ -142,11 +142,16 @@ void Membership::open(Roster roster) {
 }
 
 // As this node's replica of meta has it; the revision is what the next record must replace.
-std::optional<Roster> Membership::recorded(Revision& revision) {
+Result<std::optional<Roster>> Membership::recorded(Revision& revision) {
   partition::StateMachine* meta = hooks_.meta();
   if (!meta) return std::nullopt;
   auto record = meta->get(kRosterKey);
-  if (!record || !*record) return std::nullopt;
+  if (!record) {
+    hooks_.meta_failed(record.error());
+    if (MUTANT(failed_read_is_no_record)) return std::nullopt;
+    return fail(ErrorCode::kUnavailable, "the record of the members cannot be read: " + record.error().text);
+  }
+  if (!*record) return std::nullopt;
   revision = (*record)->revision;
   auto roster = decode_roster(as_bytes((*record)->value));
   if (!roster) return std::nullopt;
@@ -158,7 +163,7 @@ void Membership::update() {
   Revision revision;
   if (roster_.members.empty()) return;
   auto roster = recorded(revision);
-  if (roster && revision > roster_.revision) adopt(std::move(*roster));
+  if (roster && *roster && revision > roster_.revision) adopt(std::move(**roster));
 }
 
 void Membership::heard(const Roster& roster) {
@@ -178,9 +183,9 @@ Result<std::optional<partition::Command>> Membership::command(std::string_view w
   if (!hooks_.leads_meta() || !hooks_.meta())
     return fail(ErrorCode::kNotLeader, "this node does not lead the meta partition");
   Revision revision;
-  auto before = recorded(revision);
+  ASSIGN_OR_RETURN(std::optional<Roster> before, recorded(revision));
   if (!before && roster_.revision != Revision()) {
-    // Its state is behind what this node has heard of, or cannot be read.
+    // Its state is behind what this node has heard of.
     return fail(ErrorCode::kUnavailable, "the leader of meta does not know the members yet; try again");
   }
   if (!before) before = roster_;

@@ -41,6 +41,8 @@ class Membership {
     virtual ~Hooks() = default;
     // This node's replica of meta; null when there is none (yet).
     virtual partition::StateMachine* meta() = 0;
+    // Its state could not be read.
+    virtual void meta_failed(const Error& error) = 0;
     virtual bool leads_meta() const = 0;
     // Another roster counts now.
     virtual void on_roster() = 0;
@@ -62,7 +64,7 @@ class Membership {
   const Roster& roster() const { return roster_; }
 
  private:
-  std::optional<Roster> recorded(Revision& revision);
+  Result<std::optional<Roster>> recorded(Revision& revision);
   void adopt(Roster roster);
 
   Hooks& hooks_;

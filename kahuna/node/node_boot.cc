@@ -115,7 +115,8 @@ Result<> NodeImpl::start_groups(Suspend s) {
     if (partition::StateMachine* state = groups_->state(id)) stamp = std::max(stamp, state->last_stamp());
   service_.open(partition::founding_descriptors(founding.partitions), identity_->node(), stamp);
   registry_.open(identity_->node(), identity_->boots(), encode_founding(founding));
-  if (auto recorded = registry_.recorded(identity_->node())) RETURN_IF_ERROR(identity_->settle_boots(s, host_, *recorded));
+  auto recorded = registry_.recorded(identity_->node());
+  if (recorded && *recorded) RETURN_IF_ERROR(identity_->settle_boots(s, host_, **recorded));
   membership_.open(identity_->roster());
   groups_->start();
   signs_.begin(options_.sign_of_life_interval);

@@ -269,6 +269,9 @@ class NodeImpl final : public Node,
 
   // --- Registry::Hooks, Membership::Hooks ---
   partition::StateMachine* meta() override { return groups_ ? groups_->state(kMetaPartition) : nullptr; }
+  void meta_failed(const Error& error) override {
+    if (error.code == ErrorCode::kDamaged) on_engine_damaged(error);
+  }
   bool leads_meta() const override {
     const raft::Replica* replica = groups_ ? groups_->replica(kMetaPartition) : nullptr;
     return replica && replica->can_serve();

@@ -44,8 +44,10 @@ void Registry::heard(NodeId node, Boots boots) {
 Result<> Registry::judge(NodeId node, const std::string& name, const Boots& boots) const {
   auto met = heard_.find(node);
   auto known = recorded(node);
+  if (!known)
+    return fail(ErrorCode::kUnavailable, "what is on record of node '" + name + "' cannot be read: " + known.error().text);
   const bool stale = (met != heard_.end() && !can_have_been(boots, met->second.back())) ||
-                     (known && !can_have_been(boots, *known)) || contradicts_log(node, boots);
+                     (*known && !can_have_been(boots, **known)) || contradicts_log(node, boots);
   if (!stale || MUTANT(earlier_boot_accepted)) return {};
   SOMETIMES(earlier_boot_refused);
   return fail(ErrorCode::kRolledBack,
@@ -68,53 +70,68 @@ bool Registry::contradicts_log(NodeId node, const Boots& boots) const {
   return contradicted;
 }
 
-std::optional<Boot> Registry::recorded(NodeId node) const {
+// A read that fails is no record's absence.
+Result<std::optional<partition::Record>> Registry::read(const std::string& key) const {
   partition::StateMachine* meta = hooks_.meta();
   if (!meta) return std::nullopt;
-  auto record = meta->get(boot_key(node));
-  if (!record || !*record) return std::nullopt;
-  return decode_boot((*record)->value);
+  auto record = meta->get(key);
+  if (record) return record;
+  SOMETIMES(registry_cannot_read);
+  hooks_.meta_failed(record.error());
+  if (MUTANT(failed_read_is_no_record)) return std::nullopt;
+  return record;
+}
+
+Result<std::optional<Boot>> Registry::recorded(NodeId node) const {
+  ASSIGN_OR_RETURN(std::optional<partition::Record> record, read(boot_key(node)));
+  return record ? decode_boot(record->value) : std::nullopt;
 }
 
 // The first thing that meta does not say yet.
-std::optional<partition::Command> Registry::missing() {
-  auto founding = hooks_.meta()->get(kFoundingKey);
-  if (!founding) return std::nullopt;  // the engine fails: the replica is about to stop
-  if (!*founding) {
+Result<std::optional<partition::Command>> Registry::missing() {
+  ASSIGN_OR_RETURN(std::optional<partition::Record> founding, read(kFoundingKey));
+  if (!founding) {
     partition::Command command;
     command.key = kFoundingKey;
     command.value = founding_;
     command.conditions.if_absent = true;
     return command;
   }
-  for (const auto& [node, boots] : heard_)
-    if (auto command = missing_boot(node, boots)) return command;
+  for (const auto& [node, boots] : heard_) {
+    ASSIGN_OR_RETURN(std::optional<partition::Command> command, missing_boot(node, boots));
+    if (command) return command;
+  }
   return std::nullopt;
 }
 
 // Who was met while this node's meta was behind may be known to be rolled back by now.
-std::optional<partition::Command> Registry::missing_boot(NodeId node, const Boots& boots) {
+Result<std::optional<partition::Command>> Registry::missing_boot(NodeId node, const Boots& boots) {
   const Boot boot = boots.back();
-  auto record = hooks_.meta()->get(boot_key(node));
-  if (!record) return std::nullopt;
-  std::optional<Boot> known = *record ? decode_boot((*record)->value) : std::nullopt;
+  ASSIGN_OR_RETURN(std::optional<partition::Record> record, read(boot_key(node)));
+  std::optional<Boot> known = record ? decode_boot(record->value) : std::nullopt;
   if (known && (known->number >= boot.number || !can_have_been(boots, *known))) return std::nullopt;
   partition::Command command;
   command.key = boot_key(node);
   command.value = encode_boot(boot);
-  command.conditions.if_revision = *record ? (*record)->revision : Revision();
+  command.conditions.if_revision = record ? record->revision : Revision();
   return command;
 }
 
 void Registry::update() {
   if (proposing_ || client_ == 0 || !hooks_.leads_meta()) return;
-  auto command = missing();
-  if (!command) return;
-  command->kind = partition::CommandKind::kSet;
-  command->operation = {client_, ++sequence_, std::max(hooks_.watermark(), heard_stamp_)};
+  auto found = missing();
+  if (!found) return try_again();
+  if (!*found) return;
+  partition::Command& command = **found;
+  command.kind = partition::CommandKind::kSet;
+  command.operation = {client_, ++sequence_, std::max(hooks_.watermark(), heard_stamp_)};
   proposing_ = true;
-  if (hooks_.propose_to_meta(std::move(*command))) return;
+  if (hooks_.propose_to_meta(std::move(command))) return;
   proposing_ = false;
+  try_again();
+}
+
+void Registry::try_again() {
   if (timer_) return;
   timer_ = host_.clock->call_at(host_.clock->now() + kRetry, [this] {
     timer_ = 0;

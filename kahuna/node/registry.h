@@ -33,6 +33,8 @@ class Registry {
     virtual ~Hooks() = default;
     // This node's replica of meta; null when there is none (yet).
     virtual partition::StateMachine* meta() = 0;
+    // Its state could not be read.
+    virtual void meta_failed(const Error& error) = 0;
     virtual bool leads_meta() const = 0;
     // The entries of its log that are not applied, in order: committed, for all this node knows, or not.
     virtual void visit_unapplied_meta(const std::function<void(const raft::Entry&)>& visit) const = 0;
@@ -49,7 +51,7 @@ class Registry {
   void open(NodeId self, Boots boots, std::string founding);
   // Met in a greeting, and judged.
   void heard(NodeId node, Boots boots);
-  // kRolledBack: Y2. `name` is for people.
+  // kRolledBack: Y2. kUnavailable: what is on record cannot be read; ask again. `name` is for people.
   Result<> judge(NodeId node, const std::string& name, const Boots& boots) const;
 
   // Something changed: leadership of meta was won.
@@ -63,12 +65,14 @@ class Registry {
     return it == heard_.end() ? Boot() : it->second.back();
   }
   // As recorded by this node's replica; nullopt when not yet.
-  std::optional<Boot> recorded(NodeId node) const;
+  Result<std::optional<Boot>> recorded(NodeId node) const;
 
  private:
   bool contradicts_log(NodeId node, const Boots& boots) const;
-  std::optional<partition::Command> missing();
-  std::optional<partition::Command> missing_boot(NodeId node, const Boots& boots);
+  Result<std::optional<partition::Record>> read(const std::string& key) const;
+  Result<std::optional<partition::Command>> missing();
+  Result<std::optional<partition::Command>> missing_boot(NodeId node, const Boots& boots);
+  void try_again();
 
   Host& host_;
   Hooks& hooks_;

@@ -5,6 +5,7 @@
 
 #include "kahuna/engine/memory_engine.h"
 #include "kahuna/partition/position.h"
+#include "kahuna/partition/rows.h"
 #include "runtime/check.h"
 #include "tests/node/manual_host.h"
 
@@ -25,6 +26,7 @@ class RegistryTest : public testing::Test, public Registry::Hooks {
     registry_.open(NodeId(1), {{1, 11}}, "founding");
   }
   partition::StateMachine* meta() override { return meta_.get(); }
+  void meta_failed(const Error&) override { ++failures_; }
   bool leads_meta() const override { return true; }
   void visit_unapplied_meta(const std::function<void(const raft::Entry&)>& visit) const override {
     for (const raft::Entry& entry : unapplied_) visit(entry);
@@ -46,7 +48,7 @@ class RegistryTest : public testing::Test, public Registry::Hooks {
   std::unique_ptr<partition::StateMachine> meta_;
   Registry registry_{turns_.host(), *this};
   Index next_ = raft::kFoundingBase.index.next();
-  size_t proposals_ = 0;
+  size_t proposals_ = 0, failures_ = 0;
   std::vector<raft::Entry> unapplied_;
 };
 
@@ -55,7 +57,7 @@ TEST_F(RegistryTest, RecordsTheFoundingAndBoots) {
   registry_.heard(NodeId(2), {{4, 44}});
   ASSERT_TRUE(turns_.settle());
   EXPECT_EQ(proposals_, 3u);
-  EXPECT_EQ(registry_.recorded(NodeId(2))->number, 4u);
+  EXPECT_EQ((*registry_.recorded(NodeId(2)))->number, 4u);
 }
 
 TEST_F(RegistryTest, RefusesEarlierBootsAndCopies) {
@@ -104,7 +106,7 @@ TEST_F(RegistryTest, RecordsNobodyWhoContradictsTheRecord) {
   ASSERT_TRUE(turns_.settle());
   registry_.heard(NodeId(2), {{3, 33}, {4, 45}, {5, 55}});
   ASSERT_TRUE(turns_.settle());
-  EXPECT_EQ(registry_.recorded(NodeId(2))->number, 4u);
+  EXPECT_EQ((*registry_.recorded(NodeId(2)))->number, 4u);
 }
 
 // Nobody else tells this node of a later stamp, and an operation born below the floor is refused.
@@ -113,7 +115,28 @@ TEST_F(RegistryTest, GoesOnWhenMetaForgetsItsOperationsAtOnce) {
   for (uint64_t node = 2; node < 9; ++node) registry_.heard(NodeId(node), {{1, node}});
   ASSERT_TRUE(turns_.settle());
   EXPECT_LE(proposals_, 2u * 9u);
-  for (uint64_t node = 2; node < 9; ++node) EXPECT_TRUE(registry_.recorded(NodeId(node)));
+  for (uint64_t node = 2; node < 9; ++node) EXPECT_TRUE(*registry_.recorded(NodeId(node)));
+}
+
+// What cannot be read is not the same as nothing: a node that was rolled back is not let in by it.
+TEST_F(RegistryTest, JudgesNobodyOfWhomTheRecordCannotBeRead) {
+  open(partition::kOperationRecordsMax);
+  ASSERT_TRUE(turns_.settle());
+  engine::WriteBatch damage;
+  std::string row;
+  partition::make_record_row(partition::position_of("__kahuna:boot/9"), Watermark(1), Index(2), 0, row);
+  damage.put(row, "?");
+  ASSERT_TRUE(engine_->write(damage).has_value());
+  auto judged = registry_.judge(NodeId(9), "n9", {{3, 33}});
+  ASSERT_FALSE(judged.has_value());
+  EXPECT_EQ(judged.error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(failures_, 1u);
+  EXPECT_FALSE(registry_.recorded(NodeId(9)).has_value());
+  EXPECT_TRUE(registry_.judge(NodeId(3), "n3", {{1, 11}}).has_value());
+  const size_t proposals = proposals_;
+  registry_.heard(NodeId(9), {{3, 33}});
+  ASSERT_TRUE(turns_.settle());
+  EXPECT_EQ(proposals_, proposals);  // nor is it recorded in the place of what is there
 }
 
 }  // namespace
