@@ -173,6 +173,8 @@ class Cluster final : public FaultTarget {
   bool damage(size_t node, bool newest = false);
   // Both copies of the newest batch; some bits of the engine's files.
   bool lose_newest(size_t node);
+  // Its journals, which somebody removes.
+  void lose_journals(size_t node);
   // Some written sector of a journal rots; the node may run.
   bool rot(size_t node);
   bool damage_engine_of(size_t node, size_t bits);

@@ -194,6 +194,17 @@ bool lose_newest_batch(SimDisk& disk, RandomStream& random) {
   return any;
 }
 
+void remove_journals(SimDisk& disk) {
+  auto top = disk.list("");
+  if (!top) return;
+  for (const std::string& dir : *top) {
+    auto names = is_journal_path(dir) ? disk.list(dir) : Result<std::vector<std::string>>();
+    if (!names || names->empty()) continue;
+    for (const std::string& name : *names) CHECK(disk.remove(dir + "/" + name).has_value());
+    CHECK(disk.sync_dir(dir).has_value());
+  }
+}
+
 bool damage_identity(SimDisk& disk, uint64_t at) {
   auto file = disk.open("identity", OpenOptions{});
   return file && SimDisk::size(**file) > 0 && disk.rot("identity", at % SimDisk::size(**file)).has_value();

@@ -37,6 +37,9 @@ std::optional<std::string> damage_journal(SimDisk& disk, RandomStream& random,
 // A bit flips in every sector of the newest batch, body and header. False when there is none.
 bool lose_newest_batch(SimDisk& disk, RandomStream& random);
 
+// Removes the files of all journals, for good.
+void remove_journals(SimDisk& disk);
+
 // A bit flips in what the directory says about itself. False when it says nothing.
 bool damage_identity(SimDisk& disk, uint64_t at);
 

@@ -122,6 +122,14 @@ bool Cluster::lose_newest(size_t node) {
   return true;
 }
 
+void Cluster::lose_journals(size_t node) {
+  Slot& slot = slots_[node];
+  CHECK(!world_.running(slot.handle));
+  remove_journals(world_.disk(slot.handle));
+  slot.damaged = true;
+  ++rotten_;
+}
+
 bool Cluster::damage_engine_of(size_t node, size_t bits) {
   Slot& slot = slots_[node];
   for (size_t i = 0; i < bits; ++i) {

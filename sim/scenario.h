@@ -167,6 +167,10 @@ class Stage final : private ClusterListener {
   void lose_newest(size_t node) {
     if (going()) cluster_.lose_newest(node);
   }
+  // ... all of its journals.
+  void lose_journals(size_t node) {
+    if (going()) cluster_.lose_journals(node);
+  }
   // ... while it runs, too.
   bool rot(size_t node) { return going() && cluster_.rot(node); }
   bool damage_engine(size_t node, size_t bits) { return going() && cluster_.damage_engine_of(node, bits); }

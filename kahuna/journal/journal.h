@@ -32,6 +32,9 @@ struct Options {
   size_t batch_bytes_max = size_t{4} << 20;
   size_t pending_bytes_max = size_t{64} << 20;     // queued beyond the batch in flight
   bool direct = false;                             // ask for unbuffered files
+  // It was opened before in this directory. One that has no segment any more was lost, with votes and entries that
+  // others count on: kDamaged.
+  bool must_exist = false;
   size_t spare_segments = 1;                       // kept ready ahead of the one being written
   // Beyond this many segments in use, what is live in the oldest is copied forward if it is little.
   size_t copy_forward_segments = 3;

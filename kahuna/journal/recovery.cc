@@ -369,7 +369,15 @@ void Recoverer::plan_seal() {
 }  // namespace
 
 Result<Recovery> recover(Suspend suspend, const SegmentPlace& place, const Options& options) {
-  return Recoverer(suspend, place, options).run();
+  ASSIGN_OR_RETURN(Recovery found, Recoverer(suspend, place, options).run());
+  if (found.journal == 0 && options.must_exist && !MUTANT(lost_journal_begins_anew)) {
+    SOMETIMES(journal_is_gone);
+    return fail(ErrorCode::kDamaged,
+                "the log in directory '" + place.dir + "' is gone, with what this node has promised the others, its votes "
+                "included: put it back as it was, or remove this node from the cluster and start a new one on an empty "
+                "directory");
+  }
+  return found;
 }
 
 }  // namespace kahuna::journal

@@ -44,16 +44,24 @@ Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<Replic
   auto mark = engine_.applied().find(descriptor.id);
   const bool marked = mark != engine_.applied().end();
   raft::LogPosition applied = marked ? mark->second : raft::kFoundingBase;
+  const bool nothing = found.entries.empty() && found.faulty.empty();
+  const Index before = std::max(found.released, found.commit);
   raft::Recovered recovered = raft::recover(found.hard_state, std::move(found.entries), found.commit,
                                             applied, std::move(found.faulty));
   const auto founder = std::find_if(founders.begin(), founders.end(), [&](ReplicaId r) { return r.node == self_; });
-  // Only founders have the state in which a group begins.
-  const bool comes = founder == founders.end() && !marked && !recovered.stateless;
   const bool state_lost = recovered.stateless;
-  if ((state_lost || comes) && alone)
-    return fail(ErrorCode::kDamaged, "partition " + std::to_string(descriptor.id.value()) +
-                                         ": its state up to entry " + std::to_string(recovered.applied.value()) +
+  // Only founders have the state in which a group begins.
+  const bool comes = founder == founders.end() && !marked && !state_lost;
+  const bool gone = !marked && nothing && before > raft::kFoundingBase.index;
+  if ((state_lost || comes || gone) && alone)
+    return fail(ErrorCode::kDamaged, "partition " + std::to_string(descriptor.id.value()) + ": its state up to entry " +
+                                         std::to_string(std::max(recovered.applied, before).value()) +
                                          " is lost, and no other replica has it; restore a backup");
+  if (gone && !MUTANT(lost_state_counts_as_held))
+    return fail(ErrorCode::kRolledBack, "partition " + std::to_string(descriptor.id.value()) + ": neither its state nor its log "
+                                        "is here any more, which reached entry " + std::to_string(before.value()) +
+                                        ": what this node has promised of it is not known; remove it from the cluster and start a "
+                                        "new one on an empty directory");
   std::optional<Install> install;
   RETURN_IF_ERROR(recover_install(descriptor, install));
   recovered.stateless = state_lost || install.has_value() || (comes && !MUTANT(comes_with_the_founding_state));

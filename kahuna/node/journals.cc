@@ -7,11 +7,12 @@
 namespace kahuna::node {
 
 Result<RecoveredGroups> read_journals(Suspend suspend, Host& host, const journal::Options& options,
-                                      const Layout& layout) {
+                                      const Layout& layout, bool must_exist) {
   RecoveredGroups all;
   for (size_t loop = 0; loop < layout.loops; ++loop) {
     journal::Options one = options;
     one.dir = layout.journal_dir(options.dir, loop);
+    one.must_exist = must_exist;
     ASSIGN_OR_RETURN(RecoveredGroups groups, journal::Journal::read(suspend, host, one));
     for (auto& [id, group] : groups) {
       if (layout.loop_of(id) != loop)

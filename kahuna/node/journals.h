@@ -20,9 +20,9 @@ namespace kahuna::node {
 using RecoveredGroups = std::map<PartitionId, journal::RecoveredGroup>;
 
 // Everything that the journals of `layout` hold. Suspends. kDamaged: one is, or one holds a group
-// that belongs to another.
+// that belongs to another, or `must_exist` and does not (journal::Options).
 Result<RecoveredGroups> read_journals(Suspend suspend, Host& host, const journal::Options& options,
-                                      const Layout& layout);
+                                      const Layout& layout, bool must_exist);
 
 // Removes every journal that is not of `layout`. Suspends.
 Result<> remove_other_journals(Suspend suspend, Host& host, const journal::Options& options,

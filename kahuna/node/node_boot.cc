@@ -37,15 +37,19 @@ Result<> NodeImpl::open_journals(Suspend s) {
     RETURN_IF_ERROR(identity_->lay_out(s, host_, identity_->layout(), false));
   }
   if (identity_->layout().loops != loops()) return lay_out_journals(s);
-  RETURN_IF_ERROR(open_journal(s, identity_->layout()));
+  RETURN_IF_ERROR(open_journal(s, identity_->layout(), had_journals()));
   recovered_ = journal_->take_recovered();
   if (!shards_) return {};
-  return shards_->open(s, identity_->layout(), options_.journal.dir);
+  return shards_->open(s, identity_->layout(), options_.journal.dir, had_journals());
 }
 
-Result<> NodeImpl::open_journal(Suspend s, const Layout& layout) {
+// A node is founded, or let in, with its journals open.
+bool NodeImpl::had_journals() const { return identity_->founding().has_value(); }
+
+Result<> NodeImpl::open_journal(Suspend s, const Layout& layout, bool must_exist) {
   journal::Options options = options_.journal;
   options.dir = layout.journal_dir(options.dir, 0);
+  options.must_exist = must_exist;
   ASSIGN_OR_RETURN(journal_, journal::Journal::open(s, host_, fibers_, std::move(options),
                                                     [this, alive = std::weak_ptr<char>(alive_)](Error error) {
                                                       if (!alive.expired()) fatal_later(std::move(error));
@@ -70,14 +74,14 @@ Result<> NodeImpl::lay_out_journals(Suspend s) {
 
 Result<> NodeImpl::copy_journals(Suspend s, const Layout& before, const Layout& after) {
   RETURN_IF_ERROR(identity_->lay_out(s, host_, before, true));
-  ASSIGN_OR_RETURN(RecoveredGroups groups, read_journals(s, host_, options_.journal, before));
+  ASSIGN_OR_RETURN(RecoveredGroups groups, read_journals(s, host_, options_.journal, before, had_journals()));
   if (MUTANT(layout_stored_before_journals)) RETURN_IF_ERROR(identity_->lay_out(s, host_, after, true));
   if (MUTANT(old_journals_removed_before_layout))
     RETURN_IF_ERROR(remove_other_journals(s, host_, options_.journal, after));
-  RETURN_IF_ERROR(open_journal(s, after));
+  RETURN_IF_ERROR(open_journal(s, after, false));
   recovered_ = take_groups_of(0, after, groups);
   if (shards_) {
-    RETURN_IF_ERROR(shards_->open(s, after, options_.journal.dir));
+    RETURN_IF_ERROR(shards_->open(s, after, options_.journal.dir, false));
     RETURN_IF_ERROR(shards_->adopt(s, after, groups));
   }
   return journal_->adopt(s, recovered_);

@@ -307,7 +307,8 @@ class NodeImpl final : public Node,
 
   Result<> boot(Suspend s);
   Result<> open_journals(Suspend s);
-  Result<> open_journal(Suspend s, const Layout& layout);
+  bool had_journals() const;
+  Result<> open_journal(Suspend s, const Layout& layout, bool must_exist);
   Result<> lay_out_journals(Suspend s);
   Result<> copy_journals(Suspend s, const Layout& before, const Layout& after);
   Result<> start_groups(Suspend s);

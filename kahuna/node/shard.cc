@@ -53,10 +53,11 @@ void Shard::spawn(const char* name, Callback<Result<>(Suspend)> work, Done done)
   });
 }
 
-void Shard::open(std::string journal_dir, Done done) {
-  auto work = [this, dir = std::move(journal_dir)](Suspend s) -> Result<> {
+void Shard::open(std::string journal_dir, bool must_exist, Done done) {
+  auto work = [this, dir = std::move(journal_dir), must_exist](Suspend s) -> Result<> {
     journal::Options options = options_.journal;
     options.dir = dir;
+    options.must_exist = must_exist;
     ASSIGN_OR_RETURN(journal_,
                      journal::Journal::open(s, host_, fibers_, std::move(options),
                                             [this](Error error) { on_stopped(std::move(error)); }));

@@ -40,7 +40,7 @@ class Shard final : public Groups::Hooks, public ShardEngine::Hooks {
   // --- from the home loop ---
   void take(ToShard batch);
   // What follows is done once, in this order, through ToShard::calls.
-  void open(std::string journal_dir, Done done);
+  void open(std::string journal_dir, bool must_exist, Done done);  // journal::Options
   void adopt(RecoveredGroups groups, Done done);  // only when the journal is new
   struct Start {
     NodeId self;

@@ -60,12 +60,12 @@ Result<> Shards::ask_all(Suspend suspend, const std::function<Call(size_t)>& mak
   return std::move(waiting->result);
 }
 
-Result<> Shards::open(Suspend suspend, const Layout& layout, const std::string& journals) {
+Result<> Shards::open(Suspend suspend, const Layout& layout, const std::string& journals, bool must_exist) {
   CHECK_EQ(layout.loops, cells_.size());
   layout_ = layout;
   return ask_all(suspend, [&](size_t loop) -> Call {
-    return [dir = layout.journal_dir(journals, loop)](Shard& shard, Shard::Done done) mutable {
-      shard.open(std::move(dir), std::move(done));
+    return [dir = layout.journal_dir(journals, loop), must_exist](Shard& shard, Shard::Done done) mutable {
+      shard.open(std::move(dir), must_exist, std::move(done));
     };
   });
 }

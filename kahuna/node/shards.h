@@ -40,7 +40,7 @@ class Shards {
   void leave(size_t loop) { cells_[loop]->shard.reset(); }
 
   // --- boot; each suspends until all have answered, and returns the first error ---
-  Result<> open(Suspend suspend, const Layout& layout, const std::string& journals);
+  Result<> open(Suspend suspend, const Layout& layout, const std::string& journals, bool must_exist);
   Result<> adopt(Suspend suspend, const Layout& layout, RecoveredGroups& groups);
   Result<> start(Suspend suspend, const Shard::Start& start);
 

@@ -309,6 +309,20 @@ void vote_is_lost(Stage& s) {
   s.until("the others serve", [&] { return s.writes_done() > before + 20; });
 }
 
+// Somebody removes the log of a node that is down, to make room: it has forgotten its votes, and does not go on as if
+// there had been none.
+void log_is_removed(Stage& s) {
+  const uint64_t refused = s.probe("sim_damaged_node_refuses_to_boot");
+  const size_t lead = s.settle(), node = s.others(lead)[s.random().below(2)];
+  s.run(Duration::millis(500));
+  s.crash(node);
+  s.lose_journals(node);
+  s.start(node);
+  s.must("it refuses to start", [&] { return s.probe("sim_damaged_node_refuses_to_boot") > refused; }, Duration::seconds(5));
+  const uint64_t before = s.writes_done();
+  s.until("the others serve", [&] { return s.writes_done() > before + 20; });
+}
+
 // Files of a node's engine rot while it runs: it stops, begins with a new engine, and is brought up by the
 // others, who serve all the while.
 void engine_rots(Stage& s) {
@@ -441,6 +455,7 @@ void intact_copy_is_down(Stage& s) {
 
 constexpr Scenario kScenarios[] = {
     {"T-24", "both copies of a batch rot: the node does not vote by what is left of it", "rate=300", "drift", vote_is_lost},
+    {"T-24-gone", "the log of a node is removed: the node does not vote without it", "rate=300", "drift", log_is_removed},
     {"T-30", "files of a node's engine rot: it begins anew, the others serve", "rate=500,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000", "", engine_rots},
     {"T-30-part", "two places of a node's engine rot: the partitions they are not of keep their states", "engine=rocks,groups=4,buckets=6,hot-percent=0,rate=200,salvage-batch-bytes=1,log-keep-bytes=0,log-keep-entries=20,flush-interval=500ms,save-entries=16,keys=40,value-bytes-max=1000,scrub-interval-ms=500,scrub-bytes-per-second=67108864", "drift", engine_rots_in_part},
     {"T-22-scrub", "logs rot beneath nodes that run: it is found and left before a loss of power", "rate=100,disk.kind=fast,segment-bytes=131072,scrub-interval-ms=100,scrub-bytes-per-second=67108864", "drift", rot_is_scrubbed},

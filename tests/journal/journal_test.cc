@@ -63,6 +63,20 @@ TEST(Journal, EmptyDirectoryIsAnEmptyJournal) {
   EXPECT_EQ(h.open(), "");
 }
 
+TEST(Journal, OneThatIsGoneIsNotBegunAnew) {
+  Harness h(1);
+  h.options.must_exist = true;
+  EXPECT_NE(h.open(), "");
+  ASSERT_TRUE(h.open_error);
+  EXPECT_EQ(h.open_error->code, ErrorCode::kDamaged);
+  EXPECT_TRUE(h.disk.names().empty());
+  h.options.must_exist = false;
+  open_ready(h);  // nothing is in it yet, and it counts
+  h.crash();
+  h.options.must_exist = true;
+  EXPECT_EQ(h.open(), "");
+}
+
 TEST(Journal, LoneAppendIsTwoDurableWrites) {
   Harness h(2);
   open_ready(h);

@@ -22,6 +22,8 @@ class StoredJournal final : public journal::Journal {
  public:
   explicit StoredJournal(Scheduler& scheduler) : scheduler_(scheduler) {}
   journal::RecoveredGroup recovered() const { return group_; }
+  // Term, vote, and how far it was released are left.
+  void lose_entries() { release({}, last()); }
 
   std::map<PartitionId, journal::RecoveredGroup> take_recovered() override { return {}; }
   Result<> append(PartitionId, const raft::Persist& persist, Callback<void()> done) override {
@@ -66,13 +68,25 @@ class InstallTest : public testing::Test {
     }
     // What was written is there again after a restart.
     void start() {
+      auto started = try_start();
+      CHECK(started.has_value());
+    }
+    Result<> try_start() {
       groups_.reset();
       groups_ = std::make_unique<Groups>(host_, *this, journal_, *engine_, NodeId(number_), test_.options_, nullptr);
-      auto added = groups_->add(test_.descriptor_, test_.voters_, false, {}, journal_.recovered());
-      CHECK(added.has_value());
+      RETURN_IF_ERROR(groups_->add(test_.descriptor_, test_.voters_, false, {}, journal_.recovered()));
       groups_->start();
+      return {};
     }
     void stop() { groups_.reset(); }
+    void lose_state() {
+      stop();
+      engine_ = engine::make_volatile_engine(test_.turns_);
+    }
+    void lose_state_and_entries() {
+      lose_state();
+      journal_.lose_entries();
+    }
     void flush() {
       bool done = false;
       groups_->flush([&] { done = true; });
@@ -341,6 +355,57 @@ TEST_F(InstallTest, AHalfInstalledStateGivesWayToNoOlderOne) {
   advance();
   expect_equal();
   EXPECT_EQ(streams_.size(), 1u);
+}
+
+// It is not taken for one that has the state in which the group began, nor for one that has promised nothing.
+TEST_F(InstallTest, WhoHasLostStateAndEntriesDoesNotStart) {
+  write(1, 50);
+  for (auto& node : nodes_) node->flush();
+  Node& one = follower();
+  one.lose_state_and_entries();
+  auto started = one.try_start();
+  ASSERT_FALSE(started.has_value());
+  EXPECT_EQ(started.error().code, ErrorCode::kRolledBack);
+  one.stop();
+}
+
+// Two are a majority, and their logs are whole, but neither has a state from which the log goes on.
+TEST_F(InstallTest, TwoThatHaveLostTheirStatesWaitForTheThird) {
+  write(1, 50);
+  for (auto& node : nodes_) node->flush();
+  Node& third = follower();
+  third.stop();
+  for (auto& node : nodes_) {
+    if (node.get() == &third) continue;
+    node->lose_state();
+    node->start();
+  }
+  advance(Duration::seconds(60));
+  for (auto& node : nodes_) {
+    if (node.get() == &third) continue;
+    EXPECT_TRUE(node->replica().status().stateless);
+    EXPECT_EQ(node->state(), nullptr);
+    EXPECT_FALSE(node->replica().can_serve());
+  }
+  third.start();
+  advance(Duration::seconds(20));
+  expect_equal();
+  EXPECT_TRUE(leader().replica().can_serve());
+}
+
+// What is lost on all of them is not made up for: nobody leads, and nobody answers as if there had been nothing.
+TEST_F(InstallTest, WhereAllHaveLostTheirStatesNobodyLeads) {
+  write(1, 50);
+  for (auto& node : nodes_) node->flush();
+  for (auto& node : nodes_) node->lose_state();
+  for (auto& node : nodes_) node->start();
+  advance(Duration::seconds(120));
+  for (auto& node : nodes_) {
+    EXPECT_TRUE(node->replica().status().stateless);
+    EXPECT_EQ(node->state(), nullptr);
+    EXPECT_NE(node->replica().role(), raft::Role::kLeader);
+  }
+  EXPECT_EQ(parts_, 0u);
 }
 
 TEST_F(InstallTest, TheLogGoesOnBehindAStateAfterRestarts) {
