@@ -21,6 +21,8 @@ namespace {
 
 // Longest sleep; only bounds arithmetic, nothing depends on waking up.
 constexpr Duration kWaitMax = Duration::seconds(1'000);
+// One that takes long holds up one other at most.
+constexpr unsigned kNameThreads = 2;
 
 Result<uint64_t> kernel_random() {
   uint64_t seed = 0;
@@ -58,7 +60,7 @@ struct Loop::State {
   std::unique_ptr<Mailbox> mailbox;
   std::unique_ptr<Poller> poller;
   Turn turn;
-  std::unique_ptr<Workers> offload;
+  std::unique_ptr<Workers> offload, names;
   std::unique_ptr<Sockets> sockets;
   std::unique_ptr<Files> files;
   Host host = {};
@@ -95,7 +97,8 @@ Result<std::unique_ptr<Loop>> Loop::create(LoopOptions options) {
   }
   state->offload =
       std::make_unique<Workers>(*state->mailbox, options.offload_threads, "kahuna-offload");
-  state->sockets = std::make_unique<Sockets>(*state->poller, state->turn, *state->offload);
+  state->names = std::make_unique<Workers>(*state->mailbox, kNameThreads, "kahuna-names");
+  state->sockets = std::make_unique<Sockets>(*state->poller, state->turn, *state->names, std::move(options.resolve));
   ASSIGN_OR_RETURN(state->files, Files::create({options.data_dir, options.inline_write_bytes_max},
                                                *state->poller, state->turn, *state->mailbox));
   ASSIGN_OR_RETURN(const uint64_t seed, kernel_random());

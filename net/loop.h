@@ -15,15 +15,18 @@
 // 3. Destruction drops what has not completed; blocking jobs that run are waited for.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "runtime/callback.h"
 #include "runtime/host.h"
 
 namespace kahuna::net {
 
+struct SocketAddress;
 enum class IoBackend : uint8_t { kUring, kEpoll };
 std::string_view name_of(IoBackend backend);  // "uring", "epoll"
 
@@ -32,7 +35,7 @@ struct LoopOptions {
   IoBackend io = IoBackend::kUring;
   // The node's directory; created with its parents when missing. "" = no disk: file calls fail.
   std::string data_dir;
-  // Threads for Offload (and name resolution). Disk operations have their own.
+  // Threads for Offload. Disk operations and name resolution have their own.
   // The engine writes, flushes, and is searched for damage at the same time.
   unsigned offload_threads = 3;
   // Tasks from other loops that wait; post_remote() refuses more.
@@ -40,6 +43,8 @@ struct LoopOptions {
   // Buffered writes up to this size are copied into the page cache at once instead of by a thread:
   // microseconds cheaper; the copy can wait when the system throttles writers. 0 = never.
   size_t inline_write_bytes_max = 64 * 1024;
+  // In place of the system's resolver; may block.
+  std::function<Result<std::vector<SocketAddress>>(const Address&)> resolve = {};
 };
 
 class Loop {

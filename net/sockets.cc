@@ -70,6 +70,8 @@ class Connector final : public Counted {
     });
   }
 
+  bool waits() const { return bool(done_); }
+
   void try_all(Result<std::vector<SocketAddress>> candidates) {
     if (!done_) return;
     if (!candidates) return finish(fail(std::move(candidates.error())));
@@ -149,6 +151,16 @@ class Connector final : public Counted {
 
 }  // namespace
 
+struct Sockets::Lookup {
+  std::vector<CountedPtr<Connector>> waiting;
+  std::optional<Result<std::vector<SocketAddress>>> found;  // by nobody who waits
+};
+
+Sockets::Sockets(Poller& poller, Turn& turn, Offload& names, Resolve resolve)
+    : poller_(poller), turn_(turn), names_(names),
+      resolve_(resolve ? std::move(resolve) : [](const Address& address) { return resolve_blocking(address, false); }) {}
+Sockets::~Sockets() = default;
+
 Result<std::unique_ptr<Listener>> Sockets::listen(
     const Address& address, Callback<void(std::unique_ptr<Stream>)> on_accept) {
   const std::string what = "listen on " + to_string(address);
@@ -189,10 +201,32 @@ void Sockets::connect(const Address& address, Duration timeout,
     });
     return;
   }
+  const std::pair name(address.host, address.port);
+  auto [at, begins] = lookups_.try_emplace(name);
+  Lookup& lookup = at->second;
+  if (lookup.found) {
+    turn_.post([connector, found = std::move(*lookup.found)]() mutable { connector->try_all(std::move(found)); });
+    lookups_.erase(at);
+    return;
+  }
+  lookup.waiting.push_back(std::move(connector));
+  if (!begins) return;
   // The result is written by the worker and read by the loop afterwards, through the mailbox.
   auto found = std::make_shared<Result<std::vector<SocketAddress>>>();
-  offload_.run([found, address] { *found = resolve_blocking(address, false); },
-               [found, connector] { connector->try_all(std::move(*found)); });
+  names_.run([found, address, resolve = resolve_] { *found = resolve(address); },
+             [this, found, name] { resolved(name, std::move(*found)); });
+}
+
+void Sockets::resolved(const std::pair<std::string, uint16_t>& name, Result<std::vector<SocketAddress>> found) {
+  Lookup& lookup = lookups_.at(name);
+  std::erase_if(lookup.waiting, [](const auto& connector) { return !connector->waits(); });
+  if (lookup.waiting.empty() && found) {
+    lookup.found = std::move(found);
+    return;
+  }
+  const auto waiting = std::move(lookup.waiting);
+  lookups_.erase(name);
+  for (const auto& connector : waiting) connector->try_all(found);
 }
 
 }  // namespace kahuna::net

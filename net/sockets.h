@@ -1,14 +1,21 @@
 // Sockets: the Network of a production host, over any Poller. The loop's thread only.
 //
-// 1. Names are resolved on the offload threads, except by listen(), which resolves at once and may
-//    block: a node calls it once, at boot, before it serves anybody, with a literal or a name of its
-//    own machine.
-// 2. connect() tries the addresses of a name one after the other, within one deadline.
+// 1. Names are resolved on threads of their own, for a resolver may take long, and no disk must wait for it; except by
+//    listen(), which resolves at once and may block: a node calls it once, at boot, before it serves anybody, with a
+//    literal or a name of its own machine.
+// 2. A name is looked up once at a time: who asks for it meanwhile waits for the same answer. One that came too late for
+//    those who asked is kept for the next, once.
+// 3. connect() tries the addresses of a name one after the other, within one deadline.
 #pragma once
 
 #include <sys/socket.h>
 
+#include <functional>
+#include <map>
 #include <memory>
+#include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "net/connection.h"
@@ -31,8 +38,10 @@ Address local_address(int fd);
 
 class Sockets final : public Network {
  public:
-  Sockets(Poller& poller, Turn& turn, Offload& offload)
-      : poller_(poller), turn_(turn), offload_(offload) {}
+  using Resolve = std::function<Result<std::vector<SocketAddress>>(const Address&)>;  // on the threads of `names`
+
+  Sockets(Poller& poller, Turn& turn, Offload& names, Resolve resolve = {});
+  ~Sockets() override;
 
   Result<std::unique_ptr<Listener>> listen(
       const Address& address, Callback<void(std::unique_ptr<Stream>)> on_accept) override;
@@ -40,9 +49,14 @@ class Sockets final : public Network {
                Callback<void(Result<std::unique_ptr<Stream>>)> done) override;
 
  private:
+  void resolved(const std::pair<std::string, uint16_t>& name, Result<std::vector<SocketAddress>> found);
+
   Poller& poller_;
   Turn& turn_;
-  Offload& offload_;
+  Offload& names_;
+  const Resolve resolve_;
+  struct Lookup;
+  std::map<std::pair<std::string, uint16_t>, Lookup> lookups_;
 };
 
 }  // namespace kahuna::net

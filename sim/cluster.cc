@@ -150,6 +150,7 @@ node::Options Cluster::node_options(size_t node) {
   o.journal.pending_bytes_max = options_.journal_pending_bytes;
   o.journal.recovery_bytes_max = options_.recovery_bytes;
   o.loop_frame_bytes_max = options_.loop_frame_bytes;
+  o.answer_bytes_max = options_.answer_bytes;
   o.log_keep_bytes = options_.log_keep_bytes;
   o.log_keep_entries = options_.log_keep_entries;
   o.log_keep_total_bytes = options_.log_keep_total_bytes;

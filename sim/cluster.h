@@ -58,6 +58,7 @@ struct ClusterOptions {
   size_t heads_max = 64 * 1024;  // recently used positions that a replica has in memory
   size_t journal_pending_bytes = size_t{64} << 20, recovery_bytes = size_t{64} << 20;
   size_t loop_frame_bytes = size_t{32} << 20;  // peers' messages from loop to loop
+  size_t answer_bytes = size_t{16} << 20;      // node::Options::answer_bytes_max
   // Connections a node accepts beyond one for each machine of the run; 0 = as in production.
   size_t sessions_spare = 0;
   node::SlowDisk::Options slow_disk;  // when a leader gives way to nodes with quicker disks

@@ -67,6 +67,7 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.heads_max = spec.pick("heads-max", {{64 * 1024, 75}, {1, 10}, {4, 10}, {30, 5}});
   o.journal_pending_bytes = spec.pick("journal-pending-bytes", {{64 << 20, 88}, {4096, 6}, {50'000, 6}});
   o.recovery_bytes = spec.pick("recovery-bytes", {{64 << 20, 80}, {0, 10}, {30'000, 10}});
+  o.answer_bytes = spec.pick("answer-bytes-max", {{16 << 20, 70}, {300, 15}, {20'000, 15}});
   o.loop_frame_bytes = spec.pick("loop-frame-bytes", {{32 << 20, 60}, {1000, 20}, {20'000, 20}});
   o.sessions_spare = spec.pick("sessions-spare", {{0, 70}, {1, 15}, {5, 15}});
   std::string atlas = spec.choice("atlas", {{"nodes", 65}, {"places", 20}, {"off", 15}});

@@ -229,7 +229,8 @@ inline constexpr std::string_view kScenarioSpec =
     "nodes=3,groups=1,rate=100,clients=3,processes=10,keys=5,mix.set=40,mix.get=40,blank-percent=0,"
     "value-bytes-max=200,faults-while-founding=off,rot-journal=off,atlas=nodes,distrust-tears=off,"
     "judge-hurries=off,joins-wait=off,crash-installing=off,scrub-interval-ms=0,time=2s,"
-    "net.place=rack,raft-pace-percent=100,lulls=off,in-flight-max=65536,founding-disturbed=off";
+    "net.place=rack,raft-pace-percent=100,lulls=off,in-flight-max=65536,founding-disturbed=off,"
+    "answer-bytes-max=16777216";
 
 // All of them, by name.
 std::vector<Scenario> scenarios();

@@ -10,6 +10,9 @@
 
 namespace kahuna::node {
 
+// Of a group: reads that may go on once more has been applied.
+constexpr size_t kReadsWaitingMax = 65'536;
+
 // `list` was worked off; its memory serves the next one.
 template <class T>
 static void use_again(std::vector<T>& next, std::vector<T>& list) {
@@ -201,6 +204,9 @@ Result<> Groups::read(PartitionId id, Token token) {
     wake(*group);
     return fail(ErrorCode::kNotLeader, "this node does not lead the partition");
   }
+  // They are asked anew when their time is over, and what holds them up may last: a full disk, a busy engine.
+  if (group->reads.size() >= kReadsWaitingMax)
+    return fail(ErrorCode::kOverloaded, "too many reads wait until this node has applied what was written");
   if (auto index = group->replica.lease_read(host_.clock->now())) {
     SOMETIMES(read_needs_no_round);
     group->reads.push_back({*index, token});

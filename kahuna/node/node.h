@@ -72,6 +72,8 @@ struct Options {
   // Messages of peers that one event loop has for another; beyond it some are left out.
   // One frame of each peer is always taken.
   size_t loop_frame_bytes_max = size_t{32} << 20;
+  // What is read is not read for a connection on which so much waits to be sent: the request ends with kOverloaded.
+  size_t answer_bytes_max = size_t{16} << 20;
   size_t requests_max = 65'536;    // in flight on this node; beyond it kOverloaded
   // Connections accepted. When there are more, those that were silent for long make room, and when
   // none was, clients are refused; nodes have some places of their own.

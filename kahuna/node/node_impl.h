@@ -176,8 +176,12 @@ class NodeImpl final : public Node,
   void respond(uint64_t session, ByteView response) override {
     auto it = sessions_.find(session);
     if (it == sessions_.end()) return;
-    // A client that does not read its answers loses its connection, not our memory.
+    // Who does not read what writes came to, either, loses its connection, not our memory.
     if (!it->second.connection->send(codec::FrameKind::kResponse, response)) close_soon(session);
+  }
+  bool takes_answers(uint64_t session) const override {
+    auto it = sessions_.find(session);
+    return it == sessions_.end() || it->second.connection->unsent_bytes() < options_.answer_bytes_max;
   }
   Result<> forward(NodeId to, ByteView request) override {
     Dialer* dialer = dialer_of(to);
@@ -199,8 +203,7 @@ class NodeImpl final : public Node,
   }
   Result<> propose(PartitionId partition, partition::Command command, Token token) override {
     if (!is_elsewhere(partition)) return groups_->propose(partition, command, token);
-    shards_->propose(partition, std::move(command), token);
-    return {};
+    return shards_->propose(partition, std::move(command), token);
   }
   Result<> read(const ReadRequest& request, Token token) override {
     if (!is_elsewhere(request.partition)) return groups_->read(request.partition, token);

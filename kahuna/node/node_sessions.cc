@@ -11,6 +11,8 @@ constexpr size_t kSessionsSpare = 16;
 // who dialed, for they ask. Not greeted for so long, it has no business here.
 constexpr Duration kSilentMax = Duration::seconds(30);
 constexpr Duration kUngreetedMax = Duration::seconds(2);
+// Unsent bytes of a connection, above what reads may have left there: one page, and answers that hold no values.
+constexpr size_t kSmallAnswers = 16 * 1024 * 1024;
 
 }  // namespace
 
@@ -23,7 +25,7 @@ void NodeImpl::accept(std::unique_ptr<Stream> stream) {
   Session session;
   session.heard = host_.clock->now();
   session.connection = std::make_unique<codec::FrameConnection>(*host_.scheduler, std::move(stream), *this,
-                                                                codec::FrameConnection::Options{});
+                                                                codec::FrameConnection::Options{options_.answer_bytes_max + kSmallAnswers});
   session.connection->tag = id;
   sessions_.emplace(id, std::move(session));
 }

@@ -22,6 +22,9 @@ struct ReadAnswer {
   partition::ScanPage page;                 // Scan
 };
 
+// Of keys and values.
+size_t bytes_of(const ReadAnswer& answer);
+
 // Reads what is applied; the caller has made sure that it is recent enough.
 Result<ReadAnswer> read_applied(partition::StateMachine& state, const ReadRequest& request);
 

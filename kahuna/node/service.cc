@@ -234,6 +234,8 @@ void Service::on_response(const wire::Response& r) {
   hear(Watermark(r.watermark()));
   Pending* pending = find(r.id());
   if (!pending || !pending->forwarded_to) return;  // answered already, by its deadline
+  const bool read = !pending->is_write() && pending->kind != wire::RequestKind::MoveLeader;
+  if (read && !r.error() && !takes_answer(r.id(), *pending)) return;
   auto& b = builder_;
   b.Clear();
   Answer answer{.error = static_cast<ErrorCode>(r.error()), .outcome = r.outcome(),
@@ -305,7 +307,18 @@ void Service::on_write(Token token, Result<partition::Reply> reply) {
 
 const ReadRequest* Service::reading(Token token) {
   Pending* pending = find(token);
-  return pending && (!pending->is_write() || pending->wish) ? &pending->read : nullptr;
+  if (!pending || (pending->is_write() && !pending->wish)) return nullptr;
+  if (pending->wish || takes_answer(token, *pending)) return &pending->read;
+  return nullptr;
+}
+
+bool Service::takes_answer(Token token, const Pending& pending) {
+  if (hooks_.takes_answers(pending.session)) return true;
+  SOMETIMES(read_refused_for_unsent_answers);
+  Answer answer{.error = ErrorCode::kOverloaded,
+                .text = "more was read over this connection than it takes; ask for less at a time"};
+  finish(token, answer);
+  return false;
 }
 
 void Service::on_read(Token token, Result<ReadAnswer> found) {
@@ -317,6 +330,7 @@ void Service::on_read(Token token, Result<ReadAnswer> found) {
     return finish(token, answer);
   }
   if (pending->wish) return fulfil_wish(token, *pending);
+  if (!takes_answer(token, *pending)) return;
   Answer answer;
   if (pending->kind == wire::RequestKind::Scan) {
     answer.page = &found->page;

@@ -5,7 +5,10 @@
 //   S3 every accepted request ends by its deadline;
 //   S4 a node that is about to stop takes no new requests, and ends those it has first;
 //   S5 no request moves stamps to where nothing honest can follow: one whose birth or watermark is further
-//      ahead of what this node has heard than all writes of many years is refused, and not heard.
+//      ahead of what this node has heard than all writes of many years is refused, and not heard. However many
+//      clients push, they come to half of what stamps may reach, and there all go on;
+//   S6 what is read waits for nobody who does not take it: above a mark of unsent answers, a session's reads end
+//      with kOverloaded, before anything is read.
 #pragma once
 
 #include <map>
@@ -26,6 +29,8 @@ class Service {
     virtual ~Hooks() = default;
     // Sends an encoded Response to a session, if it still exists.
     virtual void respond(uint64_t session, ByteView response) = 0;
+    // What is read may be sent there: not too much of what was waits still.
+    virtual bool takes_answers(uint64_t session) const = 0;
     // Sends an encoded Request to a node; kUnavailable when there is no connection.
     virtual Result<> forward(NodeId to, ByteView request) = 0;
     virtual std::string address_of(NodeId node) const = 0;
@@ -70,14 +75,16 @@ class Service {
   void on_write(Token token, Result<partition::Reply> reply);
   void on_read(Token token, Result<ReadAnswer> answer);
   void on_transfer(Token token, Result<> moved);
-  // What that read asked for, while it waits; otherwise null.
+  // What that read asked for, while it waits; otherwise null. Null as well when it has just been refused (S6).
   const ReadRequest* reading(Token token);
   void answer_status(uint64_t session, uint64_t request, const std::string& status);
 
   // How far a client's knowledge may be ahead of this node's (S5). Every write is one step.
   static constexpr uint64_t kLeadMax = uint64_t{1} << 40;
+  static constexpr uint64_t kNamedMax = uint64_t{1} << 60;
   bool credible(uint64_t watermark) const {
-    return watermark <= watermark_.value() || watermark - watermark_.value() <= kLeadMax;
+    if (watermark <= watermark_.value()) return true;
+    return watermark - watermark_.value() <= kLeadMax && watermark <= kNamedMax;
   }
   // Nothing honest comes near the bound: a value beyond it is damage, and would stop all stamping.
   static constexpr Watermark kWatermarkMax{uint64_t{1} << 61};
@@ -118,6 +125,8 @@ class Service {
   void serve_locally(uint64_t session, const wire::Request& request, PartitionId partition);
   void forward(uint64_t session, const wire::Request& request, PartitionId partition, NodeId leader);
   void finish(Token token, Answer& answer);
+  // False: the request was refused.
+  bool takes_answer(Token token, const Pending& pending);
   void refuse(uint64_t session, uint64_t request, Error error, const PartitionId* partition = nullptr);
   void send(uint64_t session, const Answer& answer);
   void expire();

@@ -222,9 +222,15 @@ void Shard::on_read(Token token, Result<> granted) {
     home().answers.emplace_back(token, fail(std::move(granted.error())));
     return;
   }
+  if (home().answer_bytes >= options_.loop_frame_bytes_max) {
+    SOMETIMES(shard_reads_no_more_in_this_turn);
+    home().answers.emplace_back(token, fail(ErrorCode::kOverloaded, "more is read at a time than this node answers"));
+    return;
+  }
   partition::StateMachine& state = *groups_->state(request.mapped().partition);
   auto answer = read_applied(state, request.mapped());
   if (!answer && answer.error().code == ErrorCode::kDamaged) on_engine_damaged(answer.error());
+  if (answer) home().answer_bytes += bytes_of(*answer);
   home().answers.emplace_back(token, std::move(answer));
 }
 

@@ -67,6 +67,7 @@ struct ToShard {
   Watermark watermark;
   PeerFrames frames;  // verified; with messages for this loop's groups among others
   std::vector<Write> writes;
+  size_t write_bytes = 0;  // keys and values
   std::vector<std::pair<Token, ReadRequest>> reads;
   std::vector<NodeId> disconnected;
   std::vector<PartitionId> wanted;      // their leaders are about to be asked for something
@@ -81,6 +82,7 @@ struct ToHome {
   std::vector<std::pair<PartitionId, NodeId>> leaders;  // newest last
   std::vector<std::pair<Token, Result<partition::Reply>>> replies;
   std::vector<std::pair<Token, Result<ReadAnswer>>> answers;
+  size_t answer_bytes = 0;  // keys and values
   std::vector<std::pair<Token, Result<>>> moved;  // leadership
   Watermark watermark;
   // One of each at a time. The batch is not changed while it is written.

@@ -93,8 +93,16 @@ NodeId Shards::leader_of(PartitionId partition) const {
   return partition.value() < leaders_.size() ? leaders_[partition.value()] : NodeId();
 }
 
-void Shards::propose(PartitionId partition, partition::Command command, Token token) {
-  to(layout_.loop_of(partition)).writes.push_back({partition, std::move(command), token});
+Result<> Shards::propose(PartitionId partition, partition::Command command, Token token) {
+  ToShard& there = to(layout_.loop_of(partition));
+  const size_t bytes = command.key.size() + command.value.size() + command.conditions.if_value.value_or("").size();
+  if (there.write_bytes > 0 && there.write_bytes + bytes > options_.loop_frame_bytes_max) {
+    SOMETIMES(shard_was_not_given_a_write);
+    return fail(ErrorCode::kOverloaded, "the event loop of the partition has more to write than it takes at a time");
+  }
+  there.write_bytes += bytes;
+  there.writes.push_back({partition, std::move(command), token});
+  return {};
 }
 
 void Shards::read(const ReadRequest& request, Token token) {

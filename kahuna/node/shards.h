@@ -48,7 +48,8 @@ class Shards {
   bool has(PartitionId partition) const { return layout_.loop_of(partition) != 0; }
   NodeId leader_of(PartitionId partition) const;
   // End in Hooks::on_write, on_read_answer and on_transfer.
-  void propose(PartitionId partition, partition::Command command, Token token);
+  // kOverloaded, and then nothing is proposed: the loop has too much to write already.
+  Result<> propose(PartitionId partition, partition::Command command, Token token);
   void read(const ReadRequest& request, Token token);
   void transfer(PartitionId partition, NodeId to, Token token);
   // `done` runs when all loops have (groups.h), each within its patience.

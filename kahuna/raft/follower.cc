@@ -41,6 +41,9 @@ void Replica::handle_append(Time now, Message& message) {
     refuse_append(message);
     return;
   }
+  if (!stateless_ && !message.entries.empty() && log_.bytes_between(applied_, commit_) >= options_.log_bytes_max &&
+      !MUTANT(follower_takes_without_bound))
+    return;  // as if it were lost: the leader asks again
   if (!store_entries(now, message.entries)) return;
   matched_ = std::max(matched_, end);
   set_commit(std::min(message.commit, MUTANT(commit_beyond_match) ? log_.last().index : matched_));

@@ -303,7 +303,28 @@ void uneven_load(Stage& s) {
   s.until("the slow one catches up", [&] { return s.commit(slow) >= goal; });
 }
 
+// The engine of a follower takes nothing while clients write: it takes no more of the log than it has a bound for, and
+// when its engine goes on it catches up, from wherever the others are by then.
+void follower_cannot_apply(Stage& s) {
+  const size_t lead = s.settle(), behind = s.others(lead)[s.random().below(2)];
+  s.hold("engine_refuses_a_write", behind);
+  s.must("it takes no more of what it cannot apply", [&] {
+    const auto now = s.leader();
+    return now && s.commit(*now) > s.last(behind) + 300;
+  }, Duration::seconds(60));
+  const uint64_t before = s.writes_done();
+  s.until("the others go on", [&] { return s.writes_done() > before + 50; });
+  s.hold("engine_refuses_a_write", behind, false);
+  s.until("it has caught up", [&] {
+    const auto now = s.leader();
+    return now && s.hosts(behind) && s.status(behind).applied.value() + 50 > s.commit(*now);
+  });
+}
+
 constexpr Scenario kScenarios[] = {
+    {"F-1", "the engine of a follower takes nothing: it takes no more of the log than its bound",
+     "rate=1000,value-bytes-max=4000,log-bytes-max=100000,log-keep-bytes=0,log-keep-entries=20,flush-bytes=10000,flush-interval=200ms,"
+     "save-entries=16,unsaved-factor=1,operation-records-max=20,timeout=5s", "drift", follower_cannot_apply},
     {"H-R7", "a new leader that never heard of a straggler's log finds where it ends", "rate=300,log-keep-bytes=1000000,log-keep-entries=100,flush-interval=200ms,save-entries=1", "drift", unknown_progress},
     {"H-R10", "deposed leaders hold tails of many terms: each is cut off soon", "rate=300,append-bytes-max=262144", "drift,batching", tails_of_many_terms},
     {"H-R12", "a follower's disk loses what it had acknowledged: the leader takes it as it is", "rate=300", "batching", frontier_goes_back},

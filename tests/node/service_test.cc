@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "kahuna/partition/position.h"
 #include "tests/node/manual_host.h"
 
@@ -14,12 +16,13 @@ class ServiceTest : public testing::Test, protected Service::Hooks {
  protected:
   ServiceTest() { service_.open(partition::founding_descriptors(1), NodeId(1), Watermark(1000)); }
 
-  void set(uint64_t birth, uint64_t watermark) {
+  void set(uint64_t birth, uint64_t watermark) { ask(wire::RequestKind::Set, birth, watermark); }
+  void ask(wire::RequestKind kind, uint64_t birth, uint64_t watermark) {
     flatbuffers::FlatBufferBuilder b;
     auto key = b.CreateVector(reinterpret_cast<const uint8_t*>("k"), 1);
     wire::RequestBuilder request(b);
     request.add_id(++id_);
-    request.add_kind(wire::RequestKind::Set);
+    request.add_kind(kind);
     request.add_key(key);
     request.add_client(7);
     request.add_sequence(id_);
@@ -30,6 +33,7 @@ class ServiceTest : public testing::Test, protected Service::Hooks {
     service_.on_request(1, *flatbuffers::GetRoot<wire::Request>(b.GetBufferPointer()));
   }
 
+  bool takes_answers(uint64_t) const override { return takes_answers_; }
   void respond(uint64_t, ByteView response) override {
     error_ = static_cast<ErrorCode>(flatbuffers::GetRoot<wire::Response>(response.data())->error());
   }
@@ -45,7 +49,10 @@ class ServiceTest : public testing::Test, protected Service::Hooks {
     return {};
   }
   Result<std::optional<partition::Command>> members_command(std::string_view) override { return std::nullopt; }
-  Result<> read(const ReadRequest&, Token) override { return {}; }
+  Result<> read(const ReadRequest&, Token token) override {
+    reads_.push_back(token);
+    return {};
+  }
   Result<> transfer(PartitionId, NodeId, Token) override { return {}; }
 
   ManualHost turns_;
@@ -54,6 +61,8 @@ class ServiceTest : public testing::Test, protected Service::Hooks {
   std::vector<partition::Command> proposed_;
   ErrorCode error_ = ErrorCode::kOk;
   uint64_t id_ = 0;
+  bool takes_answers_ = true;
+  std::vector<Token> reads_;
 };
 
 TEST_F(ServiceTest, ABirthFromNowhereMovesNothing) {
@@ -74,6 +83,45 @@ TEST_F(ServiceTest, AClientMayKnowMoreThanThisNode) {
   EXPECT_EQ(service_.watermark(), Watermark(6000));
   set(6000 + Service::kLeadMax, 0);
   EXPECT_EQ(proposed_.size(), 2u);
+}
+
+// A client that pushes on and on: true when those go on who know what it brought about.
+bool push(uint64_t& stamp, const std::function<bool(uint64_t)>& ask) {
+  for (uint64_t far = stamp; ask(far); far += Service::kLeadMax) stamp = far;
+  return ask(stamp + 1);
+}
+
+TEST_F(ServiceTest, NobodyWalksTheWatermarkOutOfReach) {
+  uint64_t stamp = (uint64_t{1} << 60) - 100 * Service::kLeadMax;
+  service_.hear(Watermark(stamp));
+  auto named = [&](uint64_t watermark) {
+    set(watermark, watermark);
+    return error_ == ErrorCode::kOk;
+  };
+  push(stamp, named);
+  ASSERT_LE(stamp, Service::kNamedMax);
+  // What is written there comes later, is heard, and named by all who have read it.
+  for (int i = 0; i < 10; ++i) {
+    service_.hear(Watermark(++stamp + Service::kLeadMax));
+    EXPECT_TRUE(named(service_.watermark().value()));
+  }
+}
+
+// What is read for one who does not take it is not read, and what was read is not sent.
+TEST_F(ServiceTest, ReadsEndForOneWhoDoesNotTakeThem) {
+  ask(wire::RequestKind::Get, 0, 0);
+  ask(wire::RequestKind::Get, 0, 0);
+  ASSERT_EQ(reads_.size(), 2u);
+  EXPECT_NE(service_.reading(reads_[0]), nullptr);
+  takes_answers_ = false;
+  EXPECT_EQ(service_.reading(reads_[0]), nullptr);
+  EXPECT_EQ(error_, ErrorCode::kOverloaded);
+  error_ = ErrorCode::kOk;
+  service_.on_read(reads_[1], ReadAnswer());
+  EXPECT_EQ(error_, ErrorCode::kOverloaded);
+  EXPECT_EQ(service_.in_flight(), 0u);
+  set(1000, 1000);
+  EXPECT_EQ(error_, ErrorCode::kOk) << "writes go on";
 }
 
 }  // namespace
