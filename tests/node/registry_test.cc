@@ -7,6 +7,7 @@
 #include "kahuna/partition/position.h"
 #include "kahuna/partition/rows.h"
 #include "runtime/check.h"
+#include "runtime/probe.h"
 #include "tests/node/manual_host.h"
 
 namespace kahuna::node {
@@ -138,6 +139,21 @@ TEST_F(RegistryTest, JudgesNobodyOfWhomTheRecordCannotBeRead) {
   ASSERT_TRUE(turns_.settle());
   EXPECT_EQ(proposals_, proposals);  // nor is it recorded in the place of what is there
 }
+
+#ifdef KAHUNA_MUTANTS
+TEST_F(RegistryTest, MutantTakesAFailedReadForNoRecord) {
+  open(partition::kOperationRecordsMax);
+  ASSERT_TRUE(turns_.settle());
+  engine::WriteBatch damage;
+  std::string row;
+  partition::make_record_row(partition::position_of("__kahuna:boot/9"), Watermark(1), Index(2), 0, row);
+  damage.put(row, "?");
+  ASSERT_TRUE(engine_->write(damage).has_value());
+  set_active_mutant("failed_read_is_no_record");
+  EXPECT_TRUE(registry_.judge(NodeId(9), "n9", {{3, 33}}).has_value());
+  set_active_mutant("");
+}
+#endif  // KAHUNA_MUTANTS
 
 }  // namespace
 }  // namespace kahuna::node

@@ -9,6 +9,7 @@
 #include "kahuna/partition/position.h"
 #include "kahuna/partition/rows.h"
 #include "runtime/check.h"
+#include "runtime/probe.h"
 #include "tests/engine/model_disk.h"
 #include "tests/runtime/manual_loop.h"
 
@@ -212,6 +213,31 @@ TEST_F(SalvageTest, AnEngineThatWasRemovedByHandIsLost) {
   ASSERT_TRUE(salvaged.has_value()) << salvaged.error().text;
   EXPECT_EQ(salvaged->lost, partitions_.size());
 }
+
+#ifdef KAHUNA_MUTANTS
+class SalvageMutant : public SalvageTest {
+ protected:
+  ~SalvageMutant() override { set_active_mutant(""); }
+};
+
+TEST_F(SalvageMutant, AnyErrorCountsAsLoss) {
+  make_engine(std::nullopt);
+  refused_ = "engine.old";
+  refusal_ = Error(ErrorCode::kIo, "permission denied");
+  set_active_mutant("salvage_gives_up_at_any_error");
+  auto salvaged = salvage();
+  ASSERT_TRUE(salvaged.has_value());
+  EXPECT_EQ(salvaged->lost, partitions_.size());
+}
+
+TEST_F(SalvageMutant, WhatWasWrittenOfAPartitionIsForgotten) {
+  make_engine(partitions_[1].id);
+  set_active_mutant("salvage_forgets_what_it_wrote");
+  auto salvaged = salvage();
+  ASSERT_TRUE(salvaged.has_value());
+  EXPECT_FALSE(install_of(*salvaged->engine, partitions_[1].id));
+}
+#endif  // KAHUNA_MUTANTS
 
 }  // namespace
 }  // namespace kahuna::node
