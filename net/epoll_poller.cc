@@ -165,6 +165,7 @@ void EpollPoller::accept_all(Acceptor& acceptor) {
     }
     if (errno != EMFILE && errno != ENFILE) return;
     // Out of descriptors: a caller left in the queue would make every wait return at once.
+    if (spare_ < 0) spare_ = open_spare();
     if (spare_ < 0) return;
     ::close(spare_);
     const int refused = accept4(acceptor.fd, nullptr, nullptr, SOCK_CLOEXEC);

@@ -4,6 +4,7 @@
 
 #include "kahuna/node/roster.h"
 #include "kahuna/partition/position.h"
+#include "net/codec/frame.h"
 #include "runtime/check.h"
 #include "runtime/probe.h"
 
@@ -11,6 +12,8 @@ namespace kahuna::node {
 namespace {
 
 constexpr uint32_t kScanLimitMax = 1000;
+// Requests that have ended, of which only their deadlines are left.
+constexpr size_t kEndedKept = 65'536;
 constexpr PartitionId kMetaPartition{0};  // has no hash range: routes do not speak of it
 
 // Hash positions of a descriptor, both inclusive (partition/position.h: 00 01 hash8 …).
@@ -409,6 +412,8 @@ void Service::send(uint64_t session, const Answer& a) {
   b.Finish(wire::CreateResponse(b, a.request, static_cast<uint8_t>(a.error), text, a.outcome,
                                 a.revision.value(), value, a.stamp.value(), watermark_.value(),
                                 a.replayed, route, items, cursor, status));
+  if (b.GetSize() > codec::kFrameBytesMax && a.error == ErrorCode::kOk)
+    return refuse(session, a.request, {ErrorCode::kTooLarge, "the answer is longer than an answer may be; ask for less"});
   hooks_.respond(session, {reinterpret_cast<const std::byte*>(b.GetBufferPointer()), b.GetSize()});
 }
 
@@ -444,6 +449,8 @@ Token Service::add(uint64_t session, const wire::Request& r, PartitionId partiti
     timeout = Duration::micros(static_cast<int64_t>(std::min<uint64_t>(r.timeout_us(), static_cast<uint64_t>(kTimeoutMax.micros()))));
   int64_t grain = kDeadlineGrain.nanos();
   Time deadline = Time::from_nanos(((host_.clock->now() + timeout).nanos() / grain + 1) * grain);
+  // Long deadlines of short requests would pile up.
+  if (++dated_ > 2 * in_flight_ + kEndedKept) forget_ended();
   deadlines_[deadline].push_back(token);
   if (deadline < timer_at_) {
     host_.clock->cancel(timer_);
@@ -472,12 +479,23 @@ void Service::remove(Token token) {
   free_.push_back(static_cast<uint32_t>(token));
 }
 
+void Service::forget_ended() {
+  SOMETIMES(ended_requests_forgotten);
+  dated_ = 1;  // the one under way
+  for (auto it = deadlines_.begin(); it != deadlines_.end();) {
+    std::erase_if(it->second, [this](Token token) { return !find(token); });
+    dated_ += it->second.size();
+    it = it->second.empty() ? deadlines_.erase(it) : std::next(it);
+  }
+}
+
 void Service::expire() {
   timer_ = 0;
   timer_at_ = Time::max();
   while (!deadlines_.empty() && deadlines_.begin()->first <= host_.clock->now()) {
     std::vector<Token> tokens = std::move(deadlines_.begin()->second);
     deadlines_.erase(deadlines_.begin());
+    dated_ -= tokens.size();
     for (Token token : tokens) {
       Pending* p = find(token);
       if (!p) continue;

@@ -93,6 +93,7 @@ class Service {
   }
   Watermark watermark() const { return watermark_; }
   size_t in_flight() const { return in_flight_; }
+  size_t deadlines() const { return dated_; }
 
  private:
   struct Pending {
@@ -130,6 +131,7 @@ class Service {
   void refuse(uint64_t session, uint64_t request, Error error, const PartitionId* partition = nullptr);
   void send(uint64_t session, const Answer& answer);
   void expire();
+  void forget_ended();
   Error stopping() const;
 
   Host& host_;
@@ -144,7 +146,8 @@ class Service {
   size_t in_flight_ = 0;
   bool closed_ = false;
   Callback<void()> idle_;  // to be told when closed
-  std::map<Time, std::vector<Token>> deadlines_;  // rounded up to the grain
+  std::map<Time, std::vector<Token>> deadlines_;  // rounded up to the grain; of some that have ended, too
+  size_t dated_ = 0;                              // tokens there
   TimerId timer_ = 0;
   Time timer_at_ = Time::max();
   flatbuffers::FlatBufferBuilder builder_{1024};

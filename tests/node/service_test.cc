@@ -107,6 +107,21 @@ TEST_F(ServiceTest, NobodyWalksTheWatermarkOutOfReach) {
   }
 }
 
+TEST_F(ServiceTest, RequestsThatHaveEndedAreForgottenBeforeTheirDeadlines) {
+  for (int i = 0; i < 300'000; ++i) {
+    ask(wire::RequestKind::Get, 0, 0);
+    service_.on_read(reads_.back(), ReadAnswer());
+    reads_.clear();
+  }
+  EXPECT_EQ(service_.in_flight(), 0u);
+  EXPECT_LT(service_.deadlines(), 100'000u);
+}
+
+TEST_F(ServiceTest, AnAnswerThatIsTooLongIsSaidToBe) {
+  service_.answer_status(1, 1, std::string(9'000'000, 'x'));
+  EXPECT_EQ(error_, ErrorCode::kTooLarge);
+}
+
 // What is read for one who does not take it is not read, and what was read is not sent.
 TEST_F(ServiceTest, ReadsEndForOneWhoDoesNotTakeThem) {
   ask(wire::RequestKind::Get, 0, 0);
