@@ -13,6 +13,8 @@ namespace kahuna::net {
 namespace {
 
 constexpr int kBacklog = 1024;
+// An address that was found too late for those who asked serves the next one, if it asks that soon.
+constexpr Duration kNameKept = Duration::seconds(10);
 // A silent peer is given up after kKeepIdleSeconds + kKeepProbes * kKeepIntervalSeconds, and so are
 // bytes that stay unacknowledged.
 constexpr int kKeepIdleSeconds = 15;
@@ -154,6 +156,7 @@ class Connector final : public Counted {
 struct Sockets::Lookup {
   std::vector<CountedPtr<Connector>> waiting;
   std::optional<Result<std::vector<SocketAddress>>> found;  // by nobody who waits
+  Time at;                                                  // ... when
 };
 
 Sockets::Sockets(Poller& poller, Turn& turn, Offload& names, Resolve resolve)
@@ -204,6 +207,7 @@ void Sockets::connect(const Address& address, Duration timeout,
   const std::pair name(address.host, address.port);
   auto [at, begins] = lookups_.try_emplace(name);
   Lookup& lookup = at->second;
+  if (lookup.found && turn_.now() - lookup.at > kNameKept) lookup.found.reset(), begins = true;
   if (lookup.found) {
     turn_.post([connector, found = std::move(*lookup.found)]() mutable { connector->try_all(std::move(found)); });
     lookups_.erase(at);
@@ -222,6 +226,7 @@ void Sockets::resolved(const std::pair<std::string, uint16_t>& name, Result<std:
   std::erase_if(lookup.waiting, [](const auto& connector) { return !connector->waits(); });
   if (lookup.waiting.empty() && found) {
     lookup.found = std::move(found);
+    lookup.at = turn_.now();
     return;
   }
   const auto waiting = std::move(lookup.waiting);

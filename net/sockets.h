@@ -4,7 +4,7 @@
 //    listen(), which resolves at once and may block: a node calls it once, at boot, before it serves anybody, with a
 //    literal or a name of its own machine.
 // 2. A name is looked up once at a time: who asks for it meanwhile waits for the same answer. One that came too late for
-//    those who asked is kept for the next, once.
+//    those who asked is kept for the next, for some seconds.
 // 3. connect() tries the addresses of a name one after the other, within one deadline.
 #pragma once
 

@@ -359,11 +359,6 @@ void Cluster::judge_fatal(size_t node, const Error& error) {
       }
       slots_[node].frozen = slots_[node].lost = true;
       return;
-    case ErrorCode::kRolledBack:
-      // Damage took both what a partition's log began with and its state.
-      if (!slots_[node].damaged && !slots_[node].engine_damaged) break;
-      slots_[node].frozen = slots_[node].lost = true;
-      return;
     case ErrorCode::kWrongCluster:
       if (!slots_[node].began_anew) break;
       return founded_without(node);

@@ -77,6 +77,9 @@ Result<> Core::begin_segment(Suspend suspend, Recovery& found) {
     }
     if (created.error().code != ErrorCode::kNoSpace || found.free.empty())
       return fail(std::move(created.error()));
+    // A journal without any segment is one that was lost (Options::must_exist).
+    const bool only = used_.empty() && !found.last && found.superseded.empty() && found.free.size() == 1;
+    if (only && !MUTANT(last_segment_makes_room)) return fail(std::move(created.error()));
     RETURN_IF_ERROR(remove_last_free(suspend, found));
   }
 }

@@ -45,12 +45,14 @@ class Copy {
   Copy(Suspend suspend, engine::Engine& from, engine::Engine& to, size_t batch_bytes)
       : suspend_(suspend), from_(from), to_(to), batch_bytes_(batch_bytes) {}
 
-  // False: some row of the partition does not read well, and nothing of it is kept. Errors are those of `to`.
+  // False: some row of the partition does not read well, and nothing of it is kept. Errors are those of `to`,
+  // and those of `from` that are no damage.
   Result<bool> copy(const partition::Descriptor& descriptor) {
     auto mark = from_.applied().find(descriptor.id);
     if (mark == from_.applied().end()) return false;
     std::string install;
     auto installing = from_.get(partition::make_install_row(descriptor.id), install);
+    if (!installing && installing.error().code != ErrorCode::kDamaged) return fail(std::move(installing.error()));
     bool whole = installing && !*installing;
     const auto ranges = partition::rows_of(descriptor);
     for (const engine::RowRange& range : ranges) {
@@ -103,6 +105,7 @@ class Copy {
         batch_.put(row, value);
         return true;
       });
+      if (!read && read.error().code != ErrorCode::kDamaged) return fail(std::move(read.error()));
       if (!read || !well_formed) return false;
       if (!more) continue;
       RETURN_IF_ERROR(write());

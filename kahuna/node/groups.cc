@@ -61,7 +61,7 @@ Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<Replic
                                          std::to_string(std::max(recovered.applied, before).value()) +
                                          " is lost, and no other replica has it; restore a backup");
   if (gone && !MUTANT(lost_state_counts_as_held))
-    return fail(ErrorCode::kRolledBack, "partition " + std::to_string(descriptor.id.value()) + ": neither its state nor its log "
+    return fail(ErrorCode::kDamaged, "partition " + std::to_string(descriptor.id.value()) + ": neither its state nor its log "
                                         "is here any more, which reached entry " + std::to_string(before.value()) +
                                         ": what this node has promised of it is not known; remove it from the cluster and start a "
                                         "new one on an empty directory");

@@ -294,7 +294,7 @@ class Groups final : private SnapshotStreams::Hooks {
     Token token;
   };
   std::vector<QueuedRead> queued_reads_;
-  // Reads of its own (find_without), at most one for each group and node. Their tokens count down: the lower half of
+  // Reads of its own (find_without). Their tokens count down: the lower half of
   // others' is a place in a list (Service), which is shorter.
   struct Leaving {
     PartitionId group;
@@ -302,6 +302,13 @@ class Groups final : private SnapshotStreams::Hooks {
     std::function<void(PartitionId)> each;
   };
   std::map<Token, Leaving> leaving_;
+  // What was found so: asked at present, and the term in which it was confirmed last. Kept of a few nodes.
+  struct Without {
+    bool asked = false;
+    Term confirmed;
+  };
+  static constexpr size_t kLeaversMax = 9;
+  std::map<NodeId, std::map<PartitionId, Without>> without_;
   Token next_own_token_ = ~Token{0};
   size_t round_outstanding_ = 0;
   Time round_deadline_;

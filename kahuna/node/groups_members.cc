@@ -81,16 +81,17 @@ bool Groups::does_without(const Group& group, NodeId node) const {
 
 void Groups::find_without(NodeId node, std::function<void(PartitionId)> each) {
   if (stopped_) return;
+  if (without_.size() >= kLeaversMax && !without_.contains(node)) without_.clear();
+  auto& found = without_[node];
   for (auto& group : groups_) {
     if (!does_without(*group, node)) continue;
-    if (MUTANT(gone_by_an_old_leaders_word)) {
+    Without& without = found[group->id];
+    // That nobody else had been elected when it was asked first stays true.
+    if (without.confirmed == group->replica.term() || MUTANT(gone_by_an_old_leaders_word)) {
       each(group->id);
       continue;
     }
-    const bool asked = std::any_of(leaving_.begin(), leaving_.end(), [&](const auto& l) {
-      return l.second.group == group->id && l.second.node == node;
-    });
-    if (asked) continue;
+    if (std::exchange(without.asked, true)) continue;
     leaving_[next_own_token_] = {group->id, node, each};
     queued_reads_.push_back({group->id, next_own_token_--});
     touch(*group);
@@ -101,8 +102,13 @@ void Groups::on_read(Token token, Result<> granted) {
   auto found = leaving_.empty() ? decltype(leaving_)::node_type() : leaving_.extract(token);
   if (found.empty()) return hooks_.on_read(token, std::move(granted));
   const Leaving& leaving = found.mapped();
+  Without& without = without_[leaving.node][leaving.group];
+  without.asked = false;
   if (!granted) SOMETIMES(group_is_not_led_by_whom_a_leaver_asks);
-  if (granted && does_without(*find(leaving.group), leaving.node)) leaving.each(leaving.group);
+  const Group& group = *find(leaving.group);
+  if (!granted || !does_without(group, leaving.node)) return;
+  without.confirmed = group.replica.term();
+  leaving.each(leaving.group);
 }
 
 }  // namespace kahuna::node

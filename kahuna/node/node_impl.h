@@ -396,7 +396,7 @@ class NodeImpl final : public Node,
   void on_roster_told(NodeId from, const Roster& roster);
   void greeted_by(const Hello& hello);
   void on_leaving(NodeId node);
-  void tell_gone(NodeId node, const std::vector<PartitionId>& partitions);
+  void tell_gone(NodeId node, PartitionId partition);
   void flush(Dialer& dialer) {
     (void)dialer.send(codec::FrameKind::kPeer,
                       dialer.outbox.finish(identity_->node(), dialer.node, service_.watermark()));
@@ -452,6 +452,7 @@ class NodeImpl final : public Node,
   std::unique_ptr<Groups> groups_;
   std::unique_ptr<Shards> shards_;  // null when there is no other loop
   bool started_ = false;
+  std::map<NodeId, std::vector<PartitionId>> gone_;  // to be told to those who leave
   size_t leaving_ = 0;        // loops that still lead, when stopping
   Callback<void()> stopped_;  // to be told
   bool drained_ = false;      // of requests

@@ -79,16 +79,24 @@ void NodeImpl::on_departed() {
 void NodeImpl::on_leaving(NodeId node) {
   const RosterMember* leaving = member(node);
   if (!leaving || leaving->state != MemberState::kRemoved) return;  // not known here yet
-  auto tell = [this, node](PartitionId id) { tell_gone(node, {id}); };
+  auto tell = [this, node](PartitionId id) { tell_gone(node, id); };
   groups_->find_without(node, tell);
   if (shards_) shards_->find_without(node, tell);
 }
 
-void NodeImpl::tell_gone(NodeId node, const std::vector<PartitionId>& partitions) {
-  Dialer* dialer = dialer_of(node);
-  if (!dialer || !dialer->up() || partitions.empty()) return;
-  dialer->outbox.set_gone(partitions);
-  flush(*dialer);
+// Once a turn, for there may be thousands.
+void NodeImpl::tell_gone(NodeId node, PartitionId partition) {
+  auto [at, first] = gone_.try_emplace(node);
+  at->second.push_back(partition);
+  if (!first) return;
+  host_.scheduler->post([this, node, alive = std::weak_ptr<char>(alive_)] {
+    if (alive.expired()) return;
+    const auto found = gone_.extract(node);
+    Dialer* dialer = dialer_of(node);
+    if (found.empty() || !dialer || !dialer->up()) return;
+    dialer->outbox.set_gone(found.mapped());
+    flush(*dialer);
+  });
 }
 
 // --- connections ---

@@ -77,6 +77,8 @@ void Service::open(std::vector<partition::Descriptor> descriptors, NodeId self, 
 
 void Service::on_request(uint64_t session, const wire::Request& r) {
   if (!descriptors_.empty()) {
+    // What a peer has heard is true, and may be news; the birth is a client's word all the same.
+    if (r.forwarded()) hear(Watermark(r.watermark()));
     if (!credible(r.watermark()) || !credible(r.birth()))
       return refuse(session, r.id(), {ErrorCode::kInvalid, "the request's birth or watermark is beyond anything that this "
                                          "cluster can have told; start the client anew"});

@@ -81,10 +81,12 @@ class Service {
 
   // How far a client's knowledge may be ahead of this node's (S5). Every write is one step.
   static constexpr uint64_t kLeadMax = uint64_t{1} << 40;
+  // Above this height only so little that nobody comes to the end, and still more than honest ones differ by.
   static constexpr uint64_t kNamedMax = uint64_t{1} << 60;
+  static constexpr uint64_t kLeadMaxThere = uint64_t{1} << 20;
   bool credible(uint64_t watermark) const {
     if (watermark <= watermark_.value()) return true;
-    return watermark - watermark_.value() <= kLeadMax && watermark <= kNamedMax;
+    return watermark - watermark_.value() <= (watermark <= kNamedMax ? kLeadMax : kLeadMaxThere);
   }
   // Nothing honest comes near the bound: a value beyond it is damage, and would stop all stamping.
   static constexpr Watermark kWatermarkMax{uint64_t{1} << 61};

@@ -72,7 +72,9 @@ void Progress::heartbeat_answered(uint64_t round, Index received) {
   probe_from(std::max(received, match_));
   // What the follower says it received needs no probe; what it acknowledged once and does not
   // mention now does.
-  probing_ = received < match_;
+  // Nothing of what was sent arrived twice running: it may take nothing, and is asked with one append at a time.
+  probing_ = received < match_ || received == lost_after_;
+  lost_after_ = received;
 }
 
 void Progress::disconnected(uint64_t last_round) {

@@ -74,6 +74,7 @@ class Progress {
   // The heartbeat whose answer will tell whether everything below check_next_ arrived; 0 = none.
   uint64_t check_round_ = 0;
   Index check_next_;
+  Index lost_after_;  // what had arrived when appends were found lost the last time
 };
 
 }  // namespace kahuna::raft

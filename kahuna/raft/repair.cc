@@ -119,7 +119,7 @@ void Replica::ask_for_lost(Time now) {
   start_over_if_moved();
   // By what was said so far it was never committed; to be sure, they must say so in a later term.
   bool lacked = members_.blocks(answers_.never_had);
-  if (lacked && hard_state_.term == tail_term_)
+  if (lacked && hard_state_.term == tail_term_ && members_.votes(self_slot_))
     become_follower(now, hard_state_.term.next(), ReplicaId());
   for (size_t slot = 0; slot < members_.size(); ++slot)
     if (slot != self_slot_) send_fetch(members_[slot]);

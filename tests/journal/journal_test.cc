@@ -375,6 +375,31 @@ TEST(Journal, FullDiskAtFirstOpenIsAnError) {
   EXPECT_EQ(h.open(), "");
 }
 
+// Nothing is in it, and there is no room to begin anew: it is not taken for lost when there is.
+bool is_there_after_a_full_disk() {
+  Harness h(13);
+  open_ready(h);
+  h.crash();
+  h.options.must_exist = true;
+  h.disk.space = 10000;
+  EXPECT_NE(h.open(), "");
+  EXPECT_EQ(h.open_error->code, ErrorCode::kNoSpace);
+  h.disk.space = SIZE_MAX;
+  return h.open() == "";
+}
+
+TEST(Journal, AFullDiskLeavesOneSegment) {
+  EXPECT_TRUE(is_there_after_a_full_disk());
+}
+
+#ifdef KAHUNA_MUTANTS
+TEST(JournalMutant, TheLastSegmentMakesRoom) {
+  set_active_mutant("last_segment_makes_room");
+  EXPECT_FALSE(is_there_after_a_full_disk());
+  set_active_mutant("");
+}
+#endif
+
 TEST(Journal, RestartsOnAFullDiskAgainAndAgain) {
   Harness h(14);
   open_ready(h);

@@ -365,7 +365,7 @@ TEST_F(InstallTest, WhoHasLostStateAndEntriesDoesNotStart) {
   one.lose_state_and_entries();
   auto started = one.try_start();
   ASSERT_FALSE(started.has_value());
-  EXPECT_EQ(started.error().code, ErrorCode::kRolledBack);
+  EXPECT_EQ(started.error().code, ErrorCode::kDamaged);
   one.stop();
 }
 

@@ -218,6 +218,7 @@ TEST_F(SalvageTest, AnEngineThatWasRemovedByHandIsLost) {
 class SalvageMutant : public SalvageTest {
  protected:
   ~SalvageMutant() override { set_active_mutant(""); }
+  bool filled_ = false;
 };
 
 TEST_F(SalvageMutant, AnyErrorCountsAsLoss) {
@@ -225,6 +226,18 @@ TEST_F(SalvageMutant, AnyErrorCountsAsLoss) {
   refused_ = "engine.old";
   refusal_ = Error(ErrorCode::kIo, "permission denied");
   set_active_mutant("salvage_gives_up_at_any_error");
+  auto salvaged = salvage();
+  ASSERT_TRUE(salvaged.has_value());
+  EXPECT_EQ(salvaged->lost, partitions_.size());
+}
+
+TEST_F(SalvageMutant, WantOfRoomCountsAsLoss) {
+  make_engine(std::nullopt);
+  options_.open_engine = [this](Suspend s, Host& host, Fibers& fibers, const std::string& dir) {
+    disk_.fail_appends = dir == "engine" && !std::exchange(filled_, true) ? 1'000'000 : 0;
+    return engine::open_memory_engine(s, host, fibers, dir);
+  };
+  set_active_mutant("salvage_gives_up_for_want_of_room");
   auto salvaged = salvage();
   ASSERT_TRUE(salvaged.has_value());
   EXPECT_EQ(salvaged->lost, partitions_.size());
