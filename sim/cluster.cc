@@ -255,10 +255,12 @@ void Cluster::stop(size_t node, Callback<void()> done) {
   if (!slot.node || std::exchange(slot.stopping, true)) return;
   uint64_t start = slot.starts;
   world_.in_turn(slot.handle, [&] {
-    slot.node->shut_down([this, node, start, done = std::move(done)]() mutable {
+    slot.node->shut_down([this, node, start, asked = world_.now(), done = std::move(done)]() mutable {
       // The process ends outside its own turn.
-      world_.call_soon([this, node, start, done = std::move(done)]() mutable {
+      world_.call_soon([this, node, start, asked, done = std::move(done)]() mutable {
         if (slots_[node].starts != start || !world_.running(slots_[node].handle)) return;
+        if (options_.stop_max > Duration() && world_.now() - asked > options_.stop_max)
+          report("stop", fmt::format("{} took {} to stop", slots_[node].name, to_string(world_.now() - asked)));
         SOMETIMES(sim_process_stopped_when_asked);
         done();
       });

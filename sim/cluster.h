@@ -62,6 +62,9 @@ struct ClusterOptions {
   // Connections a node accepts beyond one for each machine of the run; 0 = as in production.
   size_t sessions_spare = 0;
   node::SlowDisk::Options slow_disk;  // when a leader gives way to nodes with quicker disks
+  // A node that is asked to stop has stopped by then, or the run has failed; zero: whenever it does. Only where nothing
+  // that disks or clocks may do can hold it up.
+  Duration stop_max;
   Duration restart_min = Duration::millis(50), restart_max = Duration::seconds(2);
   // What damage may hit (fault_atlas.h).
   FaultAtlas::Mode atlas = FaultAtlas::Mode::kNodes;

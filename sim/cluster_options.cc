@@ -91,6 +91,7 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.founding_takes = spec.duration_log("founding-takes", Duration::millis(4), Duration::millis(500));
   if (!disturbed) o.founding_crashes = 0;
   if (spec.flag("judge-hurries", 30, 100)) o.judge_timeout = Duration::seconds(2);
+  if (spec.flag("stops-promptly", 0, 100)) o.stop_max = Duration::seconds(8);
   o.restart_max = spec.duration_log("restart-max", Duration::millis(60), Duration::seconds(5));
   o.scrub_interval =
       Duration::millis(static_cast<int64_t>(spec.pick("scrub-interval-ms", {{0, 50}, {300, 20}, {3000, 20}, {20'000, 10}})));
