@@ -3,9 +3,10 @@
 // says so; when it has heard that of every partition, the node has left.
 //
 //   A leader says so when its group's configuration is committed, is no joint one, and does not have the
-//   node, and the leader itself knows of the removal: whoever leads the group later finds the same. That it still
-//   leads is confirmed after it was asked: one that others have replaced knows an earlier configuration, to which the node
-//   may have been added since.
+//   node, and the leader itself knows of the removal: whoever leads the group later, and knows of it too, finds the
+//   same. (One that does not know yet may add the node again; when it has left meanwhile, that costs what its crash would,
+//   until the leader hears of the removal.) That it still leads is confirmed after it was asked, once a term: one that others
+//   have replaced knows an earlier configuration, to which the node may have been added since.
 #pragma once
 
 #include <memory>

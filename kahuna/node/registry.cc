@@ -76,7 +76,6 @@ Result<std::optional<partition::Record>> Registry::read(const std::string& key) 
   if (!meta) return std::nullopt;
   auto record = meta->get(key);
   if (record) return record;
-  SOMETIMES(registry_cannot_read);
   hooks_.meta_failed(record.error());
   if (MUTANT(failed_read_is_no_record)) return std::nullopt;
   return record;

@@ -482,7 +482,6 @@ void Service::remove(Token token) {
 }
 
 void Service::forget_ended() {
-  SOMETIMES(ended_requests_forgotten);
   dated_ = 1;  // the one under way
   for (auto it = deadlines_.begin(); it != deadlines_.end();) {
     std::erase_if(it->second, [this](Token token) { return !find(token); });
