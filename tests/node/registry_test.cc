@@ -119,15 +119,23 @@ TEST_F(RegistryTest, GoesOnWhenMetaForgetsItsOperationsAtOnce) {
   for (uint64_t node = 2; node < 9; ++node) EXPECT_TRUE(*registry_.recorded(NodeId(node)));
 }
 
+class RegistryDamage : public RegistryTest {
+ protected:
+  // That of node 9.
+  void open_with_a_damaged_record() {
+    open(partition::kOperationRecordsMax);
+    ASSERT_TRUE(turns_.settle());
+    engine::WriteBatch damage;
+    std::string row;
+    partition::make_record_row(partition::position_of("__kahuna:boot/9"), Watermark(1), Index(2), 0, row);
+    damage.put(row, "?");
+    ASSERT_TRUE(engine_->write(damage).has_value());
+  }
+};
+
 // What cannot be read is not the same as nothing: a node that was rolled back is not let in by it.
-TEST_F(RegistryTest, JudgesNobodyOfWhomTheRecordCannotBeRead) {
-  open(partition::kOperationRecordsMax);
-  ASSERT_TRUE(turns_.settle());
-  engine::WriteBatch damage;
-  std::string row;
-  partition::make_record_row(partition::position_of("__kahuna:boot/9"), Watermark(1), Index(2), 0, row);
-  damage.put(row, "?");
-  ASSERT_TRUE(engine_->write(damage).has_value());
+TEST_F(RegistryDamage, JudgesNobodyOfWhomTheRecordCannotBeRead) {
+  open_with_a_damaged_record();
   auto judged = registry_.judge(NodeId(9), "n9", {{3, 33}});
   ASSERT_FALSE(judged.has_value());
   EXPECT_EQ(judged.error().code, ErrorCode::kUnavailable);
@@ -141,14 +149,8 @@ TEST_F(RegistryTest, JudgesNobodyOfWhomTheRecordCannotBeRead) {
 }
 
 #ifdef KAHUNA_MUTANTS
-TEST_F(RegistryTest, MutantTakesAFailedReadForNoRecord) {
-  open(partition::kOperationRecordsMax);
-  ASSERT_TRUE(turns_.settle());
-  engine::WriteBatch damage;
-  std::string row;
-  partition::make_record_row(partition::position_of("__kahuna:boot/9"), Watermark(1), Index(2), 0, row);
-  damage.put(row, "?");
-  ASSERT_TRUE(engine_->write(damage).has_value());
+TEST_F(RegistryDamage, MutantTakesAFailedReadForNoRecord) {
+  open_with_a_damaged_record();
   set_active_mutant("failed_read_is_no_record");
   EXPECT_TRUE(registry_.judge(NodeId(9), "n9", {{3, 33}}).has_value());
   set_active_mutant("");

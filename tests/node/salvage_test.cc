@@ -79,6 +79,11 @@ class SalvageTest : public testing::Test {
     run([&](Suspend s) { result = salvage_engine(s, host_, fibers_, options_, partitions_); });
     return std::move(*result);
   }
+  void expect_all_is_kept() {
+    auto salvaged = salvage();
+    ASSERT_TRUE(salvaged.has_value()) << salvaged.error().text;
+    EXPECT_EQ(salvaged->kept, partitions_.size());
+  }
   size_t rows_of(engine::Engine& engine, const partition::Descriptor& descriptor) {
     size_t rows = 0;
     for (const auto& [from, to] : partition::rows_of(descriptor))
@@ -164,9 +169,7 @@ TEST_F(SalvageTest, WithoutRoomNothingIsGivenUp) {
     for (const auto& [path, bytes] : disk_.contents()) EXPECT_FALSE(path.starts_with("engine/")) << path;
   }
   refused_ = "";
-  auto salvaged = salvage();
-  ASSERT_TRUE(salvaged.has_value()) << salvaged.error().text;
-  EXPECT_EQ(salvaged->kept, partitions_.size());
+  expect_all_is_kept();
 }
 
 TEST_F(SalvageTest, AnEngineThatCannotBeOpenedNowIsNotGivenUp) {
@@ -183,9 +186,7 @@ TEST_F(SalvageTest, AnEngineThatCannotBeOpenedNowIsNotGivenUp) {
   }
   refusal_.reset();
   refused_ = "";
-  auto salvaged = salvage();
-  ASSERT_TRUE(salvaged.has_value()) << salvaged.error().text;
-  EXPECT_EQ(salvaged->kept, partitions_.size());
+  expect_all_is_kept();
 }
 
 TEST_F(SalvageTest, OneThatIsDamagedBeyondOpeningIsLost) {
