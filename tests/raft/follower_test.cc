@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "runtime/probe.h"
 #include "tests/raft/solo.h"
 
 namespace kahuna::raft::testing {
@@ -277,6 +278,32 @@ TEST(RaftTimer, IsShortenedWhenTheLeadersConnectionBreaks) {
   solo.fire();
   EXPECT_EQ(solo->role(), Role::kPreCandidate);
 }
+
+// A follower whose state takes nothing: its log ends where the bound is.
+bool follower_is_bounded() {
+  Options options;
+  options.log_bytes_max = 10'000;
+  Solo solo(Solo::fresh(), options);
+  for (uint64_t i = 1; i < 100; ++i) {
+    Entry entry = Solo::entry(i + 1, 2);
+    entry.payload = Payload(std::string(1000, 'x'));
+    solo.append(2, 2, Solo::at(i, i == 1 ? 1 : 2), {entry}, i + 1);
+    solo.sync();
+  }
+  return solo->status().last.index < Index(20);
+}
+
+TEST(RaftFollower, TakesNoMoreThanItsBoundBeforeItHasApplied) {
+  EXPECT_TRUE(follower_is_bounded());
+}
+
+#ifdef KAHUNA_MUTANTS
+TEST(RaftFollower, MutantThatTakesWithoutBoundIsSeen) {
+  set_active_mutant("follower_takes_without_bound");
+  EXPECT_FALSE(follower_is_bounded());
+  set_active_mutant("");
+}
+#endif
 
 }  // namespace
 }  // namespace kahuna::raft::testing

@@ -307,32 +307,6 @@ TEST(RaftLeader, MutantThatSendsEntriesBesideAStateIsSeen) {
 }
 #endif
 
-// A follower whose state takes nothing: its log ends where the bound is.
-bool follower_is_bounded() {
-  Options options;
-  options.log_bytes_max = 10'000;
-  Solo solo(Solo::fresh(), options);
-  for (uint64_t i = 1; i < 100; ++i) {
-    Entry entry = Solo::entry(i + 1, 2);
-    entry.payload = bytes(1000);
-    solo.append(2, 2, Solo::at(i, i == 1 ? 1 : 2), {entry}, i + 1);
-    solo.sync();
-  }
-  return solo->status().last.index < Index(20);
-}
-
-TEST(RaftFollower, TakesNoMoreThanItsBoundBeforeItHasApplied) {
-  EXPECT_TRUE(follower_is_bounded());
-}
-
-#ifdef KAHUNA_MUTANTS
-TEST(RaftFollower, MutantThatTakesWithoutBoundIsSeen) {
-  set_active_mutant("follower_takes_without_bound");
-  EXPECT_FALSE(follower_is_bounded());
-  set_active_mutant("");
-}
-#endif
-
 TEST(RaftLeader, TrimsToWhatEveryVoterHasDurably) {
   Solo solo;
   solo.lead();
