@@ -32,6 +32,7 @@ void SnapshotStreams::want(Wanted wanted) {
   auto stream = std::make_unique<Stream>();
   stream->wanted = std::move(wanted);
   stream->heard = clock_.now();
+  stream->flight_limit = {options_.snapshot_part_bytes * kSnapshotPartsInFlight, options_.raft.election_timeout_min / 2};
   streams_.push_back(std::move(stream));
   begin_due();
 }
@@ -152,6 +153,7 @@ void SnapshotStreams::put_off(Stream& stream) {
 
 void SnapshotStreams::go_on(Stream& stream, uint64_t parts, const std::string& last_row) {
   stream.sent = parts;
+  stream.timed.reset();
   stream.all_sent = false;
   stream.last_row = last_row;
   stream.resend_at = clock_.now() + options_.raft.election_timeout_max;
@@ -172,6 +174,8 @@ static std::string_view without_log_time(std::string_view row, std::string_view 
 }
 
 Result<SnapshotPart> SnapshotStreams::next_part(Stream& stream) {
+  const size_t bytes_max =
+      MUTANT(snapshot_parts_as_set) ? options_.snapshot_part_bytes : stream.flight_limit.bytes() / kSnapshotPartsInFlight;
   engine::WriteBatch rows;
   std::string scratch, after = stream.last_row;
   bool full = false;
@@ -180,7 +184,7 @@ Result<SnapshotPart> SnapshotStreams::next_part(Stream& stream) {
     const std::string behind = stream.last_row < from ? from : stream.last_row + '\0';
     RETURN_IF_ERROR(stream.view->scan(behind, to,
                                       [&](std::string_view row, std::string_view value) {
-                                        if (rows.size_bytes() >= options_.snapshot_part_bytes) full = true;
+                                        if (rows.size_bytes() >= bytes_max) full = true;
                                         if (full) return false;
                                         if (superseded(row, stream.last_row) && FAULT_POINT(view_leaves_out_superseded_rows))
                                           return true;
@@ -257,6 +261,10 @@ void SnapshotStreams::send_due() {
       if (!part) hooks_.read_failed(part.error());
       broken = !part;
       if (broken) continue;
+      if (!stream.timed) {
+        stream.timed = part->number;
+        stream.flight_limit.asked(clock_.now(), true);
+      }
       pace(part->group, part->rows.size());
       if (!FAULT_POINT(snapshot_part_is_lost)) hooks_.send(*part);
     }
@@ -280,6 +288,10 @@ void SnapshotStreams::on_reply(const SnapshotReply& reply) {
   switch (reply.answer) {
     case SnapshotAnswer::kParts:
       if (reply.parts <= stream.written) break;
+      if (stream.timed && reply.parts > *stream.timed) {
+        stream.timed.reset();
+        stream.flight_limit.answered(clock_.now());
+      }
       stream.written = reply.parts;
       stream.written_row = reply.last_row;
       stream.resend_at = clock_.now() + options_.raft.election_timeout_max;
@@ -343,6 +355,7 @@ void SnapshotStreams::on_timer() {
       end(at);
       continue;
     }
+    if (stream.timed) stream.flight_limit.waits(now);
     if (stream.written > 0 && stream.sent > stream.written) SOMETIMES(snapshot_stream_resumes);
     go_on(stream, stream.written, stream.written_row);
     stream.again |= waits && !MUTANT(snapshot_patience_begins_anew);

@@ -5,8 +5,8 @@
 //   T2 while it lasts, the log behind its position is kept, and afterwards what the receiver lacks of
 //      it until it has what was there at the end of the stream, or makes no progress (held()): else
 //      it would need the next snapshot as soon as it has this one;
-//   T3 at most kSnapshotStreamsMax views are open, each with kSnapshotPartsInFlight parts on their way;
-//      the others wait their turn;
+//   T3 at most kSnapshotStreamsMax views are open, each with kSnapshotPartsInFlight parts on their way, as large as the
+//      network takes them without keeping heartbeats waiting (raft/flight_limit.h); the others wait their turn;
 //   T4 all together they send no more than Options::snapshot_bytes_per_second, and up to kHurryMax times as much the
 //      more of the log is kept for them (T2): beyond a bound it is not kept, and the stream was in vain;
 //   T5 every stream asked for ends in Hooks::stream_ended(), unless its leader is deposed.
@@ -23,6 +23,7 @@
 #include "kahuna/node/node.h"
 #include "kahuna/node/snapshot.h"
 #include "kahuna/partition/state_machine.h"
+#include "kahuna/raft/flight_limit.h"
 #include "runtime/host.h"
 #include "runtime/random.h"
 
@@ -82,6 +83,8 @@ class SnapshotStreams {
     uint64_t sent = 0;   // number of the next part
     bool all_sent = false;
     uint64_t written = 0;  // parts, by the receiver
+    raft::FlightLimit flight_limit;
+    std::optional<uint64_t> timed;  // the part by which it goes
     std::string written_row;
     Time heard, resend_at;
     bool again = false;  // what is to be sent was sent before, and nobody has answered since

@@ -32,12 +32,13 @@ void Replica::become_leader(Time now) {
   round_ = 0;
   round_times_.clear();
   asked_ = -1;
+  timed_ = Index();
   awaited_ = Index();
   holds_up_since_.reset();
   transfer_ = {};
   quiescence_ = {};
   quiescence_.active = now - options_.quiesce_after;  // nothing was asked of it yet
-  progress_.assign(members_.size(), Progress(noop_index_, now));
+  progress_.assign(members_.size(), Progress(noop_index_, now, flight_limit()));
   streaming_.assign(members_.size(), false);
   CHECK(reads_.empty());
   timer_ = Time::max();
@@ -53,6 +54,11 @@ void Replica::become_leader(Time now) {
 
 void Replica::rearm_heartbeat_timer(Time now) {
   timer_ = next_beat(now, options_.heartbeat_interval);
+}
+
+// A vote waits there and back, each behind such a flight: half of the shortest timeout is for both.
+FlightLimit Replica::flight_limit() const {
+  return {options_.inflight_bytes_max, options_.election_timeout_min / 2};
 }
 
 void Replica::stop_leading() {
@@ -119,24 +125,24 @@ void Replica::broadcast_heartbeat(Time now, bool answered) {
     message.quiesce = quiescence_.since != 0;
     message.unanswered =
         (!answered && !peer.probing() && peer.match() == log_.last().index) || MUTANT(answers_not_asked_for);
-    if (!message.unanswered) peer.heartbeat_sent(round_);
+    if (!message.unanswered) peer.heartbeat_sent(round_, now);
   }
 }
 
 void Replica::send_appends() {
   for (size_t slot = 0; slot < members_.size(); ++slot) {
     if (slot == self_slot_) continue;
-    while (progress_[slot].may_send(log_, options_.inflight_bytes_max)) send_append(slot);
+    while (const size_t room = progress_[slot].room(log_)) send_append(slot, room);
   }
 }
 
-void Replica::send_append(size_t slot) {
+void Replica::send_append(size_t slot, size_t room) {
   Progress& peer = progress_[slot];
   if (peer.next() <= log_.base().index) peer.skip_to(log_.base().index);
   Index anchor = peer.next().prev();
   // What is being sent a state refuses every anchor but the last one: nothing goes along with the question.
   const bool asks = peer.probing() && streaming_[slot] && !MUTANT(appends_beside_a_state);
-  Index end = asks ? anchor : log_.fit(anchor, options_.append_bytes_max);
+  Index end = asks ? anchor : log_.fit(anchor, std::min(options_.append_bytes_max, room));
   Message& message = send(MessageKind::kAppend, members_[slot]);
   message.prev = log_.position(anchor);
   message.commit = commit_;
@@ -192,7 +198,7 @@ void Replica::handle_append_reply(Time now, const Message& message) {
       candidate = log_.last_with_term_at_most(candidate, message.match.term).index;
     if (!peer.rejected(anchor, std::min(candidate, anchor.prev()), log_.base().index)) return;
   }
-  if (peer.may_send(log_, options_.inflight_bytes_max)) appends_due_ = true;
+  if (peer.room(log_) > 0) appends_due_ = true;
 }
 
 void Replica::handle_heartbeat_reply(Time now, const Message& message) {
@@ -209,7 +215,7 @@ void Replica::handle_heartbeat_reply(Time now, const Message& message) {
     advance_transfer(now);
   }
   if (message.round > round_ || message.commit > log_.last().index) return;
-  peer.heartbeat_answered(message.round, message.commit);
+  peer.heartbeat_answered(message.round, message.commit, now);
   if (message.promise > Duration()) {
     std::optional<Time> sent = round_times_.of(message.round);
     if (MUTANT(lease_counted_from_receipt)) sent = now;
@@ -217,7 +223,7 @@ void Replica::handle_heartbeat_reply(Time now, const Message& message) {
     if (sent) peer.promised(*sent + counted(message.promise, drift));
   }
   if (message.quiesce) count_agreement(message, slot);
-  if (peer.may_send(log_, options_.inflight_bytes_max)) appends_due_ = true;
+  if (peer.room(log_) > 0) appends_due_ = true;
   grant_reads();
 }
 

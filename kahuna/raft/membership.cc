@@ -98,7 +98,7 @@ void Replica::adopt_configuration(Time now) {
   for (size_t slot = 0; slot < members_.size(); ++slot) {
     const size_t old = before.slot_of(members_[slot]);
     const bool known = old < before.size();
-    progress.push_back(known ? progress_[old] : Progress(log_.last().index, now));
+    progress.push_back(known ? progress_[old] : Progress(log_.last().index, now, flight_limit()));
     streaming.push_back(known && streaming_[old]);
   }
   progress_ = std::move(progress);

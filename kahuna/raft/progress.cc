@@ -7,10 +7,13 @@
 
 namespace kahuna::raft {
 
-bool Progress::may_send(const Log& log, size_t inflight_bytes_max) const {
-  if (probing_) return !probe_sent_;
-  if (next_ > log.last().index) return false;
-  return log.bytes_between(std::max(match_, flight_start_), next_.prev()) < inflight_bytes_max;
+size_t Progress::room(const Log& log) {
+  full_ = false;
+  if (probing_) return probe_sent_ ? 0 : flight_limit_.bytes();
+  if (next_ > log.last().index) return 0;
+  const uint64_t in_flight = log.bytes_between(std::max(match_, flight_start_), next_.prev());
+  full_ = in_flight >= flight_limit_.bytes();
+  return full_ ? 0 : flight_limit_.bytes() - in_flight;
 }
 
 void Progress::sent(Index end) {
@@ -23,10 +26,15 @@ void Progress::sent(Index end) {
   next_ = end.next();
 }
 
-void Progress::heartbeat_sent(uint64_t round) {
-  if (check_round_ != 0) return;
-  check_round_ = round;
-  check_next_ = next_;
+void Progress::heartbeat_sent(uint64_t round, Time now) {
+  if (check_round_ == 0) {
+    check_round_ = round;
+    check_next_ = next_;
+  }
+  if (check_round_ == round)
+    flight_limit_.asked(now, full_);
+  else
+    flight_limit_.waits(now);
 }
 
 void Progress::accepted(Index match) {
@@ -59,10 +67,11 @@ bool Progress::rejected(Index anchor, Index candidate, Index base) {
   return true;
 }
 
-void Progress::heartbeat_answered(uint64_t round, Index received) {
+void Progress::heartbeat_answered(uint64_t round, Index received, Time now) {
   confirmed_round_ = std::max(confirmed_round_, round);
   if (check_round_ == 0 || round < check_round_) return;
   check_round_ = 0;
+  flight_limit_.answered(now);
   if (received.next() >= check_next_) {
     next_ = std::max(next_, received.next());
     probing_ = probe_sent_ = false;

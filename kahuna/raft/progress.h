@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kahuna/raft/flight_limit.h"
 #include "kahuna/raft/log.h"
 #include "runtime/time.h"
 
@@ -22,7 +23,8 @@ class Progress {
  public:
   Progress() = default;
   // At the start of a term: nothing known, entries from `next` on are still to be sent.
-  Progress(Index next, Time now) : next_(next), flight_start_(next.prev()), heard_(now) {}
+  Progress(Index next, Time now, FlightLimit flight_limit)
+      : next_(next), flight_start_(next.prev()), flight_limit_(flight_limit), heard_(now) {}
 
   Index match() const { return match_; }
   Index next() const { return next_; }
@@ -32,12 +34,12 @@ class Progress {
   // By its last word in this term.
   bool has_state() const { return has_state_; }
 
-  // Whether an append may be sent now; `last` is the leader's last index.
-  bool may_send(const Log& log, size_t inflight_bytes_max) const;
+  // How many bytes of entries may be sent in an append now (one entry may be larger); 0: none may be sent.
+  size_t room(const Log& log);
   // An append anchored at next - 1 and ending at `end` was sent.
   void sent(Index end);
-  // A heartbeat of this round was sent.
-  void heartbeat_sent(uint64_t round);
+  // A heartbeat of this round was sent; an answer is expected.
+  void heartbeat_sent(uint64_t round, Time now);
 
   // Until then the follower lets nobody else lead, as this leader's clock counts it.
   Time promised_until() const { return promised_until_; }
@@ -54,7 +56,7 @@ class Progress {
   // The log starts after `base` and next() does not: try there.
   void skip_to(Index base) { probe_from(base); }
   // The follower answered a heartbeat of this round; its log matches up to `received` in memory.
-  void heartbeat_answered(uint64_t round, Index received);
+  void heartbeat_answered(uint64_t round, Index received, Time now);
   // The transport lost its connection: what is in flight is probably lost.
   void disconnected(uint64_t last_round);
 
@@ -64,6 +66,8 @@ class Progress {
   Index match_;
   Index next_{1};
   Index flight_start_;  // bytes in flight are counted from max(match, this)
+  FlightLimit flight_limit_;
+  bool full_ = false;  // as much as may be is in flight
   bool has_state_ = false;
   bool probing_ = false;
   bool probe_sent_ = false;

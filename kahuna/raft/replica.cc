@@ -258,6 +258,14 @@ Result<LogPosition> Replica::propose(Time now, EntryKind kind, Payload payload) 
     return fail(ErrorCode::kOverloaded, "too many bytes in this partition are not yet committed and applied");
   if (log_.bytes_between(log_.base().index, last.index) >= options_.log_bytes_max)
     return fail(ErrorCode::kOverloaded, "a replica is too far behind to release the log");
+  // One proposal at a time tells how long all wait.
+  if (applied_ >= timed_) {
+    timed_ = last.index.next();
+    timed_since_ = now;
+  } else if (now - timed_since_ > options_.election_timeout_max && !MUTANT(proposals_wait_without_end)) {
+    SOMETIMES(raft_refuses_while_proposals_wait);
+    return fail(ErrorCode::kOverloaded, "what this partition was given before waits too long to be committed and applied");
+  }
   Entry entry;
   entry.index = last.index.next();
   entry.term = hard_state_.term;

@@ -104,8 +104,10 @@ struct Options {
   // leases depend on it.
   uint32_t clock_drift_ppm_max = 1000;
   size_t append_bytes_max = 256 * 1024;         // payload bytes in one kAppend
-  size_t inflight_bytes_max = 4 * 1024 * 1024;  // sent and unacknowledged, per follower
-  // Proposed and not yet committed and applied; beyond it propose() answers kOverloaded.
+  // Sent and unacknowledged, per follower, where the network carries so much (raft/flight_limit.h).
+  size_t inflight_bytes_max = 4 * 1024 * 1024;
+  // Proposed and not yet committed and applied; beyond it propose() answers kOverloaded, as it does while a proposal
+  // waits for that longer than an election timeout: more would be answered even later.
   size_t uncommitted_bytes_max = 16 * 1024 * 1024;
   // Kept in memory, because the engine has not flushed it or some follower lacks it; beyond it
   // propose() answers kOverloaded.
@@ -415,7 +417,7 @@ class Replica {
   void watch_own_disk(Time now);
   void broadcast_heartbeat(Time now, bool answered);
   void send_appends();
-  void send_append(size_t slot);
+  void send_append(size_t slot, size_t room);
   void handle_append_reply(Time now, const Message& message);
   void handle_heartbeat_reply(Time now, const Message& message);
   bool plausible(LogPosition position) const;
@@ -424,6 +426,7 @@ class Replica {
   void start_read_round();
   void grant_reads();
   void stop_leading();
+  FlightLimit flight_limit() const;
   void want_snapshot(size_t slot);
 
   Options options_;
@@ -494,6 +497,8 @@ class Replica {
   ReadRounds reads_;
   Transfer transfer_;
   bool appends_due_ = false;
+  Index timed_;       // a proposal of this term, not yet applied when it was made
+  Time timed_since_;  // ... when that was
   Index awaited_;  // committed, and not durable here when it was looked at
   std::optional<Time> holds_up_since_;  // ... which was then; none: it is durable by now
 

@@ -120,15 +120,78 @@ void slow_in_turns(Stage& s) {
   make_all_quick(s);
 }
 
+// Clients ask for more than the links between the nodes carry: leadership stays, and what waits does not get more and
+// more, for clients who gave up long ago.
+void links_are_full(Stage& s) {
+  s.until("somebody leads", [&] { return s.leader().has_value(); });
+  s.run(Duration::seconds(10));
+  const std::optional<size_t> lead = s.leader();
+  const uint64_t term = lead ? s.term(*lead) : 0;
+  s.run(Duration::seconds(20));
+  s.prove("more was asked than the links carry", lead && s.last(*lead) > s.commit(*lead) + 20);
+  s.must("the same leads", [&] { return lead && s.leads(*lead) && s.term(*lead) == term; }, Duration::nanos(1));
+  s.stop_clients();
+  const uint64_t last = lead ? s.last(*lead) : 0;
+  s.must("what waited is soon done", [&] { return s.status(*lead).applied.value() >= last; }, Duration::seconds(40));
+}
+
+// A follower has a lot to catch up with, and a slow link: it hears that there is a leader all the time.
+void catches_up_slowly(Stage& s) {
+  const size_t lead = s.settle(), behind = s.others(lead)[s.random().below(2)];
+  s.crash(behind, CrashKind::kProcess);
+  const uint64_t had = s.last(lead);
+  s.until("the others go on", [&] { return s.last(lead) > had + 3000; });
+  s.stop_clients();
+  s.until("they are done", [&] { return s.commit(lead) == s.last(lead); });
+  s.start(behind);
+  s.until("it has begun", [&] { return s.hosts(behind) && s.last(behind) > had; });
+  bool campaigns = false;
+  s.on_message([&](size_t node, const raft::Message& message) {
+    campaigns = campaigns || (node == behind && message.group == PartitionId(1) && message.kind == raft::MessageKind::kPreVote);
+  });
+  s.prove("much is still to come", s.last(behind) + 200 < s.last(lead));
+  s.until("it has caught up", [&] { return s.last(behind) == s.last(lead); }, Duration::seconds(120));
+  s.must("it never looked for another leader", [&] { return !campaigns; }, Duration::nanos(1));
+  s.on_message({});
+}
+
+// Two are left of three, and one needs the other's state, over a slow link: meanwhile it hears its leader, who hears it,
+// or the state would be begun anew for ever.
+void state_fills_the_link(Stage& s) {
+  const size_t lead = s.settle(), behind = s.others(lead)[0], third = s.others(lead)[1];
+  const uint64_t had = s.last(behind);
+  s.crash(behind);
+  s.until("there is much of it", [&] { return s.last(lead) > had + 4000; }, Duration::seconds(150));
+  s.stop_clients();
+  s.until("they are done", [&] { return s.commit(lead) == s.last(lead) && s.status(lead).base.index.value() > had; });
+  const uint64_t term = s.term(lead);
+  s.crash(third);
+  s.start(behind);
+  s.until("one leads", [&] { return s.leads(lead) || (s.hosts(behind) && s.term(lead) > term); });
+  s.must("the state arrives", [&] { return s.hosts(behind) && s.commit(behind) >= s.last(lead); }, Duration::seconds(60));
+}
+
 // Loops hand each other all: what they leave out comes late by itself.
 #define SLOW "disk.kind=fast,disk.tail_per_million=0,slow-disk-after-ms=500,slow-disk-wait-ms=20,slow-disk-pause-ms=10000,loop-frame-bytes=33554432"
+// Some 200 KB/s.
+#define THIN_LINKS "net.place=city,net.window_bytes=16384,net.ns_per_kib=5000000,net.jitter_percent=5"
 constexpr Scenario kScenarios[] = {
     {"G-1", "the leader's disk, alone, gets slow or stalls: another leads soon, and writes are quick again", SLOW ",groups=3,keys=20,rate=300,hot-percent=0", "drift", leader_has_slow_disk},
     {"G-2", "the disk of one that follows gets slow or stalls: writes are as quick as before", SLOW ",groups=3,keys=20,rate=300,hot-percent=0", "drift", follower_has_slow_disk},
     {"G-3", "all disks get slow: leadership stays where it is", SLOW, "drift", all_have_slow_disks},
     {"G-4", "whoever leads has a slow disk: leadership moves a few times, and then rests", SLOW, "drift", slow_in_turns},
+    {"G-5", "clients ask for more than the links carry: leadership stays, and nothing waits for long",
+     SLOW ",rate=1000,clients=8,processes=40,mix.set=90,mix.get=10,value-bytes-max=20000,timeout=5s," THIN_LINKS, "", links_are_full},
+    {"G-6", "a follower with a slow link has a lot to catch up with: it hears of its leader all the time",
+     SLOW ",rate=500,mix.set=90,mix.get=10,value-bytes-max=20000," THIN_LINKS ","
+     "log-bytes-max=1073741824,log-keep-bytes=67108864,log-keep-entries=1000000,log-keep-total-bytes=1073741824", "", catches_up_slowly},
+    {"G-7", "two are left of three, and one sends the other its state over a slow link: it leads all the while",
+     SLOW ",rate=500,keys=5000,hot-percent=0,mix.set=90,mix.get=10,value-bytes-max=20000," THIN_LINKS ","
+     "log-keep-bytes=0,log-keep-entries=5,flush-bytes=10000,flush-interval=200ms,save-entries=16,"
+     "snapshot-part-bytes=262144,snapshot-bytes-per-second=67108864", "", state_fills_the_link},
 };
 #undef SLOW
+#undef THIN_LINKS
 
 }  // namespace
 
