@@ -204,6 +204,9 @@ Result<> Groups::read(PartitionId id, Token token) {
     wake(*group);
     return fail(ErrorCode::kNotLeader, "this node does not lead the partition");
   }
+  if (disk_.is_full() && !group->stalled_entries.empty())
+    return fail(ErrorCode::kNoSpace, "the disk of node '" + options_.name + "' is full: it could not apply all that was "
+                                     "written and answers no reads until there is room; free some space there");
   // They are asked anew when their time is over, and what holds them up may last: a full disk, a busy engine.
   if (group->reads.size() >= kReadsWaitingMax)
     return fail(ErrorCode::kOverloaded, "too many reads wait until this node has applied what was written");

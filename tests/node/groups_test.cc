@@ -35,18 +35,19 @@ class QuickJournal final : public journal::Journal {
 // Takes a batch at take() only.
 class HeldEngine final : public engine::Engine {
  public:
-  explicit HeldEngine(Scheduler& scheduler) : inner_(engine::make_volatile_engine(scheduler)) {}
+  explicit HeldEngine(Scheduler& scheduler) : scheduler_(scheduler), inner_(engine::make_volatile_engine(scheduler)) {}
   bool holds() const { return batch_ != nullptr; }
   void take() {
     auto batch = std::exchange(batch_, nullptr);
     auto done = std::move(done_);
     done(inner_->write(*batch));
   }
-  void refuse() {
+  void refuse(ErrorCode code = ErrorCode::kOverloaded) {
     batch_.reset();
     auto done = std::move(done_);
-    done(fail(ErrorCode::kOverloaded, "refused"));
+    done(fail(code, "refused"));
   }
+  void fill(bool full) { full_ = full; }  // whether a flush finds room
 
   Result<> write(const engine::WriteBatch& batch) override { return inner_->write(batch); }
   void start_write(std::shared_ptr<const engine::WriteBatch> batch,
@@ -76,12 +77,18 @@ class HeldEngine final : public engine::Engine {
     return inner_->flushed();
   }
   size_t unflushed_bytes() const override { return inner_->unflushed_bytes(); }
-  void flush(Callback<void(Result<>)> done) override { inner_->flush(std::move(done)); }
+  void flush(Callback<void(Result<>)> done) override {
+    if (full_)
+      return scheduler_.post([done = std::move(done)]() mutable { done(fail(ErrorCode::kNoSpace, "full")); });
+    inner_->flush(std::move(done));
+  }
 
  private:
+  Scheduler& scheduler_;
   std::unique_ptr<engine::Engine> inner_;
   std::shared_ptr<const engine::WriteBatch> batch_;
   Callback<void(Result<>)> done_;
+  bool full_ = false;
 };
 
 class GroupsTest : public testing::Test, public Groups::Hooks {
@@ -207,6 +214,25 @@ TEST_F(GroupsTest, TakesNoMoreWritesWhenTooMuchIsUnapplied) {
   EXPECT_EQ(proposed.error().code, ErrorCode::kOverloaded);
   for (; held_->holds(); turns_.settle()) held_->take();
   write(sequence);
+}
+
+// What it has committed and not applied it cannot read, and nobody knows for how long.
+TEST_F(GroupsTest, RefusesReadsThatAFullDiskHoldsUp) {
+  write(1);
+  for (uint64_t sequence = 2; sequence < 100; ++sequence) propose(sequence);
+  turns_.settle();
+  EXPECT_TRUE(groups_->read(descriptor_.id, 1)) << "they wait for a busy engine";
+  held_->fill(true);
+  held_->refuse(ErrorCode::kNoSpace);
+  turns_.settle();
+  const auto refused = groups_->read(descriptor_.id, 2);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kNoSpace);
+  held_->fill(false);
+  turns_.advance(Duration::seconds(1));
+  for (; held_->holds(); turns_.settle()) held_->take();
+  EXPECT_EQ(answered_, 99u);
+  EXPECT_TRUE(groups_->read(descriptor_.id, 3));
 }
 
 }  // namespace
