@@ -128,7 +128,7 @@ Result<> SnapshotStreams::begin(Stream& stream) {
     stream.position.index = stream.position.index.prev();
   stream.view = std::move(view);
   stream.id = random_.next() | 1;
-  stream.written = 0;
+  stream.written = stream.sent_most = 0;
   stream.written_row.clear();
   stream.heard = clock_.now();
   stream.again = false;
@@ -261,7 +261,8 @@ void SnapshotStreams::send_due() {
       if (!part) hooks_.read_failed(part.error());
       broken = !part;
       if (broken) continue;
-      if (!stream.timed) {
+      const bool sent_before = part->number < std::exchange(stream.sent_most, std::max(stream.sent_most, stream.sent));
+      if (!stream.timed && !sent_before) {
         stream.timed = part->number;
         stream.flight_limit.asked(clock_.now(), true);
       }
@@ -295,7 +296,9 @@ void SnapshotStreams::on_reply(const SnapshotReply& reply) {
       stream.written = reply.parts;
       stream.written_row = reply.last_row;
       stream.resend_at = clock_.now() + options_.raft.election_timeout_max;
-      if (reply.parts > stream.sent) go_on(stream, reply.parts, reply.last_row);
+      // What was sent last was another part than the one with that number before.
+      if (reply.parts > stream.sent || (reply.parts == stream.sent && reply.last_row != stream.last_row))
+        go_on(stream, reply.parts, reply.last_row);
       break;
     case SnapshotAnswer::kResend:
       SOMETIMES(snapshot_stream_resumes);

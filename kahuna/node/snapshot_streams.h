@@ -85,6 +85,7 @@ class SnapshotStreams {
     uint64_t written = 0;  // parts, by the receiver
     raft::FlightLimit flight_limit;
     std::optional<uint64_t> timed;  // the part by which it goes
+    uint64_t sent_most = 0;         // parts from this number on were never sent: an answer is to no earlier attempt
     std::string written_row;
     Time heard, resend_at;
     bool again = false;  // what is to be sent was sent before, and nobody has answered since

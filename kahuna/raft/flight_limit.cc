@@ -12,10 +12,13 @@ FlightLimit::FlightLimit(size_t most, Duration patience)
 void FlightLimit::asked(Time now, bool full) {
   asked_ = now;
   full_ = full;
+  late_from_ = now + shortest_.value_or(Duration()) + patience_;
 }
 
 void FlightLimit::waits(Time now) {
-  if (now - asked_ > shortest_.value_or(Duration()) + patience_) halve();
+  if (now <= late_from_) return;
+  late_from_ = now + patience_;
+  halve();
 }
 
 void FlightLimit::answered(Time now) {
@@ -24,6 +27,7 @@ void FlightLimit::answered(Time now) {
   const Duration queued = wait - *shortest_;
   if (queued > patience_) {
     SOMETIMES(raft_sends_less_at_once);
+    if (bytes_ == std::min(most_, kLeast)) shortest_ = wait;
     halve();
   } else if (full_ && queued * 2 < patience_) {
     bytes_ = std::min(bytes_ * 2, most_);

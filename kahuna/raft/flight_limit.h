@@ -4,9 +4,11 @@
 // an election timeout, followers campaign, and nobody hears of it in time. So what is sent behind a full flight is
 // timed until its answer comes, counted from the shortest wait that was seen. Too long: half as much, and half again
 // for as long as no answer comes; shorter than half of that: twice as much. It begins low, as nothing is known of the
-// network. (The idea of RFC 6817, LEDBAT.)
+// network. What takes too long though next to nothing is on the way is what the network takes by now. (The idea is that
+// of RFC 6817, LEDBAT.)
 //
-// Several groups between two nodes share one connection; each sees what all of them together keep waiting.
+// Several groups between two nodes share one connection: each sees what all of them together keep waiting, but none goes
+// below kLeast, so that many of them still fill a slow link.
 #pragma once
 
 #include <cstddef>
@@ -28,7 +30,7 @@ class FlightLimit {
   size_t bytes() const { return bytes_; }
   // Something was sent whose answer is to be timed; `full`: behind as much as the limit allows.
   void asked(Time now, bool full);
-  // It was not answered so far. Each time that this is said, and it took too long, halves.
+  // It was not answered so far: said now and then.
   void waits(Time now);
   void answered(Time now);
 
@@ -39,7 +41,7 @@ class FlightLimit {
   Duration patience_;
   size_t bytes_ = 0;
   bool full_ = false;
-  Time asked_;
+  Time asked_, late_from_;
   std::optional<Duration> shortest_;
 };
 

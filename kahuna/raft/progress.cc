@@ -1,6 +1,7 @@
 #include "kahuna/raft/progress.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "runtime/check.h"
 #include "runtime/probe.h"
@@ -8,12 +9,12 @@
 namespace kahuna::raft {
 
 size_t Progress::room(const Log& log) {
-  full_ = false;
   if (probing_) return probe_sent_ ? 0 : flight_limit_.bytes();
   if (next_ > log.last().index) return 0;
   const uint64_t in_flight = log.bytes_between(std::max(match_, flight_start_), next_.prev());
-  full_ = in_flight >= flight_limit_.bytes();
-  return full_ ? 0 : flight_limit_.bytes() - in_flight;
+  if (in_flight < flight_limit_.bytes()) return flight_limit_.bytes() - in_flight;
+  full_ = true;
+  return 0;
 }
 
 void Progress::sent(Index end) {
@@ -32,7 +33,7 @@ void Progress::heartbeat_sent(uint64_t round, Time now) {
     check_next_ = next_;
   }
   if (check_round_ == round)
-    flight_limit_.asked(now, full_);
+    flight_limit_.asked(now, std::exchange(full_, false));
   else
     flight_limit_.waits(now);
 }
@@ -70,8 +71,8 @@ bool Progress::rejected(Index anchor, Index candidate, Index base) {
 void Progress::heartbeat_answered(uint64_t round, Index received, Time now) {
   confirmed_round_ = std::max(confirmed_round_, round);
   if (check_round_ == 0 || round < check_round_) return;
+  if (round == check_round_) flight_limit_.answered(now);
   check_round_ = 0;
-  flight_limit_.answered(now);
   if (received.next() >= check_next_) {
     next_ = std::max(next_, received.next());
     probing_ = probe_sent_ = false;
@@ -88,6 +89,7 @@ void Progress::heartbeat_answered(uint64_t round, Index received, Time now) {
 
 void Progress::disconnected(uint64_t last_round) {
   probing_ = probe_sent_ = true;
+  full_ = false;
   probe_anchor_ = Index();
   check_round_ = last_round + 1;
   check_next_ = next_;
@@ -98,6 +100,7 @@ void Progress::probe_from(Index match) {
   flight_start_ = match;
   probing_ = true;
   probe_sent_ = false;
+  full_ = false;
   check_round_ = 0;
   CHECK_GE(match, match_);
 }

@@ -67,7 +67,7 @@ class Progress {
   Index next_{1};
   Index flight_start_;  // bytes in flight are counted from max(match, this)
   FlightLimit flight_limit_;
-  bool full_ = false;  // as much as may be is in flight
+  bool full_ = false;  // as much as may be was in flight, since a heartbeat was last timed
   bool has_state_ = false;
   bool probing_ = false;
   bool probe_sent_ = false;

@@ -25,7 +25,7 @@ RC_GTEST_PROP(RaftFlightLimit, FindsWhatALinkCarries, ()) {
   const FullLink link{*rc::gen::inRange<int64_t>(50'000, 100'000'000), Duration::micros(*rc::gen::inRange(10, 200'000))};
   FlightLimit limit(kMost, kPatience);
   // What the first flight takes passes for the network's own.
-  const Duration first = link.wait(limit.bytes()) - link.round_trip;
+  const Duration first = link.wait(FlightLimit::kFirst) - link.round_trip;
   Time now;
   for (int i = 0; i < 20; ++i) {
     limit.asked(now, true);
@@ -36,6 +36,24 @@ RC_GTEST_PROP(RaftFlightLimit, FindsWhatALinkCarries, ()) {
   }
   // All that it may be, or what keeps a heartbeat waiting for at least a quarter of the patience.
   RC_ASSERT(limit.bytes() == kMost || link.wait(limit.bytes()) - link.round_trip >= kPatience / 4);
+}
+
+TEST(RaftFlightLimit, FollowsALinkThatGetsSlow) {
+  FlightLimit limit(kMost, kPatience);
+  Time now;
+  auto fill = [&](FullLink link) {
+    limit.asked(now, true);
+    limit.answered(now = now + link.wait(limit.bytes()));
+  };
+  const FullLink fast{100'000'000, Duration::millis(1)}, slow{1'000'000, Duration::millis(1)};
+  for (int i = 0; i < 20; ++i) fill(fast);
+  ASSERT_EQ(limit.bytes(), kMost);
+  for (int i = 0; i < 8; ++i) fill(slow);
+  EXPECT_LE(slow.wait(limit.bytes()), kPatience + Duration::millis(1));
+  // What is far away is not slow.
+  const FullLink far{100'000'000, Duration::millis(600)};
+  for (int i = 0; i < 30; ++i) fill(far);
+  EXPECT_EQ(limit.bytes(), kMost);
 }
 
 TEST(RaftFlightLimit, SaysNothingOfALinkThatWasNotFull) {
@@ -66,6 +84,63 @@ TEST(RaftFlightLimit, FallsWhileNoAnswerComesAndRisesAgain) {
   small.asked(now, true);
   small.answered(now + Duration::seconds(2));
   EXPECT_EQ(small.bytes(), 100u) << "never below what it may be at most";
+}
+
+// However often it is asked, once in a patience it halves.
+TEST(RaftFlightLimit, HalvesOnceInAPatience) {
+  FlightLimit limit(kMost, kPatience);
+  Time now;
+  limit.asked(now, true);
+  now = now + kPatience;
+  for (int i = 0; i < 50; ++i) limit.waits(now = now + Duration::millis(2));
+  EXPECT_EQ(limit.bytes(), FlightLimit::kFirst / 2);
+}
+
+// A busy leader: something is acknowledged before each heartbeat.
+TEST(RaftLeader, SendsMoreAtOnceWhenAnswersComeSoon) {
+  Options options;
+  options.reads = Reads::kLease;
+  Solo solo(Solo::fresh(), options);
+  solo.lead();
+  for (int i = 0; i < 1000; ++i) ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, Payload(std::string(10'000, 'x'))));
+  solo.drain();
+  size_t most = 0;
+  for (int beat = 0; beat < 20; ++beat) {
+    const auto appends = solo.sent(MessageKind::kAppend, 2);
+    if (appends.empty()) break;
+    size_t bytes = 0;
+    for (const Message& append : appends)
+      for (const Entry& entry : append.entries) bytes += entry.payload.size();
+    most = std::max(most, bytes);
+    const LogPosition has{appends.back().entries.back().index, Term(2)};
+    solo.clear();
+    solo.acknowledge(2, has);
+    solo.fire();
+    solo.drain();
+    solo.answer_heartbeat(2, solo.sent(MessageKind::kHeartbeat, 2).back().round, has.index.value(), has);
+    solo.drain();
+  }
+  EXPECT_GT(most, size_t{2} << 20);
+}
+
+// What it timed in an earlier term was truncated: it says nothing.
+TEST(RaftLeader, TakesProposalsInALaterTerm) {
+  Solo solo;
+  solo.lead();
+  auto propose = [&] { return solo->propose(solo.now(), EntryKind::kCommand, Payload("x")).has_value(); };
+  for (int i = 0; i < 7; ++i) ASSERT_TRUE(propose());
+  solo.drain();
+  solo.acknowledge(2, Solo::at(5, 2));
+  solo.drain();
+  ASSERT_TRUE(propose());  // timed, as what was timed before is applied
+  ASSERT_EQ(solo->status().last, Solo::at(10, 2));
+  solo.drain();
+  solo.append(2, 3, Solo::at(5, 2), {Solo::entry(6, 3)}, 6);
+  solo.drain();
+  solo.lead();
+  solo.wait(Options().election_timeout_max * 2);
+  ASSERT_EQ(solo->status().applied, Index(7));
+  EXPECT_TRUE(propose());
 }
 
 TEST(RaftLeader, RefusesProposalsWhileOneWaitsTooLong) {
