@@ -10,6 +10,7 @@
 
 #include "sim/command.h"
 #include "sim/command_child.h"
+#include "sim/scenario.h"
 
 namespace kahuna::sim {
 
@@ -123,14 +124,25 @@ class Campaign {
   void print_probes() const {
     for (const auto& [name, seeds] : probes_)
       fmt::print("probe {:<40} reached in {:5.1f} % of seeds\n", name, percent(seeds));
-    size_t never = 0;
+    size_t never = 0, steered = 0;
     for (std::string_view name : kProbeNames) {
       auto found = probes_.find(std::string(name));
       if (found != probes_.end() && found->second > 0) continue;
+      if (const std::string_view scenario = steers_to(name); !scenario.empty()) {
+        fmt::print("probe {:<40} is what scenario {} is for\n", name, scenario);
+        ++steered;
+        continue;
+      }
       fmt::print("NEVER probe {}\n", name);
       ++never;
     }
-    fmt::print("probes={} never={}\n", std::size(kProbeNames), never);
+    fmt::print("probes={} steered={} never={}\n", std::size(kProbeNames), steered, never);
+  }
+
+  static std::string_view steers_to(std::string_view probe) {
+    for (const Scenario& scenario : scenarios())
+      if (scenario.reaches == probe) return scenario.name;
+    return {};
   }
 
   int print_summary() const {

@@ -222,6 +222,7 @@ struct Scenario {
   std::string_view faults;  // kinds that the seed may add; "" = none
   void (*play)(Stage&);
   bool at_founding = false;  // plays from the first instant, before there is a cluster
+  std::string_view reaches = {};  // a probe that hardly any seed gets to without being steered there
 };
 
 // What all scenarios pin: a small cluster that clients keep busy.

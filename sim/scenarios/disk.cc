@@ -455,12 +455,12 @@ void intact_copy_is_down(Stage& s) {
 
 constexpr Scenario kScenarios[] = {
     {"T-24", "both copies of a batch rot: the node does not vote by what is left of it", "rate=300", "drift", vote_is_lost},
-    {"T-24-gone", "the log of a node is removed: the node does not vote without it", "rate=300", "drift", log_is_removed},
+    {"T-24-gone", "the log of a node is removed: the node does not vote without it", "rate=300", "drift", log_is_removed, false, "journal_is_gone"},
     {"T-30", "files of a node's engine rot: it begins anew, the others serve", "rate=500,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000", "", engine_rots},
     {"T-30-part", "two places of a node's engine rot: the partitions they are not of keep their states", "engine=rocks,groups=4,buckets=6,hot-percent=0,rate=200,salvage-batch-bytes=1,log-keep-bytes=0,log-keep-entries=20,flush-interval=500ms,save-entries=16,keys=40,value-bytes-max=1000,scrub-interval-ms=500,scrub-bytes-per-second=67108864", "drift", engine_rots_in_part},
     {"T-22-scrub", "logs rot beneath nodes that run: it is found and left before a loss of power", "rate=100,disk.kind=fast,segment-bytes=131072,scrub-interval-ms=100,scrub-bytes-per-second=67108864", "drift", rot_is_scrubbed},
     {"T-30-scrub", "engines rot beneath nodes that run: it is found, and they begin anew", "rate=300,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000,scrub-interval-ms=100,scrub-bytes-per-second=67108864", "drift", engine_rot_is_scrubbed},
-    {"T-30-only", "the engine of a node rots when the other members have nothing yet: it throws nothing away", "nodes=2,rate=100,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000,scrub-interval-ms=300,scrub-bytes-per-second=67108864", "drift", only_copy_rots},
+    {"T-30-only", "the engine of a node rots when the other members have nothing yet: it throws nothing away", "nodes=2,rate=100,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000,scrub-interval-ms=300,scrub-bytes-per-second=67108864", "drift", only_copy_rots, false, "all_partitions_have_other_voters"},
     {"T-44", "the only intact copy of an entry is down: the partition waits for it", "rate=300", "drift", intact_copy_is_down},
     {"H-R27", "power is lost everywhere after log was released: what was flushed is there", "rate=1000,segment-bytes=131072,save-entries=16,flush-bytes=4096,flush-interval=200ms", "batching", power_loss_after_release},
     {"H-R28", "a majority's disks are full: writes are refused, and taken again when there is room", "rate=1000,segment-bytes=131072,value-bytes-max=4000,save-entries=16,flush-bytes=100000", "drift", full_majority},

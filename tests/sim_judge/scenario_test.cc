@@ -22,6 +22,7 @@ TEST_P(Scenarios, GetsThereAndPasses) {
   if (GetParam().spec.find("engine=rocks") != std::string_view::npos)
     GTEST_SKIP() << "this program has no interposer for that engine; sim_rocks_scenarios plays it";
   size_t reached = 0;
+  uint64_t hits = 0;  // of the probe that it is for
   for (uint64_t seed = 1; seed <= 3; ++seed) {
     RunOptions options;
     options.seed = seed;
@@ -31,8 +32,11 @@ TEST_P(Scenarios, GetsThereAndPasses) {
     ASSERT_TRUE(report) << report.error().text;
     EXPECT_NE(report->verdict, Verdict::kFail) << seed << " " << report->reason << report->details;
     reached += report->verdict == Verdict::kPass;
+    for (const auto& [name, times] : report->probes)
+      if (name == GetParam().reaches) hits += times;
   }
   EXPECT_GE(reached, 2u);
+  EXPECT_TRUE(hits > 0 || GetParam().reaches.empty()) << GetParam().reaches;
 }
 
 std::string test_name(const testing::TestParamInfo<Scenario>& info) {
