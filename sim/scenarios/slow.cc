@@ -175,7 +175,7 @@ void state_fills_the_link(Stage& s) {
 // Loops hand each other all: what they leave out comes late by itself.
 #define SLOW "disk.kind=fast,disk.tail_per_million=0,slow-disk-after-ms=500,slow-disk-wait-ms=20,slow-disk-pause-ms=10000,loop-frame-bytes=33554432"
 // Some 200 KB/s.
-#define THIN_LINKS "net.place=city,net.window_bytes=16384,net.ns_per_kib=5000000,net.jitter_percent=5"
+#define THIN_LINKS "net.place=city,net.window_bytes=16384,net.ns_per_kib=5000000,net.jitter_percent=5,timeouts-vary=off"
 constexpr Scenario kScenarios[] = {
     {"G-1", "the leader's disk, alone, gets slow or stalls: another leads soon, and writes are quick again", SLOW ",groups=3,keys=20,rate=300,hot-percent=0", "drift", leader_has_slow_disk},
     {"G-2", "the disk of one that follows gets slow or stalls: writes are as quick as before", SLOW ",groups=3,keys=20,rate=300,hot-percent=0", "drift", follower_has_slow_disk},
