@@ -296,9 +296,7 @@ void SnapshotStreams::on_reply(const SnapshotReply& reply) {
       stream.written = reply.parts;
       stream.written_row = reply.last_row;
       stream.resend_at = clock_.now() + options_.raft.election_timeout_max;
-      // What was sent last was another part than the one with that number before.
-      if (reply.parts > stream.sent || (reply.parts == stream.sent && reply.last_row != stream.last_row))
-        go_on(stream, reply.parts, reply.last_row);
+      if (reply.parts > stream.sent) go_on(stream, reply.parts, reply.last_row);
       break;
     case SnapshotAnswer::kResend:
       SOMETIMES(snapshot_stream_resumes);
