@@ -1,10 +1,12 @@
 // The mutants driver: proves the simulator by planted bugs that it must find.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <map>
 #include <optional>
+#include <vector>
 
 #include "sim/command.h"
 #include "sim/command_campaign.h"
@@ -61,26 +63,27 @@ class Driver {
       return kExitUsage;
     }
     fmt::print("{:<34} {:>6}  {}\n", "mutant", "seeds", "killed by");
-    size_t killed = 0, asked = 0;
+    size_t asked = 0;
+    std::vector<uint64_t> killed;  // by so many seeds
     for (const Mutant& mutant : *mutants) {
       if (!options_.run.mutant.empty() && options_.run.mutant != mutant.name) continue;
       ++asked;
       auto kill = hunt(mutant);
       if (usage_) return kExitUsage;
       if (kill) {
-        ++killed;
-        fmt::print("{:<34} {:>6}  seed {}: {}\n", mutant.name, kill->seed - first_seed() + 1,
-                   kill->seed, kill->reason.substr(0, 110));
+        killed.push_back(kill->seed - first_seed() + 1);
+        fmt::print("{:<34} {:>6}  seed {}: {}\n", mutant.name, killed.back(), kill->seed, kill->reason.substr(0, 110));
       } else {
         fmt::print("{:<34} {:>6}  SURVIVED ({})\n", mutant.name, options_.max_seeds,
                    mutant.description);
       }
       std::fflush(stdout);
     }
-    fmt::print("{} mutants={} killed={} survived={} max-seeds={}\n",
-               killed == asked ? "PASS" : "FAIL", asked, killed, asked - killed,
-               options_.max_seeds);
-    return killed == asked ? kExitPass : kExitFail;
+    std::sort(killed.begin(), killed.end());
+    fmt::print("{} mutants={} killed={} survived={} max-seeds={} median={} most={}\n",
+               killed.size() == asked ? "PASS" : "FAIL", asked, killed.size(), asked - killed.size(), options_.max_seeds,
+               killed.empty() ? 0 : killed[killed.size() / 2], killed.empty() ? 0 : killed.back());
+    return killed.size() == asked ? kExitPass : kExitFail;
   }
 
  private:

@@ -330,6 +330,7 @@ void Core::write(bool body, uint64_t offset, ByteView bytes) {
 
 void Core::written(bool body, Result<size_t> result) {
   if (closed_ || fatal_) return;
+  if (!result && MUTANT(failed_sync_tried_again)) return body ? write_body() : write_header();
   if (!result) return fail_for_good(std::move(result.error()));
   // Unbuffered files go on at a whole unit only.
   const size_t progress = round_down(*result, flight_.segment->header.unit);

@@ -162,9 +162,10 @@ void Groups::release_flushed() {
   uint64_t total = 0;
   for (const auto& group : groups_) total += group->replica.log_bytes();
   const uint64_t keep = options_.log_keep_bytes / (total / options_.log_keep_total_bytes + 1);
+  const auto& marks = MUTANT(log_released_unflushed) ? engine_.applied() : engine_.flushed();
   for (auto& group : groups_) {
-    auto mark = engine_.flushed().find(group->id);
-    if (mark == engine_.flushed().end() || group->install) continue;
+    auto mark = marks.find(group->id);
+    if (mark == marks.end() || group->install) continue;
     Index upto = std::min(mark->second.index, std::max(group->trim, releasable(*group, keep)));
     if (upto <= group->released || upto <= raft::kFoundingBase.index) continue;
     group->released = upto;

@@ -28,9 +28,11 @@ void full_majority(Stage& s) {
   uint64_t full = s.probe("node_disk_is_full"), room = s.probe("node_disk_has_room_again");
   std::vector<size_t> those = {lead, s.others(lead)[0]};
   for (size_t node : those) s.disk(node).set_full(true);
-  s.until("nodes find their disks full", [&] { return s.probe("node_disk_is_full") > full; },
-          Duration::seconds(120));
-  s.run(Duration::seconds(2));
+  s.until("both find their disks full", [&] { return s.probe("node_disk_is_full") > full + 1; }, Duration::seconds(240));
+  s.run(Duration::seconds(1));
+  const uint64_t done = s.writes_done();
+  s.run(Duration::seconds(1));
+  s.prove("no write succeeds", s.writes_done() == done);
   for (size_t node : those) s.disk(node).set_full(false);
   s.until("they find that there is room", [&] { return s.probe("node_disk_has_room_again") > room; });
   uint64_t before = s.writes_done();
@@ -135,9 +137,9 @@ void never_idle(Stage& s) {
 void sync_fails(Stage& s) {
   for (int round = 0; round < 4 && s.going(); ++round) {
     size_t lead = s.settle();
-    uint64_t term = s.term(lead);
     s.disk(lead).fail_next_sync();
-    s.until("the leader is gone", [&] { return !s.leads(lead) || s.term(lead) > term; });
+    s.until("a sync is asked for", [&] { return !s.up(lead) || s.leader_but(lead).has_value(); });
+    s.must("it stops", [&] { return !s.up(lead); }, Duration::millis(1));
     s.until("another leads", [&] { return s.leader().has_value(); });
     s.disk(lead).forgive_next_sync();
   }

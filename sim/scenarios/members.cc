@@ -62,6 +62,27 @@ void crashing_joiner(Stage& s) {
   s.settle_members();
 }
 
+// While a member goes and another comes, whoever does something about it is killed or loses power: who goes, who comes,
+// who leads.
+void killed_while_members_change(Stage& s) {
+  const uint64_t let_in = s.probe("node_was_let_in");
+  for (int round = 0; round < 2 && s.going(); ++round) {
+    const size_t goes = s.random().below(s.nodes());
+    const NodeId before = s.member(goes);
+    s.remove(goes, s.random().chance(1, 3));
+    for (int kills = 0; kills < 4 && s.going(); ++kills) {
+      s.run(Duration::millis(int64_t(s.random().below(1500))));
+      const size_t victim = s.random().chance(1, 2) ? goes : s.leader().value_or(goes);
+      s.crash(victim, s.random().chance(1, 2) ? CrashKind::kPower : CrashKind::kProcess);
+      s.run(Duration::millis(int64_t(s.random().below(500))));
+      s.start(victim);
+    }
+    s.settle_members();
+    s.prove("another member came", s.member(goes) != before);
+  }
+  s.prove("two came", s.probe("node_was_let_in") > let_in + 1);
+}
+
 // Who leads meta is removed: it records its own removal, hands over, and goes.
 void leader_of_meta(Stage& s) {
   s.settle();
@@ -407,6 +428,7 @@ constexpr Scenario kScenarios[] = {
     {"M-1", "a dead member is replaced under load; then the new one makes the majority", "", "drift", dead_member},
     {"M-2", "all members are replaced one after the other; a client that knew the founders is answered", "joins-elsewhere=on,judge-hurries=on", "drift", all_members},
     {"M-3", "a node that joins crashes at every step of its way", "", "drift", crashing_joiner},
+    {"H-K30", "members go and come, and whoever has to do with it is killed", "", "drift", killed_while_members_change},
     {"M-4", "the leader of meta is removed", "", "drift", leader_of_meta},
     {"M-5", "a member that is cut off is removed, and comes back", "", "drift", cut_off_member},
     {"M-6", "a learner is cut off before it votes", "", "drift", cut_off_learner},

@@ -49,6 +49,21 @@ void crashes_while_it_installs(Stage& s) {
   });
 }
 
+// Soon after a state was installed, flushed or not, power fails everywhere: whoever applied or installed something still
+// has the log behind what its engine kept, or asks for the state anew.
+void power_fails_after_installing(Stage& s) {
+  for (int round = 0; round < 3 && s.going(); ++round) {
+    const size_t away = s.leave_one_behind();
+    const uint64_t installed = s.probe("snapshot_installed");
+    s.start(away);
+    s.until("it has the state", [&] { return s.probe("snapshot_installed") > installed; });
+    s.run(Duration::micros(int64_t(s.random().below(400'000))));
+    for (size_t node = 0; node < s.nodes(); ++node) s.crash(node);
+    for (size_t node = 0; node < s.nodes(); ++node) s.start(node);
+    s.settle();
+  }
+}
+
 // A replica is half-way through a state newer than what the next leader knows to be committed, and the one that
 // knew is gone: the two that are left go on by themselves.
 void half_installed_is_newer(Stage& s) {
@@ -282,6 +297,7 @@ constexpr Scenario kScenarios[] = {
      half_installed_is_newer},
     {"T-27-older", "... and is offered an older one by a leader that has not applied as much: it waits", kOlder, "",
      older_is_offered},
+    {"T-28", "power fails everywhere soon after a state was installed", kCompacts, "", power_fails_after_installing},
     {"H-R9-broken", "a connection breaks in the middle of a snapshot", kSmallParts, "", resumes},
     {"H-R9-again", "... and the rows are no more the same when parts of it are made again", kSuperseded, "", made_again},
     {"T-27-deposed", "a part of a later state is shown to a leader that does not know that it is deposed", kFive, "",

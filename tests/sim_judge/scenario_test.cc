@@ -20,7 +20,7 @@ class Scenarios : public testing::TestWithParam<Scenario> {};
 
 TEST_P(Scenarios, GetsThereAndPasses) {
   if (GetParam().spec.find("engine=rocks") != std::string_view::npos)
-    GTEST_SKIP() << "this program has no interposer for that engine; sim_rocks_scenarios plays it";
+    GTEST_SKIP() << "this program has no interposer for that engine; the sim_rocks_scenario tests play it";
   size_t reached = 0;
   uint64_t hits = 0;  // of the probe that it is for
   for (uint64_t seed = 1; seed <= 3; ++seed) {
