@@ -83,6 +83,20 @@ void killed_while_members_change(Stage& s) {
   s.prove("two came", s.probe("node_was_let_in") > let_in + 1);
 }
 
+// Members go and come until meta's log is long: it is released like any other, and who comes last has its state.
+void meta_is_compacted(Stage& s) {
+  const uint64_t first = s.status(s.settle(kMeta), kMeta).base.index.value();
+  for (size_t node = 0; node < s.nodes() && s.going(); ++node) {
+    s.remove(node, false);
+    s.settle_members();
+  }
+  s.until("meta's log is released", [&] {
+    const auto lead = s.leader(kMeta);
+    return lead && s.status(*lead, kMeta).base.index.value() + 8 >= s.last(*lead, kMeta);
+  });
+  s.prove("there was more of it", s.status(s.leader(kMeta).value_or(0), kMeta).base.index.value() > first + 10);
+}
+
 // Who leads meta is removed: it records its own removal, hands over, and goes.
 void leader_of_meta(Stage& s) {
   s.settle();
@@ -429,6 +443,8 @@ constexpr Scenario kScenarios[] = {
     {"M-2", "all members are replaced one after the other; a client that knew the founders is answered", "joins-elsewhere=on,judge-hurries=on", "drift", all_members},
     {"M-3", "a node that joins crashes at every step of its way", "", "drift", crashing_joiner},
     {"H-K30", "members go and come, and whoever has to do with it is killed", "", "drift", killed_while_members_change},
+    {"H-K12-meta", "meta is never idle for long: its log is released, too",
+     "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1", "drift", meta_is_compacted},
     {"M-4", "the leader of meta is removed", "", "drift", leader_of_meta},
     {"M-5", "a member that is cut off is removed, and comes back", "", "drift", cut_off_member},
     {"M-6", "a learner is cut off before it votes", "", "drift", cut_off_learner},
