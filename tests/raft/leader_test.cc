@@ -144,6 +144,43 @@ TEST(RaftLeader, RefusesProposalsBeyondItsLimits) {
   EXPECT_EQ(accepted, 3);
 }
 
+// What it timed in an earlier term was truncated: it says nothing.
+TEST(RaftLeader, TakesProposalsInALaterTerm) {
+  Solo solo;
+  solo.lead();
+  auto propose = [&] { return solo->propose(solo.now(), EntryKind::kCommand, Payload("x")).has_value(); };
+  for (int i = 0; i < 7; ++i) ASSERT_TRUE(propose());
+  solo.drain();
+  solo.acknowledge(2, Solo::at(5, 2));
+  solo.drain();
+  ASSERT_TRUE(propose());  // timed, as what was timed before is applied
+  ASSERT_EQ(solo->status().last, Solo::at(10, 2));
+  solo.drain();
+  solo.append(2, 3, Solo::at(5, 2), {Solo::entry(6, 3)}, 6);
+  solo.drain();
+  solo.lead();
+  solo.wait(Options().election_timeout_max * 2);
+  ASSERT_EQ(solo->status().applied, Index(7));
+  EXPECT_TRUE(propose());
+}
+
+TEST(RaftLeader, RefusesProposalsWhileOneWaitsTooLong) {
+  const Options options;
+  Solo solo;
+  solo.lead();
+  ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, Payload("a")));
+  solo.wait(options.election_timeout_max);
+  ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, Payload("b")));
+  solo.wait(Duration::millis(1));
+  const auto refused = solo->propose(solo.now(), EntryKind::kCommand, Payload("c"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kOverloaded);
+  solo.drain();
+  solo.acknowledge(2, solo->status().last);
+  solo.drain();
+  EXPECT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, Payload("c")));
+}
+
 TEST(RaftLeader, RefusesProposalsWhenALaggardHoldsTooMuchOfTheLog) {
   Options options;
   options.log_bytes_max = 2000;
