@@ -167,7 +167,7 @@ node::Options Cluster::node_options(size_t node) {
   o.scrub_bytes_per_second = options_.scrub_bytes_per_second;
   o.on_damage = [this, node](std::string_view text) { judge_scrub(node, text); };
   if (options_.sessions_spare > 0)
-    o.sessions_max = slots_.size() + clients_.size() + options_.sessions_spare;
+    o.sessions_max = 2 * slots_.size() + clients_.size() + options_.sessions_spare;
   if (options_.engine == EngineKind::kRocks) {
     engine::RocksOptions rocks;
     rocks.simulated = slots_[node].files.get();

@@ -15,10 +15,20 @@ Dialer::Dialer(Host& host, Hooks& hooks, std::string name, Address address)
   connect();
 }
 
+Dialer::Dialer(Host& host, Hooks& hooks, std::string name, Address address, Duration patience)
+    : Dialer(host, hooks, std::move(name), std::move(address)) {
+  bound_.emplace(patience);
+}
+
 Dialer::~Dialer() { host_.clock->cancel(timer_); }
 
 Result<> Dialer::send(codec::FrameKind kind, ByteView payload) {
   if (!up_) return fail(ErrorCode::kUnavailable, "no connection to node '" + name_ + "'");
+  if (bound_ && !bound_->admits(host_.clock->now(), connection_->sent_bytes(), connection_->unsent_bytes()) &&
+      !MUTANT(forwarded_without_end)) {
+    SOMETIMES(forwarded_requests_would_wait);
+    return fail(ErrorCode::kOverloaded, "the connection to node '" + name_ + "' carries less than it is asked for");
+  }
   Result<> sent = connection_->send(kind, payload);
   if (!MUTANT(peer_never_probed)) liveness_.on_use();
   return sent;
@@ -26,6 +36,10 @@ Result<> Dialer::send(codec::FrameKind kind, ByteView payload) {
 
 void Dialer::probe() {
   if (up_ && !MUTANT(peer_never_probed)) liveness_.on_use();
+}
+
+void Dialer::hang_up() {
+  if (up_) drop();
 }
 
 void Dialer::connect() {
@@ -37,7 +51,7 @@ void Dialer::connect() {
         if (!stream) return retry_later();
         connection_ = std::make_unique<codec::FrameConnection>(
             *host_.scheduler, std::move(*stream), *this, codec::FrameConnection::Options{});
-        std::string hello = encode_hello(hooks_.greeting());
+        std::string hello = encode_hello(hooks_.greeting(*this));
         (void)connection_->send(codec::FrameKind::kHello, as_bytes(hello));
         timer_ = host_.clock->call_at(host_.clock->now() + kGreetTimeout, [this] {
           timer_ = 0;

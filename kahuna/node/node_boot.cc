@@ -26,7 +26,7 @@ Result<> NodeImpl::boot(Suspend s) {
   if (identity_->founding()) return start_groups(s);
   for (const Founder& f : options_.founders)
     if (f.name != options_.name)
-      dialers_.push_back(std::make_unique<Dialer>(host_, *this, f.name, f.address));
+      dialers_.push_back(dial(f.name, f.address));
   consider_founding();
   return {};
 }

@@ -186,8 +186,9 @@ class NodeImpl final : public Node,
   Result<> forward(NodeId to, ByteView request) override {
     Dialer* dialer = dialer_of(to);
     if (!dialer || FAULT_POINT(forwarding_is_refused))
-      return fail(ErrorCode::kUnavailable, "the leader is not a known node");
-    return dialer->send(codec::FrameKind::kRequest, request);
+      return fail(ErrorCode::kUnavailable, "the partition's leader is a node that this one is not connected to");
+    if (MUTANT(requests_among_replicas)) return dialer->send(codec::FrameKind::kRequest, request);
+    return dialer->requests->send(codec::FrameKind::kRequest, request);
   }
   std::string address_of(NodeId node) const override;
   NodeId node_named(std::string_view name) const override;
@@ -241,7 +242,11 @@ class NodeImpl final : public Node,
   void on_join_refused(Error error) override { fatal_later(std::move(error)); }
 
   // --- Dialer::Hooks ---
-  Hello greeting() const override;
+  Hello greeting(const Dialer& dialer) const override {
+    Hello hello = greeting();
+    if (dialer.for_requests()) hello.role = wire::Role::Forwarder;
+    return hello;
+  }
   Result<> on_greeted(Dialer& dialer, const Hello& hello) override;
   void on_response(Dialer&, ByteView payload) override {
     if (const wire::Response* response = decode_response(payload)) service_.on_response(*response);
@@ -252,10 +257,13 @@ class NodeImpl final : public Node,
   void on_down(Dialer& dialer) override {
     if (!dialer.node) return;
     service_.on_peer_down(dialer.node);
+    if (dialer.for_requests()) return;
+    dialer.requests->hang_up();
     peer_disconnected(dialer.node);
   }
 
-  void on_refused(Dialer&, const Hello& hello) override {
+  void on_refused(Dialer& dialer, const Hello& hello) override {
+    if (dialer.for_requests()) return;
     // The others remember what this directory has forgotten, or know of its removal.
     const bool knows = hello.roster_revision >= roster().revision;
     if (hello.refused_code == ErrorCode::kRolledBack || (hello.refused_code == ErrorCode::kRemoved && knows))
@@ -302,6 +310,7 @@ class NodeImpl final : public Node,
     bool greeted = false;
     wire::Role role = wire::Role::Client;
     NodeId node;  // none: a client, or a node that is heard for its news of the members only
+    bool is_peer() const { return node && role == wire::Role::Node; }
     uint64_t boot = 0;
     Time heard;  // last frame, or when it was accepted
     bool hears_members = false;
@@ -369,6 +378,8 @@ class NodeImpl final : public Node,
     }
     groups_->flush(end);
   }
+  std::unique_ptr<Dialer> dial(const std::string& name, const Address& address);
+  Hello greeting() const;
   void accept(std::unique_ptr<Stream> stream);
   // Closes the connection that is likeliest dead, if any is.
   void make_room();

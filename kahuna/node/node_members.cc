@@ -170,7 +170,9 @@ bool NodeImpl::is_dialed(const RosterMember& member) const {
   for (const RosterMember& other : roster().members)
     if (other.state != MemberState::kRemoved && address_of(other) == address_of(member)) return false;
   if (host_.clock->now() < lingers_until_) return true;
-  return std::any_of(sessions_.begin(), sessions_.end(), [&](const auto& s) { return s.second.node == member.node; });
+  return std::any_of(sessions_.begin(), sessions_.end(), [&](const auto& s) {
+    return s.second.is_peer() && s.second.node == member.node;
+  });
 }
 
 // One for each member that is dialed, and no others. Not from within a dialer.
@@ -188,8 +190,8 @@ void NodeImpl::sync_dialers() {
     if (same != before.end())
       dialers_.push_back(std::move(*same));
     else
-      dialers_.push_back(std::make_unique<Dialer>(host_, *this, m.name, address));
-    dialers_.back()->member = m.node;
+      dialers_.push_back(dial(m.name, address));
+    dialers_.back()->member = dialers_.back()->requests->member = m.node;
   }
   for (auto& dialer : before) {
     if (!dialer || !dialer->node) continue;

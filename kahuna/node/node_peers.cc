@@ -98,6 +98,12 @@ void NodeImpl::begin_joining() {
 
 // --- peers ---
 
+std::unique_ptr<Dialer> NodeImpl::dial(const std::string& name, const Address& address) {
+  auto dialer = std::make_unique<Dialer>(host_, *this, name, address);
+  dialer->requests = std::make_unique<Dialer>(host_, *this, name, address, options_.raft.election_timeout_max);
+  return dialer;
+}
+
 Hello NodeImpl::greeting() const {
   Hello h;
   h.role = wire::Role::Node;
@@ -169,6 +175,7 @@ Result<> NodeImpl::on_greeted(Dialer& dialer, const Hello& hello) {
   dialer.roster = hello.roster_revision;
   registry_.heard(hello.node, hello.boots);
   service_.hear(hello.watermark);
+  if (dialer.for_requests()) return {};
   // The dialer counts as up only after this returns.
   host_.scheduler->post([this, alive = std::weak_ptr<char>(alive_), name = dialer.name(), founded = hello.founded] {
     if (alive.expired()) return;

@@ -6,7 +6,7 @@ namespace kahuna::node {
 namespace {
 
 // Connections beyond Options::sessions_max, for nodes and for those that have not said who they are.
-constexpr size_t kSessionsSpare = 16;
+constexpr size_t kSessionsSpare = 32;
 // A connection that was silent for so long may be dead without our knowing: nothing is asked of those
 // who dialed, for they ask. Not greeted for so long, it has no business here.
 constexpr Duration kSilentMax = Duration::seconds(30);
@@ -35,7 +35,7 @@ void NodeImpl::make_room() {
   for (auto it = sessions_.begin(); it != sessions_.end(); ++it) {
     const Session& s = it->second;
     const Duration silent = host_.clock->now() - s.heard;
-    if (s.role == wire::Role::Node || silent < (s.greeted ? kSilentMax : kUngreetedMax)) continue;
+    if (s.role != wire::Role::Client || silent < (s.greeted ? kSilentMax : kUngreetedMax)) continue;
     if (victim == sessions_.end() || s.heard < victim->second.heard) victim = it;
   }
   if (victim == sessions_.end() || MUTANT(silent_sessions_kept)) return;
@@ -47,7 +47,7 @@ void NodeImpl::on_frame(codec::FrameConnection& connection, codec::FrameKind kin
   uint64_t id = connection.tag;
   Session& session = sessions_.find(id)->second;
   session.heard = host_.clock->now();
-  if (session.node) signs_.heard(session.node);
+  if (session.is_peer()) signs_.heard(session.node);
   if (!session.greeted) {
     if (kind != codec::FrameKind::kHello) {
       sessions_.erase(id);
@@ -57,7 +57,7 @@ void NodeImpl::on_frame(codec::FrameConnection& connection, codec::FrameKind kin
   }
   if (kind == codec::FrameKind::kRequest) {
     const wire::Request* request = decode_request(payload);
-    if (!request || (request->forwarded() && session.role != wire::Role::Node)) {
+    if (!request || (request->forwarded() && session.role == wire::Role::Client)) {
       sessions_.erase(id);
       return;
     }
@@ -95,7 +95,7 @@ void NodeImpl::greet(Session& session, uint64_t id, ByteView payload) {
   const bool news = hello && brings_news(*hello);
   if (!hello) {
     accepted = fail(hello.error());
-  } else if (hello->role == wire::Role::Node) {
+  } else if (hello->role != wire::Role::Client) {
     if (!news) accepted = judge_peer(*hello);
   } else if (hello->cluster && answer.cluster && hello->cluster != answer.cluster) {
     accepted = fail(ErrorCode::kWrongCluster, "this node belongs to another cluster than the one this client talked to before; "
@@ -114,9 +114,9 @@ void NodeImpl::greet(Session& session, uint64_t id, ByteView payload) {
   session.role = hello->role;
   session.hears_members = hello->hears_members && hello->role == wire::Role::Client;
   if (!answer.members.empty()) session.told = answer.roster_revision;
-  if (hello->role == wire::Role::Node || service_.credible(hello->watermark.value())) service_.hear(hello->watermark);
-  if (hello->role != wire::Role::Node || news) return;
-  greeted_by(*hello);
+  if (hello->role != wire::Role::Client || service_.credible(hello->watermark.value())) service_.hear(hello->watermark);
+  if (hello->role == wire::Role::Client || news) return;
+  if (hello->role == wire::Role::Node) greeted_by(*hello);
   session.node = hello->node;
   session.boot = hello->boots.back().number;
   registry_.heard(hello->node, hello->boots);
@@ -124,17 +124,17 @@ void NodeImpl::greet(Session& session, uint64_t id, ByteView payload) {
   // that one speaks for nobody any more, whether or not we were told.
   bool restarted = false;
   for (auto it = sessions_.begin(); it != sessions_.end();) {
-    bool stale = it->first != id && it->second.node == hello->node;
+    bool stale = it->first != id && it->second.node == hello->node && it->second.role == hello->role;
     if (stale) SOMETIMES(stale_peer_connection_closed);
     restarted |= stale && it->second.boot != hello->boots.back().number;
     it = stale ? sessions_.erase(it) : std::next(it);
   }
-  if (restarted) peer_disconnected(hello->node);  // what it led
+  if (restarted && session.is_peer()) peer_disconnected(hello->node);  // what it led
 }
 
 void NodeImpl::on_disconnect(codec::FrameConnection& connection, Error) {
   auto it = sessions_.find(connection.tag);
-  NodeId node = it->second.node;
+  NodeId node = it->second.is_peer() ? it->second.node : NodeId();
   uint64_t boot = it->second.boot;
   sessions_.erase(it);
   // Of a later boot there are other connections.

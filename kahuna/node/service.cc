@@ -232,7 +232,7 @@ void Service::forward(uint64_t session, const wire::Request& r, PartitionId id, 
   auto sent = hooks_.forward(leader, {reinterpret_cast<const std::byte*>(b.GetBufferPointer()), b.GetSize()});
   if (sent) return;
   remove(token);
-  refuse(session, r.id(), {ErrorCode::kUnavailable, "no connection to the partition's leader at the moment"}, &id);
+  refuse(session, r.id(), sent.error(), &id);
 }
 
 void Service::on_response(const wire::Response& r) {

@@ -136,6 +136,17 @@ void links_are_full(Stage& s) {
   s.must("what waited is soon done", [&] { return s.status(*lead).applied.value() >= last; }, Duration::seconds(40));
 }
 
+// Clients of those that follow ask for more than the links carry, and give up soon. What consensus has to say does not
+// wait behind that, and the leader is not handed what nobody waits for any more.
+void requests_fill_the_links(Stage& s) {
+  links_are_full(s);
+  const std::optional<size_t> lead = s.leader();
+  s.run(Duration::seconds(5));
+  const uint64_t last = lead ? s.last(*lead) : 0;
+  s.run(Duration::seconds(5));
+  s.must("nothing more arrives", [&] { return lead && s.last(*lead) == last; }, Duration::nanos(1));
+}
+
 // A follower has a lot to catch up with, and a slow link: it hears that there is a leader all the time.
 void catches_up_slowly(Stage& s) {
   const size_t lead = s.settle(), behind = s.others(lead)[s.random().below(2)];
@@ -190,6 +201,8 @@ constexpr Scenario kScenarios[] = {
      SLOW ",rate=500,keys=5000,hot-percent=0,mix.set=90,mix.get=10,value-bytes-max=20000," THIN_LINKS ","
      "log-keep-bytes=0,log-keep-entries=5,flush-bytes=10000,flush-interval=200ms,save-entries=16,"
      "snapshot-part-bytes=262144,snapshot-bytes-per-second=67108864", "", state_fills_the_link},
+    {"G-8", "followers are asked for more than the links carry: leadership stays, what nobody awaits is not sent",
+     SLOW ",rate=1000,keys=5000,hot-percent=0,clients=8,processes=200,mix.set=90,mix.get=10,value-bytes-max=20000,timeout=1s," THIN_LINKS, "", requests_fill_the_links},
 };
 #undef SLOW
 #undef THIN_LINKS
