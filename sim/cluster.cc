@@ -165,7 +165,10 @@ node::Options Cluster::node_options(size_t node) {
   o.slow_disk = options_.slow_disk;
   o.scrub_interval = options_.scrub_interval;
   o.scrub_bytes_per_second = options_.scrub_bytes_per_second;
-  o.on_damage = [this, node](std::string_view text) { judge_scrub(node, text); };
+  o.on_damage = [this, node](std::string_view text) {
+    judge_scrub(node, text);
+    slots_[node].damage_told.emplace_back(text);
+  };
   if (options_.sessions_spare > 0)
     o.sessions_max = 2 * slots_.size() + clients_.size() + options_.sessions_spare;
   if (options_.engine == EngineKind::kRocks) {

@@ -225,6 +225,8 @@ class Cluster final : public FaultTarget {
   }
   uint64_t applied_entries() const { return applies_.applied(); }
   uint64_t rotten() const { return rotten_; }
+  // What the node has told people of damage.
+  const std::vector<std::string>& damage_told(size_t node) const { return slots_[node].damage_told; }
   // The node has forgotten what it promised.
   bool forgot(size_t node) const { return slots_[node].forgot; }
   // The plan has damaged what a node cannot start without, noticed or not.
@@ -251,6 +253,7 @@ class Cluster final : public FaultTarget {
     bool lost = false;     // ... so that it refuses to boot
     bool forgot = false;   // ... so that it has forgotten what it promised: whatever it says, it may not serve
     bool engine_damaged = false;
+    std::vector<std::string> damage_told;  // by the node, all of it
     NodeId id;               // of its directory; none when not known yet
     bool joins = false;      // it is no founder
     Coming coming = Coming::kAsks;

@@ -271,7 +271,7 @@ class Run {
       verdict(Verdict::kFail, cluster_->violation()->kind, cluster_->violation()->text);
       return;
     }
-    if (sings()) return verdict(Verdict::kFail, "canary", "all that was asked for happened");
+    if (std::optional<std::string> song = sings()) return verdict(Verdict::kFail, "canary", *song);
     Judgement registers = check_registers(state_.history);
     if (registers.finding == Finding::kViolation)
       return verdict(Verdict::kFail, registers.kind, registers.text);
@@ -288,12 +288,18 @@ class Run {
 
   // A made-up violation, by which the tools that look into failures are tested: the run fails when
   // each of these faults struck and each of these arrivals became an operation.
-  bool sings() const {
-    if (!canary_) return false;
+  std::optional<std::string> sings() const {
+    if (!canary_) return std::nullopt;
+    std::string song = "all that was asked for happened";
     Selection issued = issued_in(state_.history), struck = struck_in(report_.fault_log);
     for (const auto& [name, number] : canary_->items())
-      if (!issued.has(name, number) && !struck.has(name, number)) return false;
-    return true;
+      if (!issued.has(name, number) && !struck.has(name, number)) return std::nullopt;
+    for (OperationNumber each = 0; each < state_.history.operations().size(); ++each) {
+      const Operation& operation = state_.history.operations()[each];
+      const bool asked = operation.arrival != kNoArrival && canary_->has(fmt::format("c{}", operation.host + 1), operation.arrival);
+      if (asked) song += "\n" + state_.history.describe(each);
+    }
+    return song;
   }
 
   void verdict(Verdict verdict, const std::string& kind, const std::string& text) {

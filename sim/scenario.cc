@@ -61,6 +61,11 @@ uint64_t Stage::probe(std::string_view name) const {
   return 0;
 }
 
+bool Stage::said(size_t node, std::string_view words) const {
+  const auto& told = cluster_.damage_told(node);
+  return std::any_of(told.begin(), told.end(), [&](const std::string& text) { return text.find(words) != text.npos; });
+}
+
 // --- waiting ---
 
 bool Stage::going() const {

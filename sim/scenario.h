@@ -70,6 +70,8 @@ class Stage final : private ClusterListener {
   std::vector<size_t> others(size_t node) const;
   // Hits of a SOMETIMES probe in this run so far.
   uint64_t probe(std::string_view name) const;
+  // The node has told people of damage, in these words.
+  bool said(size_t node, std::string_view words) const;
   // Operations that clients asked for and that succeeded so far.
   uint64_t writes_done() const { return workload_.history.counts().writes_done; }
   // How long that many percent of the writes asked for since then took at most, those that wait still included;

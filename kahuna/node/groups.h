@@ -188,6 +188,8 @@ class Groups final : private SnapshotStreams::Hooks {
   void fail_writes(Group& group);
   void report_damage(Group& group);
   void report_repaired(Group& group);
+  // A log with damage, after a step.
+  void look_at_damage(Group& group);
   void report_lost_state(Group& group);
   void begin_without_state(Group& group);
   void engine_failed(const Error& error);

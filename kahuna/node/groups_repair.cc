@@ -4,6 +4,13 @@
 #include "runtime/probe.h"
 
 namespace kahuna::node {
+namespace {
+
+std::string nowhere(const raft::Status& status) {
+  return "the first of them is intact on none of " + std::to_string(status.lost_asked) + " replicas that answered";
+}
+
+}  // namespace
 
 // The engine has lost what it held of a group: the others have it.
 void Groups::report_lost_state(Group& group) {
@@ -49,9 +56,23 @@ void Groups::report_damage(Group& group) {
 
 void Groups::report_repaired(Group& group) {
   SOMETIMES(replica_has_repaired_its_log);
-  group.faulty = false;
+  group.faulty = group.damage_told = false;
   hooks_.on_damage("partition " + std::to_string(group.id.value()) + ": the log on node '" + options_.name +
                    "' is whole again");
+}
+
+// A majority with damage: nobody can lead, and what clients hear is that nobody does. Here it says why.
+void Groups::look_at_damage(Group& group) {
+  if (group.replica.is_whole()) return report_repaired(group);
+  if (group.damage_told || group.replica.leader().node || MUTANT(lost_majority_untold)) return;
+  const raft::Status status = group.replica.status();
+  if (!status.lost_with_most) return;
+  SOMETIMES(damage_is_on_a_majority);
+  group.damage_told = true;
+  hooks_.on_damage("partition " + std::to_string(group.id.value()) + ": of the " + std::to_string(status.lost) +
+                   " entries that node '" + options_.name + "' has lost behind entry " + std::to_string(status.last.index.value()) +
+                   ", " + nowhere(status) + "; the partition serves nothing until one that has it is back: start the nodes "
+                   "that are down, or give one its disk back");
 }
 
 std::vector<std::pair<PartitionId, std::string>> Groups::damaged() const {
@@ -61,9 +82,7 @@ std::vector<std::pair<PartitionId, std::string>> Groups::damaged() const {
     raft::Status status = group->replica.status();
     std::string text = "repairing " + std::to_string(status.lost) + " entries of the log behind entry " +
                        std::to_string(status.last.index.value());
-    if (status.lost_asked > 0)
-      text += "; the first of them is intact on none of " + std::to_string(status.lost_asked) +
-              " replicas that answered: the partition waits for one that has it";
+    if (status.lost_asked > 0) text += "; " + nowhere(status) + ": the partition waits for one that has it";
     out.emplace_back(group->id, std::move(text));
   }
   return out;

@@ -517,6 +517,7 @@ Status Replica::status() const {
   status.promised = tail_.empty() ? log_.last() : tail_.last();
   status.lost = tail_.lost();
   status.lost_asked = static_cast<size_t>(std::popcount(answers_.of_no_help));
+  status.lost_with_most = answers_.of_no_help != 0 && members_.blocks(answers_.of_no_help | self_bit());
   status.configuration = configurations_.shared();
   status.configuration_index = configurations_.index();
   return status;

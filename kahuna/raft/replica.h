@@ -183,6 +183,7 @@ struct Status {
   LogPosition promised;  // the end of the log, lost entries included
   size_t lost = 0;       // entries that wait for repair
   size_t lost_asked = 0;  // voters that could not help with the first of them
+  bool lost_with_most = false;  // without these and this one there is no quorum
   std::shared_ptr<const Configuration> configuration;  // in force; never null
   Index configuration_index;                           // of its entry, or above
 };

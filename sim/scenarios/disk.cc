@@ -425,6 +425,8 @@ void only_copy_rots(Stage& s) {
   s.must("it threw nothing away", [&] { return s.probe("engine_set_up_anew") == anew; }, Duration::millis(1));
 }
 
+constexpr std::string_view kOnAMajority = "serves nothing until one that has it is back";
+
 // An entry's only intact copy is on a node that is down, the other is damaged: the partition waits, rather than
 // go on without it, and is served when the holder returns.
 void intact_copy_is_down(Stage& s) {
@@ -445,6 +447,7 @@ void intact_copy_is_down(Stage& s) {
     s.run(Duration::seconds(10));
     if (faulty) {
       s.prove("nobody leads without the entry", !s.leader());
+      s.must("it says why", [&] { return s.said(rotten, kOnAMajority); }, Duration::nanos(1));
       waited = true;
     }
     uint64_t before = s.writes_done();
@@ -455,6 +458,38 @@ void intact_copy_is_down(Stage& s) {
   s.prove("it waited for the holder", waited);
 }
 
+// All who had an entry have lost it: it was acknowledged, so nothing is served without it, ever.
+void all_copies_are_lost(Stage& s) {
+  for (int round = 0; round < 20 && s.going(); ++round) {
+    const size_t lead = s.settle(), other = s.others(lead)[s.random().below(2)], behind = 3 - lead - other;
+    const uint64_t had = s.last(behind);
+    s.crash(behind);
+    s.until("entries are committed that one replica never had",
+            [&] { return s.leads(lead) && s.commit(other) > had + 5; });
+    s.until("both have written the same", [&] {
+      const raft::Status one = s.status(lead), two = s.status(other);
+      return one.last == two.last && one.durable == one.last.index && two.durable == two.last.index && two.commit < two.last.index;
+    });
+    for (size_t node : {other, lead}) s.crash(node);
+    for (size_t node : {other, lead})
+      for (int i = 0; i < 8; ++i) s.damage_newest(node);
+    for (size_t node : {other, lead, behind}) s.start(node);
+    s.until("they are back", [&] { return s.hosts(other) && s.hosts(lead) && s.hosts(behind); });
+    if (s.whole(other) || s.whole(lead)) {
+      s.until("who has it helps", [&] { return s.whole(other) && s.whole(lead); });
+      continue;
+    }
+    const uint64_t before = s.writes_done();
+    s.run(Duration::seconds(10));
+    if (s.whole(other)) continue;  // they had lost different ones
+    s.prove("nobody leads", !s.leader());
+    s.must("nothing is served", [&] { return s.writes_done() == before; }, Duration::nanos(1));
+    s.must("it is said why", [&] { return s.said(other, kOnAMajority) || s.said(lead, kOnAMajority); }, Duration::nanos(1));
+    return;
+  }
+  s.prove("both had lost the same", false);
+}
+
 constexpr Scenario kScenarios[] = {
     {"T-24", "both copies of a batch rot: the node does not vote by what is left of it", "rate=300", "drift", vote_is_lost},
     {"T-24-gone", "the log of a node is removed: the node does not vote without it", "rate=300", "drift", log_is_removed, false, "journal_is_gone"},
@@ -463,6 +498,7 @@ constexpr Scenario kScenarios[] = {
     {"T-22-scrub", "logs rot beneath nodes that run: it is found and left before a loss of power", "rate=100,disk.kind=fast,segment-bytes=131072,scrub-interval-ms=100,scrub-bytes-per-second=67108864", "drift", rot_is_scrubbed},
     {"T-30-scrub", "engines rot beneath nodes that run: it is found, and they begin anew", "rate=300,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000,scrub-interval-ms=100,scrub-bytes-per-second=67108864", "drift", engine_rot_is_scrubbed},
     {"T-30-only", "the engine of a node rots when the other members have nothing yet: it throws nothing away", "nodes=2,rate=100,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000,scrub-interval-ms=300,scrub-bytes-per-second=67108864", "drift", only_copy_rots, false, "all_partitions_have_other_voters"},
+    {"T-44-all", "all who had an entry have lost it: the partition stops, and says why", "rate=300,loops=1", "drift", all_copies_are_lost},
     {"T-44", "the only intact copy of an entry is down: the partition waits for it", "rate=300", "drift", intact_copy_is_down},
     {"H-R27", "power is lost everywhere after log was released: what was flushed is there", "rate=1000,segment-bytes=131072,save-entries=16,flush-bytes=4096,flush-interval=200ms", "batching", power_loss_after_release},
     {"H-R28", "a majority's disks are full: writes are refused, and taken again when there is room", "rate=1000,segment-bytes=131072,value-bytes-max=4000,save-entries=16,flush-bytes=100000", "drift", full_majority},
