@@ -6,32 +6,31 @@
 
 namespace kahuna::node {
 
-Dialer::Dialer(Host& host, Hooks& hooks, std::string name, Address address)
+Dialer::Dialer(Host& host, Hooks& hooks, std::string name, Address address, std::optional<Duration> patience)
     : host_(host), hooks_(hooks), name_(std::move(name)), address_(std::move(address)),
-      random_(host.random("dialer/" + name_)), liveness_(*host.clock, [this] {
+      random_(host.random((patience ? "dialer/requests/" : "dialer/") + name_)), liveness_(*host.clock, [this] {
         SOMETIMES(peer_connection_dead);
         drop();
       }) {
+  if (patience) bound_.emplace(*patience);
   connect();
-}
-
-Dialer::Dialer(Host& host, Hooks& hooks, std::string name, Address address, Duration patience)
-    : Dialer(host, hooks, std::move(name), std::move(address)) {
-  bound_.emplace(patience);
 }
 
 Dialer::~Dialer() { host_.clock->cancel(timer_); }
 
 Result<> Dialer::send(codec::FrameKind kind, ByteView payload) {
   if (!up_) return fail(ErrorCode::kUnavailable, "no connection to node '" + name_ + "'");
-  if (bound_ && !bound_->admits(host_.clock->now(), connection_->sent_bytes(), connection_->unsent_bytes()) &&
-      !MUTANT(forwarded_without_end)) {
-    SOMETIMES(forwarded_requests_would_wait);
-    return fail(ErrorCode::kOverloaded, "the connection to node '" + name_ + "' carries less than it is asked for");
-  }
-  Result<> sent = connection_->send(kind, payload);
-  if (!MUTANT(peer_never_probed)) liveness_.on_use();
+  Result<> sent = admits() ? connection_->send(kind, payload)
+                           : fail(ErrorCode::kOverloaded, "the connection to node '" + name_ +
+                                                              "' carries less than it is asked for");
+  if (!MUTANT(peer_never_probed)) liveness_.on_use();  // refused too: it may be dead
   return sent;
+}
+
+bool Dialer::admits() {
+  if (!bound_ || bound_->admits(host_.clock->now(), connection_->sent_bytes(), connection_->unsent_bytes())) return true;
+  SOMETIMES(forwarded_requests_would_wait);
+  return MUTANT(forwarded_without_end);
 }
 
 void Dialer::probe() {
@@ -73,10 +72,10 @@ void Dialer::retry_later() {
 void Dialer::drop() {
   liveness_.end();
   connection_.reset();
-  up_ = false;
+  const bool was_up = std::exchange(up_, false);
   outbox.clear();
   retry_later();
-  hooks_.on_down(*this);
+  if (was_up) hooks_.on_down(*this);
 }
 
 void Dialer::on_frame(codec::FrameConnection&, codec::FrameKind kind, ByteView payload) {

@@ -31,16 +31,15 @@ class Dialer final : public codec::FrameConnection::Owner {
     virtual void on_refused(Dialer& dialer, const Hello& hello) = 0;
     virtual void on_response(Dialer& dialer, ByteView payload) = 0;
     virtual void on_heard(Dialer& dialer) = 0;  // a frame came, of any kind
-    virtual void on_down(Dialer& dialer) = 0;  // was up, or being set up; reconnecting by itself
+    virtual void on_down(Dialer& dialer) = 0;  // was up; reconnecting by itself
   };
   static constexpr Duration kBackOffMin = Duration::millis(20);
   static constexpr Duration kBackOffMax = Duration::seconds(1);
   static constexpr Duration kConnectTimeout = Duration::seconds(1);
   static constexpr Duration kGreetTimeout = Duration::seconds(2);
 
-  Dialer(Host& host, Hooks& hooks, std::string name, Address address);
-  // For requests: what cannot leave within `patience` is refused.
-  Dialer(Host& host, Hooks& hooks, std::string name, Address address, Duration patience);
+  // `patience`: for requests; what cannot leave within it is refused.
+  Dialer(Host& host, Hooks& hooks, std::string name, Address address, std::optional<Duration> patience = std::nullopt);
   ~Dialer() override;
 
   const std::string& name() const { return name_; }
@@ -64,6 +63,7 @@ class Dialer final : public codec::FrameConnection::Owner {
   void on_disconnect(codec::FrameConnection& connection, Error reason) override;
 
  private:
+  bool admits();
   void connect();
   void retry_later();
   void drop();

@@ -61,7 +61,8 @@ struct Groups::Group {
   bool install_due = false;        // in installs_due_
   std::optional<Time> woken_to_move;  // leader: was quiet, and is asked who is there (groups_members.cc)
   bool faulty = false;             // the log was not whole when last looked at
-  bool damage_told = false;        // ... and that the others do not have it either
+  std::optional<Time> stopped_since;  // nobody leads, and most do not have what it has lost
+  bool stop_told = false;
   std::string damage;              // where on disk
 
   Group(size_t at, PartitionId partition, raft::Replica r, partition::StateMachine s, Index applied_to)

@@ -6,6 +6,9 @@
 namespace kahuna::node {
 namespace {
 
+// Without a leader, before it is said that damage is why.
+constexpr int kStoppedTimeouts = 4;
+
 std::string nowhere(const raft::Status& status) {
   return "the first of them is intact on none of " + std::to_string(status.lost_asked) + " replicas that answered";
 }
@@ -56,19 +59,25 @@ void Groups::report_damage(Group& group) {
 
 void Groups::report_repaired(Group& group) {
   SOMETIMES(replica_has_repaired_its_log);
-  group.faulty = group.damage_told = false;
+  group.faulty = group.stop_told = false;
+  group.stopped_since.reset();
   hooks_.on_damage("partition " + std::to_string(group.id.value()) + ": the log on node '" + options_.name +
                    "' is whole again");
 }
 
-// A majority with damage: nobody can lead, and what clients hear is that nobody does. Here it says why.
+// A majority with damage: nobody can lead, and what clients hear is that nobody does. Here it says why. Others may be
+// about to lead, or to say that nobody ever had what is lost: it is told when that did not come for a while.
 void Groups::look_at_damage(Group& group) {
   if (group.replica.is_whole()) return report_repaired(group);
-  if (group.damage_told || group.replica.leader().node || MUTANT(lost_majority_untold)) return;
+  if (group.stop_told) return;
   const raft::Status status = group.replica.status();
-  if (!status.lost_with_most) return;
+  const bool stopped = status.lost_with_most && !status.leader.node;
+  if (!stopped) return group.stopped_since.reset();
+  const Time now = host_.clock->now();
+  if (!group.stopped_since) group.stopped_since = now;
+  if (now - *group.stopped_since < options_.raft.election_timeout_max * kStoppedTimeouts || MUTANT(lost_majority_untold)) return;
   SOMETIMES(damage_is_on_a_majority);
-  group.damage_told = true;
+  group.stop_told = true;
   hooks_.on_damage("partition " + std::to_string(group.id.value()) + ": of the " + std::to_string(status.lost) +
                    " entries that node '" + options_.name + "' has lost behind entry " + std::to_string(status.last.index.value()) +
                    ", " + nowhere(status) + "; the partition serves nothing until one that has it is back: start the nodes "

@@ -272,7 +272,7 @@ class NodeImpl final : public Node,
 
   // --- SignsOfLife::Hooks ---
   void probe_peers() override {
-    for (auto& dialer : dialers_) dialer->probe();
+    for (auto& dialer : dialers_) dialer->probe(), dialer->requests->probe();
     tell_roster_again();
     consider_only_copy();
   }

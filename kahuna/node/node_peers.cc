@@ -173,9 +173,9 @@ Result<> NodeImpl::on_greeted(Dialer& dialer, const Hello& hello) {
     return fail(ErrorCode::kWrongCluster, "node '" + hello.name + "' is another one than this cluster's member");
   dialer.node = hello.node;
   dialer.roster = hello.roster_revision;
-  registry_.heard(hello.node, hello.boots);
   service_.hear(hello.watermark);
   if (dialer.for_requests()) return {};
+  registry_.heard(hello.node, hello.boots);
   // The dialer counts as up only after this returns.
   host_.scheduler->post([this, alive = std::weak_ptr<char>(alive_), name = dialer.name(), founded = hello.founded] {
     if (alive.expired()) return;

@@ -119,7 +119,8 @@ void NodeImpl::greet(Session& session, uint64_t id, ByteView payload) {
   if (hello->role == wire::Role::Node) greeted_by(*hello);
   session.node = hello->node;
   session.boot = hello->boots.back().number;
-  registry_.heard(hello->node, hello->boots);
+  // A new boot is heard of on the connection whose end says that the earlier one is over.
+  if (session.is_peer()) registry_.heard(hello->node, hello->boots);
   // A node dials anew only when its earlier connection was lost to it, or it is from an earlier boot:
   // that one speaks for nobody any more, whether or not we were told.
   bool restarted = false;

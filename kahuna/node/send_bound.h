@@ -2,7 +2,8 @@
 // what waited before. Whoever asks for more is told at once, and not after others gave up waiting.
 //
 // The pace is known while something waits without a pause; before that, anything may wait for as long as the first of it
-// does not wait longer than `patience`. What a stream has taken counts as sent, though its buffers hold it.
+// does not wait longer than `patience`. What a stream has taken counts as sent, though its
+// buffers (of 1 MiB, and the kernel's) hold it: the wait there comes on top.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +26,7 @@ class SendBound {
 
  private:
   struct Mark {
-    uint64_t end = 0;   // passed when so many bytes are sent
-    size_t bytes = 0;   // that waited when it was set
+    uint64_t sent = 0, end = 0;  // when it was set; it is passed when so many are
     Time set;
   };
   const Duration patience_;

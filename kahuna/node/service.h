@@ -31,7 +31,7 @@ class Service {
     virtual void respond(uint64_t session, ByteView response) = 0;
     // What is read may be sent there: not too much of what was waits still.
     virtual bool takes_answers(uint64_t session) const = 0;
-    // Sends an encoded Request to a node; kUnavailable when there is no connection.
+    // Sends an encoded Request to a node; kUnavailable when there is no connection, kOverloaded when it would wait there.
     virtual Result<> forward(NodeId to, ByteView request) = 0;
     virtual std::string address_of(NodeId node) const = 0;
     virtual NodeId node_named(std::string_view name) const = 0;  // none: there is no such member

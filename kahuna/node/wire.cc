@@ -53,6 +53,7 @@ Result<Hello> decode_hello(ByteView bytes) {
     return fail(ErrorCode::kVersion, "the other side speaks protocol " +
                                          std::to_string(w->protocol()) + ", this one speaks " +
                                          std::to_string(kProtocolVersion));
+  if (w->role() > wire::Role::MAX) return fail(ErrorCode::kVersion, "the other side is in a role that this one does not know");
   Hello h;
   h.role = w->role();
   h.cluster = ClusterId(w->cluster());

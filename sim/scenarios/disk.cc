@@ -4,6 +4,9 @@
 namespace kahuna::sim {
 namespace {
 
+// What a node says of a partition that damage has stopped.
+constexpr std::string_view kOnAMajority = "serves nothing until one that has it is back";
+
 void all_lose_power(Stage& s) {
   for (size_t node = 0; node < s.nodes(); ++node) s.crash(node);
   s.run(Duration::millis(static_cast<int64_t>(s.random().between(1, 300))));
@@ -206,6 +209,8 @@ void rotten_tail(Stage& s) {
     s.until("it is back, and whole again", [&] { return s.whole(node); });
   });
   s.settle();
+  for (size_t node = 0; node < s.nodes(); ++node)
+    s.must("nobody takes that for lost", [&] { return !s.said(node, kOnAMajority); }, Duration::nanos(1));
 }
 
 // Two of three hold what was acknowledged; one of them is wiped, the other stops. The wiped one is
@@ -424,8 +429,6 @@ void only_copy_rots(Stage& s) {
   }, Duration::seconds(60));
   s.must("it threw nothing away", [&] { return s.probe("engine_set_up_anew") == anew; }, Duration::millis(1));
 }
-
-constexpr std::string_view kOnAMajority = "serves nothing until one that has it is back";
 
 // An entry's only intact copy is on a node that is down, the other is damaged: the partition waits, rather than
 // go on without it, and is served when the holder returns.

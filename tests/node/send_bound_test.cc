@@ -39,6 +39,14 @@ TEST(SendBound, TakesAnyBurst) {
   EXPECT_TRUE(line.ask(1000 * 1000));
 }
 
+TEST(SendBound, ALittleAheadOfABurstSaysNothingOfThePace) {
+  Line line{1000 * 1000};
+  EXPECT_TRUE(line.ask(200));
+  EXPECT_TRUE(line.ask(4000 * 1000));
+  line.pass(2);
+  EXPECT_TRUE(line.ask(200));
+}
+
 TEST(SendBound, NothingWaitsMuchLongerThanItsPatience) {
   Line line{200};
   size_t most = 0, refused = 0;
