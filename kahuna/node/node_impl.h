@@ -256,8 +256,7 @@ class NodeImpl final : public Node,
   }
   void on_down(Dialer& dialer) override {
     if (!dialer.node) return;
-    service_.on_peer_down(dialer.node);
-    if (dialer.for_requests()) return;
+    if (dialer.for_requests()) return service_.on_peer_down(dialer.node);
     dialer.requests->hang_up();
     peer_disconnected(dialer.node);
   }

@@ -1,7 +1,5 @@
 #include "kahuna/node/send_bound.h"
 
-#include <algorithm>
-
 namespace kahuna::node {
 
 bool SendBound::admits(Time now, uint64_t sent, size_t unsent) {
