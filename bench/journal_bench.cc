@@ -51,8 +51,8 @@ struct MemoryMachine : Clock, Scheduler, Disk, Offload {
     work();
     post(std::move(done));
   }
-  void open(std::string path, OpenOptions, Callback<void(Result<std::unique_ptr<File>>)> done)
-      override {
+  void open(std::string path, OpenOptions,
+            Callback<void(Result<std::unique_ptr<File>>)> done) override {
     auto file = std::make_unique<MemoryFile>();
     file->machine = this;
     auto& bytes = files[path];
@@ -136,8 +136,7 @@ struct Writer {
     persist.entries.push_back(
         {Index(next[group]++), Term(1), raft::EntryKind::kCommand, kCurrentSemanticLevel, payload});
     if (!journal.append(PartitionId(group), std::move(persist), [this] { ++done; })) std::abort();
-    if (next[group] % 1024 == 0)
-      journal.release(PartitionId(group), Index(next[group] - 512));
+    if (next[group] % 1024 == 0) journal.release(PartitionId(group), Index(next[group] - 512));
   }
   void append_all() {
     for (size_t group = 0; group < groups; ++group) append(group);
@@ -157,8 +156,13 @@ void batch_in_memory(benchmark::State& state) {
   state.counters["disk_bytes_per_entry"] =
       static_cast<double>(world.journal->statistics().bytes) / static_cast<double>(writer.done);
 }
-BENCHMARK(batch_in_memory)->ArgNames({"groups", "bytes"})->Args({1, 128})->Args({16, 128})
-    ->Args({256, 128})->Args({10000, 128})->Args({16, 4096});
+BENCHMARK(batch_in_memory)
+    ->ArgNames({"groups", "bytes"})
+    ->Args({1, 128})
+    ->Args({16, 128})
+    ->Args({256, 128})
+    ->Args({10000, 128})
+    ->Args({16, 4096});
 
 // Reads back what fills `segments` segments of the default size.
 void recover_from_memory(benchmark::State& state) {
@@ -191,7 +195,10 @@ void recover_from_memory(benchmark::State& state) {
   state.SetItemsProcessed(static_cast<int64_t>(entries));
   state.SetBytesProcessed(static_cast<int64_t>(bytes));
 }
-BENCHMARK(recover_from_memory)->ArgNames({"segments", "bytes"})->Args({2, 128})->Args({2, 4096})
+BENCHMARK(recover_from_memory)
+    ->ArgNames({"segments", "bytes"})
+    ->Args({2, 128})
+    ->Args({2, 4096})
     ->Unit(benchmark::kMillisecond);
 
 // A closed loop of `groups` writers on the real disk: each appends again when it was synced.
@@ -218,16 +225,21 @@ void append_on_disk(benchmark::State& state) {
       while (writer.done < until) (*loop)->turn(Duration::millis(100));
     }
     state.SetItemsProcessed(static_cast<int64_t>(writer.done));
-    state.counters["entries_per_batch"] = static_cast<double>(writer.done) /
-                                         static_cast<double>(journal->statistics().batches);
+    state.counters["entries_per_batch"] =
+        static_cast<double>(writer.done) / static_cast<double>(journal->statistics().batches);
     journal.reset();
   }
   loop->reset();
   std::filesystem::remove_all(dir);
 }
-BENCHMARK(append_on_disk)->ArgNames({"groups", "bytes", "uring"})
-    ->Args({1, 128, 1})->Args({64, 128, 1})->Args({1, 128, 0})->Args({64, 128, 0})
-    ->UseRealTime()->Unit(benchmark::kMicrosecond);
+BENCHMARK(append_on_disk)
+    ->ArgNames({"groups", "bytes", "uring"})
+    ->Args({1, 128, 1})
+    ->Args({64, 128, 1})
+    ->Args({1, 128, 0})
+    ->Args({64, 128, 0})
+    ->UseRealTime()
+    ->Unit(benchmark::kMicrosecond);
 
 }  // namespace
 }  // namespace kahuna::journal

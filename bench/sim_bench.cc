@@ -1,5 +1,5 @@
-// What an event of the simulator costs: bare, as a timer, as bytes on a stream, as a synced write; and
-// what a virtual second of a whole cluster costs, judges included.
+// What an event of the simulator costs: bare, as a timer, as bytes on a stream, as a synced write;
+// and what a virtual second of a whole cluster costs, judges included.
 #include <benchmark/benchmark.h>
 
 #include <functional>
@@ -82,8 +82,9 @@ void BM_StreamPingPong(benchmark::State& state) {
   world.start(a);
   world.start(b);
   std::vector<std::unique_ptr<Echo>> ends;
-  auto listener = world.host(b).network->listen(
-      {"0.0.0.0", 1}, [&](auto stream) { ends.push_back(std::make_unique<Echo>(std::move(stream))); });
+  auto listener = world.host(b).network->listen({"0.0.0.0", 1}, [&](auto stream) {
+    ends.push_back(std::make_unique<Echo>(std::move(stream)));
+  });
   for (int64_t i = 0; i < state.range(0); ++i)
     world.host(a).network->connect({"b", 1}, Duration::seconds(1), [&](auto stream) {
       ends.push_back(std::make_unique<Echo>(std::move(*stream)));
@@ -162,27 +163,31 @@ void run_cluster(benchmark::State& state, RunOptions options, uint64_t seeds) {
 void BM_ClusterIdle(benchmark::State& state) {
   RunOptions options;
   options.faults = "off";
-  options.pins = {{"nodes", "3"}, {"rate", "0"}, {"time", "2000s"}, {"loops", "1"}, {"engine", "memory"},
-                  {"raft-pace-percent", "100"}, {"net.place", "rack"},
-                  {"groups", std::to_string(state.range(0))}};
+  options.pins = {{"nodes", "3"},        {"rate", "0"},
+                  {"time", "2000s"},     {"loops", "1"},
+                  {"engine", "memory"},  {"raft-pace-percent", "100"},
+                  {"net.place", "rack"}, {"groups", std::to_string(state.range(0))}};
   run_cluster(state, std::move(options), 1);
 }
 BENCHMARK(BM_ClusterIdle)->Arg(1)->Arg(16)->Unit(benchmark::kMillisecond);
 
-// Five nodes, three partitions, a thousand operations a second, faults as drawn by ten seeds. Enough
-// clients to keep the rate up unless faults keep it down.
+// Five nodes, three partitions, a thousand operations a second, faults as drawn by ten seeds.
+// Enough clients to keep the rate up unless faults keep it down.
 void BM_ClusterLoaded(benchmark::State& state) {
   RunOptions options;
   options.faults = "on";
-  options.pins = {{"nodes", "5"}, {"groups", "3"}, {"rate", "1000"}, {"time", "20s"}, {"loops", "1"},
-                  {"clients", "5"}, {"processes", "40"}, {"net.place", "rack"},
-                  {"engine", "memory"}, {"value-bytes-max", "200"}};
+  options.pins = {
+      {"nodes", "5"},       {"groups", "3"},           {"rate", "1000"},    {"time", "20s"},
+      {"loops", "1"},       {"clients", "5"},          {"processes", "40"}, {"net.place", "rack"},
+      {"engine", "memory"}, {"value-bytes-max", "200"}};
   run_cluster(state, std::move(options), 10);
 }
 BENCHMARK(BM_ClusterLoaded)->Iterations(10)->Unit(benchmark::kMillisecond);
 
 // The default swarm: the first hundred seeds.
-void BM_Swarm(benchmark::State& state) { run_cluster(state, {}, 100); }
+void BM_Swarm(benchmark::State& state) {
+  run_cluster(state, {}, 100);
+}
 BENCHMARK(BM_Swarm)->Iterations(100)->Unit(benchmark::kMillisecond);
 
 }  // namespace

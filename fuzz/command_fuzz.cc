@@ -42,7 +42,8 @@ struct Replica {
 
 void check_decoded(const partition::Command& command) {
   // Clients may not write reserved keys; nodes do.
-  CHECK(partition::validate(command).has_value() || command.key.starts_with(partition::kReservedPrefix));
+  CHECK(partition::validate(command).has_value() ||
+        command.key.starts_with(partition::kReservedPrefix));
   auto again = partition::decode(partition::encode(command).view());
   CHECK(again.has_value());
   CHECK(again->key == command.key);

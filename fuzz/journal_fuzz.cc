@@ -137,9 +137,7 @@ class Editor {
         if (kind % 8 == 2) forge(header, to);
         break;
       }
-      case 3:
-        std::memset(to.sector().data(), 0, kSectorBytes);
-        break;
+      case 3: std::memset(to.sector().data(), 0, kSectorBytes); break;
       case 4:
       case 5: {
         Place from = place();

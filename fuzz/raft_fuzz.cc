@@ -45,8 +45,7 @@ class Driver {
  public:
   explicit Driver(Input& input)
       : input_(input),
-        replica_(options(), PartitionId(1), id(1), start(),
-                 RandomStream(1, "fuzz"), now_) {}
+        replica_(options(), PartitionId(1), id(1), start(), RandomStream(1, "fuzz"), now_) {}
 
   void run() {
     for (int steps = 0; !input_.empty() && steps < 2000; ++steps) {

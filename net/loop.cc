@@ -98,7 +98,8 @@ Result<std::unique_ptr<Loop>> Loop::create(LoopOptions options) {
   state->offload =
       std::make_unique<Workers>(*state->mailbox, options.offload_threads, "kahuna-offload");
   state->names = std::make_unique<Workers>(*state->mailbox, kNameThreads, "kahuna-names");
-  state->sockets = std::make_unique<Sockets>(*state->poller, state->turn, *state->names, std::move(options.resolve));
+  state->sockets = std::make_unique<Sockets>(*state->poller, state->turn, *state->names,
+                                             std::move(options.resolve));
   ASSIGN_OR_RETURN(state->files, Files::create({options.data_dir, options.inline_write_bytes_max},
                                                *state->poller, state->turn, *state->mailbox));
   ASSIGN_OR_RETURN(const uint64_t seed, kernel_random());

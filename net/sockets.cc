@@ -160,8 +160,11 @@ struct Sockets::Lookup {
 };
 
 Sockets::Sockets(Poller& poller, Turn& turn, Offload& names, Resolve resolve)
-    : poller_(poller), turn_(turn), names_(names),
-      resolve_(resolve ? std::move(resolve) : [](const Address& address) { return resolve_blocking(address, false); }) {}
+    : poller_(poller),
+      turn_(turn),
+      names_(names),
+      resolve_(resolve ? std::move(resolve)
+                       : [](const Address& address) { return resolve_blocking(address, false); }) {}
 Sockets::~Sockets() = default;
 
 Result<std::unique_ptr<Listener>> Sockets::listen(
@@ -209,7 +212,9 @@ void Sockets::connect(const Address& address, Duration timeout,
   Lookup& lookup = at->second;
   if (lookup.found && turn_.now() - lookup.at > kNameKept) lookup.found.reset(), begins = true;
   if (lookup.found) {
-    turn_.post([connector, found = std::move(*lookup.found)]() mutable { connector->try_all(std::move(found)); });
+    turn_.post([connector, found = std::move(*lookup.found)]() mutable {
+      connector->try_all(std::move(found));
+    });
     lookups_.erase(at);
     return;
   }
@@ -221,7 +226,8 @@ void Sockets::connect(const Address& address, Duration timeout,
              [this, found, name] { resolved(name, std::move(*found)); });
 }
 
-void Sockets::resolved(const std::pair<std::string, uint16_t>& name, Result<std::vector<SocketAddress>> found) {
+void Sockets::resolved(const std::pair<std::string, uint16_t>& name,
+                       Result<std::vector<SocketAddress>> found) {
   Lookup& lookup = lookups_.at(name);
   std::erase_if(lookup.waiting, [](const auto& connector) { return !connector->waits(); });
   if (lookup.waiting.empty() && found) {

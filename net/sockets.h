@@ -1,9 +1,11 @@
 // Sockets: the Network of a production host, over any Poller. The loop's thread only.
 //
-// 1. Names are resolved on threads of their own, for a resolver may take long, and no disk must wait for it; except by
-//    listen(), which resolves at once and may block: a node calls it once, at boot, before it serves anybody, with a
-//    literal or a name of its own machine.
-// 2. A name is looked up once at a time: who asks for it meanwhile waits for the same answer. One that came too late for
+// 1. Names are resolved on threads of their own, for a resolver may take long, and no disk must
+// wait for it; except by
+//    listen(), which resolves at once and may block: a node calls it once, at boot, before it
+//    serves anybody, with a literal or a name of its own machine.
+// 2. A name is looked up once at a time: who asks for it meanwhile waits for the same answer. One
+// that came too late for
 //    those who asked is kept for the next, for some seconds.
 // 3. connect() tries the addresses of a name one after the other, within one deadline.
 #pragma once
@@ -38,7 +40,8 @@ Address local_address(int fd);
 
 class Sockets final : public Network {
  public:
-  using Resolve = std::function<Result<std::vector<SocketAddress>>(const Address&)>;  // on the threads of `names`
+  using Resolve = std::function<Result<std::vector<SocketAddress>>(
+      const Address&)>;  // on the threads of `names`
 
   Sockets(Poller& poller, Turn& turn, Offload& names, Resolve resolve = {});
   ~Sockets() override;
@@ -49,7 +52,8 @@ class Sockets final : public Network {
                Callback<void(Result<std::unique_ptr<Stream>>)> done) override;
 
  private:
-  void resolved(const std::pair<std::string, uint16_t>& name, Result<std::vector<SocketAddress>> found);
+  void resolved(const std::pair<std::string, uint16_t>& name,
+                Result<std::vector<SocketAddress>> found);
 
   Poller& poller_;
   Turn& turn_;

@@ -6,6 +6,8 @@ namespace {
 alignas(4096) std::byte zeros_[kZeroBytesMax];
 }  // namespace
 
-ByteView zero_bytes() { return zeros_; }
+ByteView zero_bytes() {
+  return zeros_;
+}
 
 }  // namespace kahuna

@@ -1,4 +1,5 @@
-// Callback<R(Args...)>: a move-only function object with 48 bytes of inline storage, for completions.
+// Callback<R(Args...)>: a move-only function object with 48 bytes of inline storage, for
+// completions.
 //
 // 1. Called at most as often as its owner calls it; empty after a move.
 // 2. Captures over 48 bytes are stored on the heap: keep hot captures small.
@@ -22,9 +23,8 @@ class Callback<R(Args...)> {
   Callback() = default;
   Callback(std::nullptr_t) {}
   template <class F>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, Callback> &&
-             std::is_invocable_r_v<R, std::remove_cvref_t<F>&, Args...>)
-  Callback(F&& f) {
+  requires(!std::is_same_v<std::remove_cvref_t<F>, Callback> &&
+           std::is_invocable_r_v<R, std::remove_cvref_t<F>&, Args...>) Callback(F&& f) {
     using Fn = std::remove_cvref_t<F>;
     if constexpr (sizeof(Fn) <= kInlineBytes && alignof(Fn) <= alignof(std::max_align_t) &&
                   std::is_nothrow_move_constructible_v<Fn>) {
@@ -61,16 +61,19 @@ class Callback<R(Args...)> {
     void (*destroy)(void*);
   };
   template <class Fn>
-  static constexpr Ops kInlineOps = {
-      [](void* p, Args&&... args) -> R { return (*static_cast<Fn*>(p))(std::forward<Args>(args)...); },
-      [](void* from, void* to) {
-        ::new (to) Fn(std::move(*static_cast<Fn*>(from)));
-        static_cast<Fn*>(from)->~Fn();
-      },
-      [](void* p) { static_cast<Fn*>(p)->~Fn(); }};
+  static constexpr Ops kInlineOps = {[](void* p, Args&&... args) -> R {
+                                       return (*static_cast<Fn*>(p))(std::forward<Args>(args)...);
+                                     },
+                                     [](void* from, void* to) {
+                                       ::new (to) Fn(std::move(*static_cast<Fn*>(from)));
+                                       static_cast<Fn*>(from)->~Fn();
+                                     },
+                                     [](void* p) { static_cast<Fn*>(p)->~Fn(); }};
   template <class Fn>
   static constexpr Ops kHeapOps = {
-      [](void* p, Args&&... args) -> R { return (**static_cast<Fn**>(p))(std::forward<Args>(args)...); },
+      [](void* p, Args&&... args) -> R {
+        return (**static_cast<Fn**>(p))(std::forward<Args>(args)...);
+      },
       [](void* from, void* to) { ::new (to) Fn*(*static_cast<Fn**>(from)); },
       [](void* p) { delete *static_cast<Fn**>(p); }};
 

@@ -8,7 +8,9 @@ namespace {
 thread_local CheckContext context_ = nullptr;
 }
 
-void set_check_context(CheckContext context) { context_ = context; }
+void set_check_context(CheckContext context) {
+  context_ = context;
+}
 
 void check_failed(const char* file, int line, const char* condition, const std::string& operands) {
   std::string where = context_ ? context_() : std::string();

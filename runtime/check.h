@@ -29,9 +29,13 @@ std::string operand_text(const T& v) {
     return std::to_string(v);
   } else if constexpr (std::is_convertible_v<T, std::string_view>) {
     return std::string(std::string_view(v));
-  } else if constexpr (requires { { v.value() } -> std::integral; }) {
+  } else if constexpr (requires {
+                         { v.value() } -> std::integral;
+                       }) {
     return std::to_string(v.value());
-  } else if constexpr (requires { { v.nanos() } -> std::integral; }) {
+  } else if constexpr (requires {
+                         { v.nanos() } -> std::integral;
+                       }) {
     return std::to_string(v.nanos()) + "ns";
   } else if constexpr (std::is_pointer_v<T>) {
     return v ? "non-null" : "null";
@@ -47,19 +51,19 @@ template <class A, class B>
 }
 }  // namespace detail
 
-#define CHECK(condition)                                                        \
-  do {                                                                          \
-    if (!(condition)) [[unlikely]]                                              \
-      ::kahuna::check_failed(__FILE__, __LINE__, #condition, std::string());    \
+#define CHECK(condition)                                                     \
+  do {                                                                       \
+    if (!(condition)) [[unlikely]]                                           \
+      ::kahuna::check_failed(__FILE__, __LINE__, #condition, std::string()); \
   } while (0)
 
-#define KAHUNA_CHECK_OP(a, op, b)                                                          \
-  do {                                                                                     \
-    const auto& check_a_ = (a);                                                            \
-    const auto& check_b_ = (b);                                                            \
-    if (!(check_a_ op check_b_)) [[unlikely]]                                              \
-      ::kahuna::detail::check_op_failed(__FILE__, __LINE__, #a " " #op " " #b, check_a_,   \
-                                        check_b_);                                         \
+#define KAHUNA_CHECK_OP(a, op, b)                                                        \
+  do {                                                                                   \
+    const auto& check_a_ = (a);                                                          \
+    const auto& check_b_ = (b);                                                          \
+    if (!(check_a_ op check_b_)) [[unlikely]]                                            \
+      ::kahuna::detail::check_op_failed(__FILE__, __LINE__, #a " " #op " " #b, check_a_, \
+                                        check_b_);                                       \
   } while (0)
 
 #define CHECK_EQ(a, b) KAHUNA_CHECK_OP(a, ==, b)
@@ -68,6 +72,7 @@ template <class A, class B>
 #define CHECK_LE(a, b) KAHUNA_CHECK_OP(a, <=, b)
 #define CHECK_GT(a, b) KAHUNA_CHECK_OP(a, >, b)
 #define CHECK_GE(a, b) KAHUNA_CHECK_OP(a, >=, b)
-#define UNREACHABLE(why) ::kahuna::check_failed(__FILE__, __LINE__, "unreachable: " why, std::string())
+#define UNREACHABLE(why) \
+  ::kahuna::check_failed(__FILE__, __LINE__, "unreachable: " why, std::string())
 
 }  // namespace kahuna

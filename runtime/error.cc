@@ -5,25 +5,21 @@ namespace kahuna {
 Retry may_retry(ErrorCode code) {
   switch (code) {
     case ErrorCode::kNotLeader:
-    case ErrorCode::kWrongPartition:
-      return Retry::kElsewhere;
+    case ErrorCode::kWrongPartition: return Retry::kElsewhere;
     case ErrorCode::kUnavailable:
     case ErrorCode::kOverloaded:
     case ErrorCode::kTimeout:
-    case ErrorCode::kNoSpace:
-      return Retry::kLater;
-    case ErrorCode::kClosed:
-      return Retry::kElsewhere;
+    case ErrorCode::kNoSpace: return Retry::kLater;
+    case ErrorCode::kClosed: return Retry::kElsewhere;
     case ErrorCode::kUnknown:  // with the same operation id only
       return Retry::kNow;
-    default:
-      return Retry::kNever;
+    default: return Retry::kNever;
   }
 }
 
 Happened did_it_happen(ErrorCode code) {
   return code == ErrorCode::kUnknown || code == ErrorCode::kTooOld ? Happened::kUnknown
-                                                                    : Happened::kNo;
+                                                                   : Happened::kNo;
 }
 
 std::string_view name_of(ErrorCode code) {

@@ -1,6 +1,6 @@
-// Errors. A code exists only if some caller would act differently because of it. Two traits per code
-// answer the two questions a caller has: may I retry, and did it happen?
-// An unknown outcome is never reported as failure (DESIGN §8, reference H/K19).
+// Errors. A code exists only if some caller would act differently because of it. Two traits per
+// code answer the two questions a caller has: may I retry, and did it happen? An unknown outcome is
+// never reported as failure (DESIGN §8, reference H/K19).
 #pragma once
 
 #include <cstdint>
@@ -11,15 +11,15 @@
 namespace kahuna {
 
 enum class ErrorCode : uint8_t {
-  kOk = 0,            // reserved for the wire; never inside an Error
-  kInvalid = 1,       // the request itself is wrong; the text says what to change
-  kTooLarge = 2,      // key, value or frame over its limit; the text names the limit
-  kNotLeader = 3,     // this replica does not lead; `leader` hint travels beside the error
-  kUnavailable = 4,   // no leader or no quorum reachable at the moment; provably not done
-  kOverloaded = 5,    // a bounded queue is full; provably not done
-  kTimeout = 6,       // the deadline passed before anything was sent or done
-  kUnknown = 7,       // sent, outcome not known: it may have happened or may yet happen
-  kTooOld = 8,        // operation id below the partition's floor; outcome unknown (trap 40)
+  kOk = 0,              // reserved for the wire; never inside an Error
+  kInvalid = 1,         // the request itself is wrong; the text says what to change
+  kTooLarge = 2,        // key, value or frame over its limit; the text names the limit
+  kNotLeader = 3,       // this replica does not lead; `leader` hint travels beside the error
+  kUnavailable = 4,     // no leader or no quorum reachable at the moment; provably not done
+  kOverloaded = 5,      // a bounded queue is full; provably not done
+  kTimeout = 6,         // the deadline passed before anything was sent or done
+  kUnknown = 7,         // sent, outcome not known: it may have happened or may yet happen
+  kTooOld = 8,          // operation id below the partition's floor; outcome unknown (trap 40)
   kWrongPartition = 9,  // stale map; carries the newer descriptor
   kWrongCluster = 10,   // the peer or directory belongs to another cluster
   kDamaged = 11,        // stored bytes fail their checksum
@@ -59,10 +59,9 @@ inline std::unexpected<Error> fail(Error error) {
 }
 
 // Returns the error of `expression` from the enclosing function; otherwise goes on.
-#define RETURN_IF_ERROR(expression)                                         \
-  do {                                                                      \
-    if (auto result_ = (expression); !result_)                              \
-      return ::kahuna::fail(std::move(result_.error()));                    \
+#define RETURN_IF_ERROR(expression)                                                               \
+  do {                                                                                            \
+    if (auto result_ = (expression); !result_) return ::kahuna::fail(std::move(result_.error())); \
   } while (0)
 
 #define KAHUNA_CONCAT_(a, b) a##b
@@ -70,9 +69,9 @@ inline std::unexpected<Error> fail(Error error) {
 // ASSIGN_OR_RETURN(auto x, f()): x = value of f(), or returns its error.
 #define ASSIGN_OR_RETURN(target, expression) \
   KAHUNA_ASSIGN_OR_RETURN(KAHUNA_CONCAT(result_, __LINE__), target, expression)
-#define KAHUNA_ASSIGN_OR_RETURN(result, target, expression)         \
-  auto result = (expression);                                       \
-  if (!result) return ::kahuna::fail(std::move(result.error()));    \
+#define KAHUNA_ASSIGN_OR_RETURN(result, target, expression)      \
+  auto result = (expression);                                    \
+  if (!result) return ::kahuna::fail(std::move(result.error())); \
   target = std::move(*result)
 
 }  // namespace kahuna

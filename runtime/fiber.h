@@ -113,9 +113,10 @@ T await(Suspend suspend, Start start) {
 // fiber. (The File must still outlive its operations, as its contract says.)
 inline constexpr size_t kTransferBytes = 1 << 20;
 Result<std::unique_ptr<File>> open(Suspend s, Disk& disk, std::string path, OpenOptions options);
-// Reads until `bytes` is full or the file ends; returns how many bytes were read. A read that fails (kIo)
-// is tried again until it has failed `attempts` times in a row.
-Result<size_t> read_whole(Suspend s, File& file, uint64_t offset, MutableByteView bytes, int attempts = 1);
+// Reads until `bytes` is full or the file ends; returns how many bytes were read. A read that fails
+// (kIo) is tried again until it has failed `attempts` times in a row.
+Result<size_t> read_whole(Suspend s, File& file, uint64_t offset, MutableByteView bytes,
+                          int attempts = 1);
 // Writes all of `bytes`. On an error any part of them may have been written.
 Result<> write_whole(Suspend s, File& file, uint64_t offset, ByteView bytes);
 Result<> sync(Suspend s, File& file);

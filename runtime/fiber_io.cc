@@ -39,7 +39,8 @@ Result<std::unique_ptr<File>> open(Suspend s, Disk& disk, std::string path, Open
   });
 }
 
-Result<size_t> read_whole(Suspend s, File& file, uint64_t offset, MutableByteView bytes, int attempts) {
+Result<size_t> read_whole(Suspend s, File& file, uint64_t offset, MutableByteView bytes,
+                          int attempts) {
   if (bytes.empty()) return 0;
   CountedPtr<Transfer> transfer = transfer_for(bytes.size());
   size_t total = 0;
@@ -47,9 +48,9 @@ Result<size_t> read_whole(Suspend s, File& file, uint64_t offset, MutableByteVie
   while (total < bytes.size()) {
     MutableByteView piece = transfer->first(bytes.size() - total);
     auto n = await<Result<size_t>>(s, [&](IoDone done) {
-      file.read_at(offset + total, piece, [transfer, done = std::move(done)](Result<size_t> r) mutable {
-        done(std::move(r));
-      });
+      file.read_at(
+          offset + total, piece,
+          [transfer, done = std::move(done)](Result<size_t> r) mutable { done(std::move(r)); });
     });
     if (!n && n.error().code == ErrorCode::kIo && ++failures < attempts) continue;
     if (!n) return fail(std::move(n.error()));

@@ -43,7 +43,8 @@ uint32_t crc32c(ByteView bytes, uint32_t seed) {
   while (left >= kFoldBytes) {
     // Its length is an int: large inputs in pieces.
     int step = left > (1u << 30) ? (1 << 30) : static_cast<int>(left / kFoldBytes * kFoldBytes);
-    state = crc32_iscsi(reinterpret_cast<unsigned char*>(const_cast<std::byte*>(data)), step, state);
+    state =
+        crc32_iscsi(reinterpret_cast<unsigned char*>(const_cast<std::byte*>(data)), step, state);
     data += step;
     left -= static_cast<size_t>(step);
   }
@@ -51,7 +52,8 @@ uint32_t crc32c(ByteView bytes, uint32_t seed) {
 }
 
 uint64_t hash64(ByteView bytes, uint64_t seed) {
-  if (bytes.size() <= kInlineHashBytes) return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
+  if (bytes.size() <= kInlineHashBytes)
+    return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
   return XXH3_64bits_withSeed_dispatch(bytes.data(), bytes.size(), seed);
 }
 

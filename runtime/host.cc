@@ -16,7 +16,8 @@ void File::write_durably_at(uint64_t offset, ByteView bytes, IoDone done) {
 
 Result<Address> parse_address(std::string_view text) {
   auto bad = [&](std::string_view why) {
-    return fail(ErrorCode::kInvalid, "bad address '" + std::string(text) + "': " + std::string(why) +
+    return fail(ErrorCode::kInvalid, "bad address '" + std::string(text) +
+                                         "': " + std::string(why) +
                                          "; write HOST:PORT, for example 127.0.0.1:2073");
   };
   size_t colon = text.rfind(':');

@@ -4,10 +4,12 @@
 // One Host serves one event loop of one node and is used from that loop's thread only; loops of one
 // node reach each other through Loops.
 //
-// 1. Turns. A host collects inputs (completions, timers, other loops' messages), then samples now(),
+// 1. Turns. A host collects inputs (completions, timers, other loops' messages), then samples
+// now(),
 //    then runs the callbacks, then the deferred ones, then submits. now() is constant in a turn and
 //    never older than any input of that turn (trap 18).
-// 2. A completion never runs inside the call that started the operation; it runs in a later callback
+// 2. A completion never runs inside the call that started the operation; it runs in a later
+// callback
 //    of this or a later turn.
 // 3. Every operation completes exactly once, unless the host is torn down first: then never.
 // 4. Buffers handed to an operation stay valid and untouched until it completes.
@@ -67,8 +69,8 @@ class File {
   // Writes up to bytes.size(); may be short. Extends the file when needed. Errors: kNoSpace, kIo.
   // Two writes in flight that overlap have no order.
   virtual void write_at(uint64_t offset, ByteView bytes, IoDone done) = 0;
-  // write_at() of bytes that are durable when it completes, as if a sync had followed; says nothing of
-  // other writes. An error may be the sync's: final.
+  // write_at() of bytes that are durable when it completes, as if a sync had followed; says nothing
+  // of other writes. An error may be the sync's: final.
   virtual void write_durably_at(uint64_t offset, ByteView bytes, IoDone done);
   // All writes that completed before this call are durable when it succeeds. A failure is final:
   // the caller must crash, never retry (the kernel may have dropped the dirty pages).
@@ -81,8 +83,8 @@ struct OpenOptions {
   bool create = false;     // create when missing (durable only after sync_dir of its directory)
   bool exclusive = false;  // with create: fail with kInUse when it exists
   bool write = false;      // writable
-  bool lock = false;       // take the whole-file exclusive lock or fail with kInUse; held until close
-  bool direct = false;     // a hint: unbuffered; offsets, sizes and buffers are then 4096-aligned
+  bool lock = false;    // take the whole-file exclusive lock or fail with kInUse; held until close
+  bool direct = false;  // a hint: unbuffered; offsets, sizes and buffers are then 4096-aligned
 };
 
 // Paths are relative to the node's data directory, '/'-separated; "" is the directory itself.
@@ -95,8 +97,7 @@ class Disk {
   virtual void rename(std::string from, std::string to, Done done) = 0;
   virtual void remove(std::string path, Done done) = 0;  // a file, or an empty directory
   // Names (not paths) in a directory, sorted bytewise. kNotFound when there is no such directory.
-  virtual void list(std::string dir,
-                    Callback<void(Result<std::vector<std::string>>)> done) = 0;
+  virtual void list(std::string dir, Callback<void(Result<std::vector<std::string>>)> done) = 0;
   virtual void make_dir(std::string path, Done done) = 0;  // fine if it exists
   virtual void sync_dir(std::string path, Done done) = 0;
   // The directory in the machine's own terms, for libraries that open files themselves (RocksDB).
@@ -153,7 +154,8 @@ class Listener {
 class Network {
  public:
   virtual ~Network() = default;
-  // kInUse when the address is taken. May block while the system resolves a name: for start-up only.
+  // kInUse when the address is taken. May block while the system resolves a name: for start-up
+  // only.
   virtual Result<std::unique_ptr<Listener>> listen(
       const Address& address, Callback<void(std::unique_ptr<Stream>)> on_accept) = 0;
   // kUnavailable: refused or unreachable; kTimeout: no answer within `timeout`.
@@ -180,10 +182,10 @@ class Loops {
   virtual size_t self() const = 0;   // 0 = the home loop, which every node has
   // Of another loop: for tasks that run there, never for this one.
   virtual Host& host(size_t loop) = 0;
-  // Runs `task` on another loop, in a later turn of it. Tasks from one loop to another run in order.
-  // A task owns what it refers to: nothing it holds is touched here afterwards (a Payload is shared
-  // without atomics, so its bytes are handed over as a copy). False: too many tasks wait there,
-  // `task` is left as it was; try later.
+  // Runs `task` on another loop, in a later turn of it. Tasks from one loop to another run in
+  // order. A task owns what it refers to: nothing it holds is touched here afterwards (a Payload is
+  // shared without atomics, so its bytes are handed over as a copy). False: too many tasks wait
+  // there, `task` is left as it was; try later.
   virtual bool post(size_t loop, Callback<void()>&& task) = 0;
 };
 inline constexpr size_t kLoopsMax = 64;

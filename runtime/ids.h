@@ -23,17 +23,18 @@ class Id {
   uint64_t value_ = 0;
 };
 
-using ClusterId = Id<struct ClusterIdTag>;      // minted when a cluster is founded; 0 = not known yet
-using NodeId = Id<struct NodeIdTag>;            // minted at format, random; 0 = none
+using ClusterId = Id<struct ClusterIdTag>;  // minted when a cluster is founded; 0 = not known yet
+using NodeId = Id<struct NodeIdTag>;        // minted at format, random; 0 = none
 using PartitionId = Id<struct PartitionIdTag>;  // never reused; 0 = the meta partition
 using Term = Id<struct TermTag>;                // Raft term; 0 = before any election
 using Index = Id<struct IndexTag>;              // Raft log index; 0 = before any log
 // Highest timestamp or version that a node or client has heard of (DESIGN §7).
 using Watermark = Id<struct WatermarkTag>;
-// Milliseconds of a partition's log time (kahuna/partition/log_time.h); 0 = nothing was stamped yet.
+// Milliseconds of a partition's log time (kahuna/partition/log_time.h); 0 = nothing was stamped
+// yet.
 using LogTime = Id<struct LogTimeTag>;
-// The rules under which an entry, snapshot or journal is evaluated (DESIGN §6). 2: commands carry log
-// time; those of level 1 carry none, and leave it as it is.
+// The rules under which an entry, snapshot or journal is evaluated (DESIGN §6). 2: commands carry
+// log time; those of level 1 carry none, and leave it as it is.
 using SemanticLevel = Id<struct SemanticLevelTag>;
 inline constexpr SemanticLevel kCurrentSemanticLevel{2};
 
@@ -59,9 +60,9 @@ struct ReplicaId {
   friend constexpr auto operator<=>(ReplicaId, ReplicaId) = default;
 };
 
-// Names one client operation for exactly-once execution (DESIGN §8, trap 40). `client` is random per
-// client object, `sequence` counts from 1. `birth` is the watermark the client knew when it first
-// sent the operation; a retry carries the same three values.
+// Names one client operation for exactly-once execution (DESIGN §8, trap 40). `client` is random
+// per client object, `sequence` counts from 1. `birth` is the watermark the client knew when it
+// first sent the operation; a retry carries the same three values.
 struct OperationId {
   uint64_t client = 0;
   uint64_t sequence = 0;

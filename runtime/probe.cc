@@ -15,17 +15,23 @@ ProbeSite::ProbeSite(const char* site_name) : name(site_name) {
   }
 }
 
-ProbeSite* first_probe_site() { return sites_.load(); }
+ProbeSite* first_probe_site() {
+  return sites_.load();
+}
 
 void reset_probe_hits() {
   for (ProbeSite* site = first_probe_site(); site; site = site->next) site->hits = 0;
 }
 
-void set_fault_injector(FaultInjector* injector) { injector_ = injector; }
+void set_fault_injector(FaultInjector* injector) {
+  injector_ = injector;
+}
 
 FaultSite::FaultSite(const char* site_name) : name(site_name), number(fault_sites_.fetch_add(1)) {}
 
-bool fault_point_fires(const FaultSite& site) { return injector_ && injector_->fires(site); }
+bool fault_point_fires(const FaultSite& site) {
+  return injector_ && injector_->fires(site);
+}
 
 #ifdef KAHUNA_MUTANTS
 namespace {
@@ -34,8 +40,12 @@ std::string& active_mutant() {
   return name;
 }
 }  // namespace
-void set_active_mutant(std::string_view name) { active_mutant() = name; }
-bool mutant_active(const char* name) { return active_mutant() == name; }
+void set_active_mutant(std::string_view name) {
+  active_mutant() = name;
+}
+bool mutant_active(const char* name) {
+  return active_mutant() == name;
+}
 #endif
 
 }  // namespace kahuna

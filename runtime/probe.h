@@ -29,7 +29,8 @@ void reset_probe_hits();
 // A place in the code; made at its first execution. Several places may have one name.
 struct FaultSite {
   const char* name;
-  uint32_t number;  // counts up in order of first execution: an index for caches, nothing to draw by
+  uint32_t
+      number;  // counts up in order of first execution: an index for caches, nothing to draw by
   explicit FaultSite(const char* site_name);
 };
 
@@ -42,16 +43,16 @@ class FaultInjector {
 void set_fault_injector(FaultInjector* injector);  // null removes it
 bool fault_point_fires(const FaultSite& site);
 
-#define SOMETIMES(probe_name)                                          \
-  do {                                                                 \
-    static ::kahuna::ProbeSite probe_site_(#probe_name);               \
-    probe_site_.hits.fetch_add(1, std::memory_order_relaxed);          \
+#define SOMETIMES(probe_name)                                 \
+  do {                                                        \
+    static ::kahuna::ProbeSite probe_site_(#probe_name);      \
+    probe_site_.hits.fetch_add(1, std::memory_order_relaxed); \
   } while (0)
 
-#define FAULT_POINT(point_name)                             \
-  ([] {                                                     \
+#define FAULT_POINT(point_name)                                \
+  ([] {                                                        \
     static const ::kahuna::FaultSite fault_site_(#point_name); \
-    return ::kahuna::fault_point_fires(fault_site_);        \
+    return ::kahuna::fault_point_fires(fault_site_);           \
   }())
 
 #ifdef KAHUNA_MUTANTS

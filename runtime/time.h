@@ -64,10 +64,18 @@ using Time = detail::Instant<struct MonotonicClockTag>;
 using WallTime = detail::Instant<struct WallClockTag>;
 
 namespace literals {
-constexpr Duration operator""_ns(unsigned long long n) { return Duration::nanos(int64_t(n)); }
-constexpr Duration operator""_us(unsigned long long n) { return Duration::micros(int64_t(n)); }
-constexpr Duration operator""_ms(unsigned long long n) { return Duration::millis(int64_t(n)); }
-constexpr Duration operator""_s(unsigned long long n) { return Duration::seconds(int64_t(n)); }
+constexpr Duration operator""_ns(unsigned long long n) {
+  return Duration::nanos(int64_t(n));
+}
+constexpr Duration operator""_us(unsigned long long n) {
+  return Duration::micros(int64_t(n));
+}
+constexpr Duration operator""_ms(unsigned long long n) {
+  return Duration::millis(int64_t(n));
+}
+constexpr Duration operator""_s(unsigned long long n) {
+  return Duration::seconds(int64_t(n));
+}
 }  // namespace literals
 
 }  // namespace kahuna

@@ -44,17 +44,19 @@ class Cluster::Watcher final : public node::Observer {
     if (!slot.id) slot.id = replica.status().self.node;
     bool first = !seen_[group];
     seen_[group] = true;
-    auto violation = first && slot.directory_starts > 1
-                         ? cluster_.invariants_.restarted(replica)
-                         : cluster_.invariants_.observe(replica);
+    auto violation = first && slot.directory_starts > 1 ? cluster_.invariants_.restarted(replica)
+                                                        : cluster_.invariants_.observe(replica);
     if (violation) cluster_.report("raft", *violation);
-    if (auto wrong = cluster_.log_times_.on_step(node_, replica)) cluster_.report("log-time", *wrong);
-    if (auto wrong = cluster_.learners_.on_step(slot.id, replica)) cluster_.report("members", *wrong);
-    if (cluster_.crashes_installing_ > 0 && replica.status().stateless) cluster_.on_installing(node_);
+    if (auto wrong = cluster_.log_times_.on_step(node_, replica))
+      cluster_.report("log-time", *wrong);
+    if (auto wrong = cluster_.learners_.on_step(slot.id, replica))
+      cluster_.report("members", *wrong);
+    if (cluster_.crashes_installing_ > 0 && replica.status().stateless)
+      cluster_.on_installing(node_);
   }
 
-  void on_apply(NodeId, PartitionId group, const raft::Entry& entry,
-                const partition::Reply& reply, const partition::StateMachine& state) override {
+  void on_apply(NodeId, PartitionId group, const raft::Entry& entry, const partition::Reply& reply,
+                const partition::StateMachine& state) override {
     if (auto violation = cluster_.applies_.on_apply(node_, group, entry, reply))
       cluster_.report("apply", *violation);
     if (auto violation = cluster_.log_times_.applied(node_, group, entry, state.log_time()))
@@ -64,16 +66,18 @@ class Cluster::Watcher final : public node::Observer {
   void on_state(NodeId, PartitionId group, const partition::StateMachine& state) override {
     if (!state.applied().index) return;
     cluster_.applies_.goes_on(node_, group, state.applied().index);
-    if (auto violation = cluster_.log_times_.holds(node_, group, state.applied().index, state.log_time()))
+    if (auto violation =
+            cluster_.log_times_.holds(node_, group, state.applied().index, state.log_time()))
       cluster_.report("log-time", *violation);
   }
 
   void on_state_lost(NodeId, PartitionId group) override {
     SOMETIMES(sim_engine_has_lost_a_state);
     if (cluster_.slots_[node_].engine_damaged) return;
-    cluster_.report("state-lost", fmt::format("{} starts without the state of partition {}, though its engine "
-                                              "was never damaged",
-                                              cluster_.slots_[node_].name, group.value()));
+    cluster_.report("state-lost",
+                    fmt::format("{} starts without the state of partition {}, though its engine "
+                                "was never damaged",
+                                cluster_.slots_[node_].name, group.value()));
   }
 
  private:
@@ -92,7 +96,8 @@ Cluster::Cluster(World& world, ClusterOptions options, WorkloadState& workload)
       atlas_(options.atlas, options.nodes),
       descriptors_(partition::founding_descriptors(options.groups)),
       log_times_([this](size_t node) {
-        return LogTimes::Clocks{world_.clock(slots_[node].handle).monotonic(world_.now()), world_.fastest_clock()};
+        return LogTimes::Clocks{world_.clock(slots_[node].handle).monotonic(world_.now()),
+                                world_.fastest_clock()};
       }) {
   slots_.resize(options_.nodes);
   for (size_t i = 0; i < slots_.size(); ++i) {
@@ -258,16 +263,18 @@ void Cluster::stop(size_t node, Callback<void()> done) {
   if (!slot.node || std::exchange(slot.stopping, true)) return;
   uint64_t start = slot.starts;
   world_.in_turn(slot.handle, [&] {
-    slot.node->shut_down([this, node, start, asked = world_.now(), done = std::move(done)]() mutable {
-      // The process ends outside its own turn.
-      world_.call_soon([this, node, start, asked, done = std::move(done)]() mutable {
-        if (slots_[node].starts != start || !world_.running(slots_[node].handle)) return;
-        if (options_.stop_max > Duration() && world_.now() - asked > options_.stop_max)
-          report("stop", fmt::format("{} took {} to stop", slots_[node].name, to_string(world_.now() - asked)));
-        SOMETIMES(sim_process_stopped_when_asked);
-        done();
-      });
-    });
+    slot.node->shut_down(
+        [this, node, start, asked = world_.now(), done = std::move(done)]() mutable {
+          // The process ends outside its own turn.
+          world_.call_soon([this, node, start, asked, done = std::move(done)]() mutable {
+            if (slots_[node].starts != start || !world_.running(slots_[node].handle)) return;
+            if (options_.stop_max > Duration() && world_.now() - asked > options_.stop_max)
+              report("stop", fmt::format("{} took {} to stop", slots_[node].name,
+                                         to_string(world_.now() - asked)));
+            SOMETIMES(sim_process_stopped_when_asked);
+            done();
+          });
+        });
   });
 }
 
@@ -329,8 +336,8 @@ void Cluster::on_fatal(size_t node, const Error& error) {
   });
 }
 
-// A disk that refuses, or is full at boot, is the world's doing. Damage and foreign directories are not, but
-// for damage that the plan made.
+// A disk that refuses, or is full at boot, is the world's doing. Damage and foreign directories are
+// not, but for damage that the plan made.
 void Cluster::judge_fatal(size_t node, const Error& error) {
   if (slots_[node].forgot) {
     SOMETIMES(sim_node_that_forgot_refuses_to_boot);
@@ -353,11 +360,14 @@ void Cluster::judge_fatal(size_t node, const Error& error) {
           world_.disk(slots_[node].handle).open("engine.damaged", OpenOptions{}))
         return;
       // One that is alone has nobody to have its state from.
-      if (!slots_[node].damaged && !(slots_[node].engine_damaged &&
-            (slots_.size() == 1 || world_.disk(slots_[node].handle).open("engine.only", OpenOptions{}))))
+      if (!slots_[node].damaged &&
+          !(slots_[node].engine_damaged &&
+            (slots_.size() == 1 ||
+             world_.disk(slots_[node].handle).open("engine.only", OpenOptions{}))))
         break;
       SOMETIMES(sim_damaged_node_refuses_to_boot);
-      // Before a cluster is founded, which takes all founders, the operator does as the message says.
+      // Before a cluster is founded, which takes all founders, the operator does as the message
+      // says.
       if (!is_founded()) {
         slots_[node].begins_anew = true;
         return;
@@ -436,7 +446,8 @@ void Cluster::calm_down() {
   RandomStream promoting = world_.random("promoting");
   for (size_t node = 0; node < slots_.size(); ++node) {
     const Slot& slot = slots_[node];
-    if (slot.learns && !slot.rises && slot.id && !slot.leaving && promoting.chance(1, 2)) promote_member(node);
+    if (slot.learns && !slot.rises && slot.id && !slot.leaving && promoting.chance(1, 2))
+      promote_member(node);
   }
   if (members_changed_) world_.in_turn(judge_handle(), [&] { judge().renew(); });
 }
@@ -507,11 +518,13 @@ std::vector<PartitionId> Cluster::hosted_by(const std::vector<size_t>& nodes) {
       if (slot.node && slot.node->replica(descriptor.id)) {
         ++count;
       } else if (!slot.lost) {
-        report("lost-replica", fmt::format("{} does not run partition {}", slot.name, descriptor.id.value()));
+        report("lost-replica",
+               fmt::format("{} does not run partition {}", slot.name, descriptor.id.value()));
         return {};
       }
     }
-    if (count > slots_.size() / 2 && !beyond_repair(descriptor.id, nodes)) hosted.push_back(descriptor.id);
+    if (count > slots_.size() / 2 && !beyond_repair(descriptor.id, nodes))
+      hosted.push_back(descriptor.id);
   }
   return hosted;
 }
@@ -550,7 +563,8 @@ std::optional<std::string> Cluster::differences(const std::vector<size_t>& nodes
       if (!replica || slots_[node].lost) continue;
       auto digest = state_digest(node, descriptor.id);
       // Nobody has read it before: the node would stop, and start with a new engine.
-      if (!digest && digest.error().code == ErrorCode::kDamaged && slots_[node].engine_damaged) continue;
+      if (!digest && digest.error().code == ErrorCode::kDamaged && slots_[node].engine_damaged)
+        continue;
       if (!digest)
         return fmt::format("{}: its rows cannot be read: {}", slots_[node].name,
                            digest.error().text);
@@ -581,7 +595,10 @@ std::string Cluster::describe() const {
                         : slot.node->booted()        ? "up"
                                                      : "booting",
                         slot.frozen ? ", frozen" : "", slot.joins ? ", joined" : "",
-                        slot.leaving ? ", leaving" : slot.rises ? ", to vote" : slot.learns ? ", to learn" : "",
+                        slot.leaving  ? ", leaving"
+                        : slot.rises  ? ", to vote"
+                        : slot.learns ? ", to learn"
+                                      : "",
                         slot.last_fatal.empty() ? "" : ", last stopped by: " + slot.last_fatal);
     if (slot.node && slot.node->booted()) {
       for (PartitionId id : slot.node->partitions()) {
@@ -591,24 +608,27 @@ std::string Cluster::describe() const {
         auto names = [&](const std::vector<ReplicaId>& list) {
           std::string all;
           for (ReplicaId each : list) {
-            auto at = std::find_if(slots_.begin(), slots_.end(), [&](const Slot& s) { return s.id == each.node; });
+            auto at = std::find_if(slots_.begin(), slots_.end(),
+                                   [&](const Slot& s) { return s.id == each.node; });
             all += " " + (at == slots_.end() ? std::to_string(each.node.value()) : at->name);
           }
           return all;
         };
-        text += fmt::format("\n    p{}: {} term {} base {} last {}.{} commit {} applied {} durable {}{}{}",
-                            id.value(),
-                            s.role == raft::Role::kLeader     ? "leader"
-                            : s.role == raft::Role::kFollower ? "follower"
-                                                              : "candidate",
-                            s.hard_state.term.value(), s.base.index.value(), s.last.term.value(), s.last.index.value(),
-                            s.commit.value(), s.applied.value(), s.durable.value(),
-                            s.quiet       ? ", quiet"
-                            : s.stateless ? ", its state is being replaced"
-                                          : "",
-                            !members_changed_ ? ""
-                                              : fmt::format(", voters{}, outgoing{}, learners{}", names(s.configuration->voters),
-                                                            names(s.configuration->outgoing), names(s.configuration->learners)));
+        text += fmt::format(
+            "\n    p{}: {} term {} base {} last {}.{} commit {} applied {} durable {}{}{}",
+            id.value(),
+            s.role == raft::Role::kLeader     ? "leader"
+            : s.role == raft::Role::kFollower ? "follower"
+                                              : "candidate",
+            s.hard_state.term.value(), s.base.index.value(), s.last.term.value(),
+            s.last.index.value(), s.commit.value(), s.applied.value(), s.durable.value(),
+            s.quiet       ? ", quiet"
+            : s.stateless ? ", its state is being replaced"
+                          : "",
+            !members_changed_
+                ? ""
+                : fmt::format(", voters{}, outgoing{}, learners{}", names(s.configuration->voters),
+                              names(s.configuration->outgoing), names(s.configuration->learners)));
       }
     }
     text += '\n';

@@ -39,7 +39,8 @@ struct ClusterOptions {
   EngineKind engine = EngineKind::kMemory;
   size_t loops = 1;         // event loops of a node, at most
   bool loops_vary = false;  // each start of a node draws how many
-  bool timeouts_vary = false;  // ... and its shortest election timeout, which is what its promises are worth
+  bool timeouts_vary =
+      false;  // ... and its shortest election timeout, which is what its promises are worth
   raft::Options raft;
   size_t segment_bytes = size_t{1} << 20;
   size_t value_bytes_max = partition::kValueBytesMax;
@@ -62,8 +63,8 @@ struct ClusterOptions {
   // Connections a node accepts beyond one for each machine of the run; 0 = as in production.
   size_t sessions_spare = 0;
   node::SlowDisk::Options slow_disk;  // when a leader gives way to nodes with quicker disks
-  // A node that is asked to stop has stopped by then, or the run has failed; zero: whenever it does. Only where nothing
-  // that disks or clocks may do can hold it up.
+  // A node that is asked to stop has stopped by then, or the run has failed; zero: whenever it
+  // does. Only where nothing that disks or clocks may do can hold it up.
   Duration stop_max;
   Duration restart_min = Duration::millis(50), restart_max = Duration::seconds(2);
   // What damage may hit (fault_atlas.h).
@@ -71,18 +72,20 @@ struct ClusterOptions {
   bool distrust_tears = false;  // of the journal
   // Images of disks are kept, so that a node may return with an earlier one.
   bool keep_images = false;
-  // Journals are damaged at crashes (cluster_damage.h): of this node, or of all when the atlas allows.
+  // Journals are damaged at crashes (cluster_damage.h): of this node, or of all when the atlas
+  // allows.
   size_t rots = 0;          // node number, from 1; 0 = never
   size_t rots_at = 0;       // ... from its crash of this number on, from 0
   size_t rots_crashes = 1;  // ... so many crashes
   size_t rots_sectors = 1;  // ... in so many places each time
   size_t rots_engine = 0;   // ... and so many bits of its engine's files flip
-  // Who comes in place of a member that was removed listens at another address, so that a client that knows
-  // the founders only must be told.
+  // Who comes in place of a member that was removed listens at another address, so that a client
+  // that knows the founders only must be told.
   bool joins_elsewhere = false;
   // Some of those who come wait until somebody asks for them, and some of these learn at first.
   bool joins_wait = false;
-  // While the cluster is founded founders crash so many times, within so long; the first loses its identity.
+  // While the cluster is founded founders crash so many times, within so long; the first loses its
+  // identity.
   size_t founding_crashes = 0;
   Duration founding_takes;
   // So many times a node crashes soon after it began to replace a replica's state by a snapshot.
@@ -110,8 +113,8 @@ class ClusterListener {
   virtual void process(size_t node, bool up) { (void)node, (void)up; }
 };
 
-// How the node that takes the place of a member comes: it asks by itself; it waits until somebody asks for it,
-// to vote; or to learn, until somebody asks that it vote.
+// How the node that takes the place of a member comes: it asks by itself; it waits until somebody
+// asks for it, to vote; or to learn, until somebody asks that it vote.
 enum class Coming : uint8_t { kAsks, kWaits, kLearns };
 
 struct Violation {
@@ -147,8 +150,8 @@ class Cluster final : public FaultTarget {
   void stop(size_t node, Callback<void()> done) override;
   bool move_leader(RandomStream& dice, std::string& text) override;
   bool replace_member(RandomStream& dice, std::string& text) override;
-  // The cluster is asked to remove the member there until it has; a new one then joins from there. `dead`:
-  // it is lost at once, with its disk. Nothing else may be on its way there.
+  // The cluster is asked to remove the member there until it has; a new one then joins from there.
+  // `dead`: it is lost at once, with its disk. Nothing else may be on its way there.
   void remove_member(size_t node, bool dead);
   // How the next one comes from there, whatever is drawn.
   void comes_next(size_t node, Coming how) { slots_[node].next = how; }
@@ -157,23 +160,26 @@ class Cluster final : public FaultTarget {
   // A learner is there, or on its way: nothing else is recorded.
   bool learns(size_t node) const { return slots_[node].learns; }
   bool members_changed() const { return members_changed_; }
-  // Every node that was not lost is a member, and all partitions have exactly the members as voters, and learners.
+  // Every node that was not lost is a member, and all partitions have exactly the members as
+  // voters, and learners.
   bool members_settled() const;
   NodeId member(size_t node) const { return slots_[node].id; }
-  // Asks the leader of the latest term; false when there is none, or it is `to`, or either does not run.
+  // Asks the leader of the latest term; false when there is none, or it is `to`, or either does not
+  // run.
   bool move_leader(PartitionId id, size_t to);
   // Does nothing when it runs, or is frozen.
   void restart(size_t node) override;
-  // Faults of the plan, as far as the atlas allows. A wiped node forgets only when all have booted once: who
-  // was never founded has nothing to lose, and would found another cluster. One that is rolled back
-  // does when each of the others has on record that it booted since; nobody could know it otherwise.
+  // Faults of the plan, as far as the atlas allows. A wiped node forgets only when all have booted
+  // once: who was never founded has nothing to lose, and would found another cluster. One that is
+  // rolled back does when each of the others has on record that it booted since; nobody could know
+  // it otherwise.
   bool damage(size_t node, FaultKind kind, RandomStream& dice, std::string& text) override;
   bool may_forget(size_t node, FaultKind kind) override;
   void forget(size_t node, FaultKind kind) override;
-  // What happens to the disk of a node that is down, whatever the atlas says. Damage: some written sector
-  // of its journal (of its newest batch, when asked) rots, or cannot be read any more; false when there
-  // is none. Wipe: an empty disk. Roll back: the disk as it was in an earlier boot. A node that was
-  // wiped or rolled back may refuse to boot, or wait.
+  // What happens to the disk of a node that is down, whatever the atlas says. Damage: some written
+  // sector of its journal (of its newest batch, when asked) rots, or cannot be read any more; false
+  // when there is none. Wipe: an empty disk. Roll back: the disk as it was in an earlier boot. A
+  // node that was wiped or rolled back may refuse to boot, or wait.
   bool damage(size_t node, bool newest = false);
   // Both copies of the newest batch; some bits of the engine's files.
   bool lose_newest(size_t node);
@@ -201,8 +207,9 @@ class Cluster final : public FaultTarget {
   std::vector<std::string> keys_in(const std::vector<PartitionId>& partitions) const;
   PartitionId partition_of(std::string_view key) const;
   bool all_booted(const std::vector<size_t>& nodes) const;
-  // User partitions that a majority of all replicas hosts on those nodes, which have booted, and whose
-  // logs are whole or can become so. A replica that is not hosted by a node that boots is reported.
+  // User partitions that a majority of all replicas hosts on those nodes, which have booted, and
+  // whose logs are whole or can become so. A replica that is not hosted by a node that boots is
+  // reported.
   std::vector<PartitionId> hosted_by(const std::vector<size_t>& nodes);
   // Damaged logs on those nodes are whole again, or cannot become so: see beyond_repair().
   bool repaired(const std::vector<size_t>& nodes) const;
@@ -226,13 +233,15 @@ class Cluster final : public FaultTarget {
   uint64_t applied_entries() const { return applies_.applied(); }
   uint64_t rotten() const { return rotten_; }
   // What the node has told people of damage.
-  const std::vector<std::string>& damage_told(size_t node) const { return slots_[node].damage_told; }
+  const std::vector<std::string>& damage_told(size_t node) const {
+    return slots_[node].damage_told;
+  }
   // The node has forgotten what it promised.
   bool forgot(size_t node) const { return slots_[node].forgot; }
   // The plan has damaged what a node cannot start without, noticed or not.
   bool is_damaged() const;
-  // Some node says that damage keeps it from serving: it refused to start, or a log or a state of its is
-  // not whole.
+  // Some node says that damage keeps it from serving: it refused to start, or a log or a state of
+  // its is not whole.
   bool is_hurt() const;
   // Some partition has to wait for ever, and with it those who are to leave: see beyond_repair().
   bool waits_for_what_is_lost() const;
@@ -249,22 +258,23 @@ class Cluster final : public FaultTarget {
     std::string last_fatal;
     bool frozen = false;
     bool stopping = false;  // was asked to
-    bool damaged = false;  // by the plan
-    bool lost = false;     // ... so that it refuses to boot
-    bool forgot = false;   // ... so that it has forgotten what it promised: whatever it says, it may not serve
+    bool damaged = false;   // by the plan
+    bool lost = false;      // ... so that it refuses to boot
+    bool forgot =
+        false;  // ... so that it has forgotten what it promised: whatever it says, it may not serve
     bool engine_damaged = false;
     std::vector<std::string> damage_told;  // by the node, all of it
-    NodeId id;               // of its directory; none when not known yet
-    bool joins = false;      // it is no founder
+    NodeId id;                             // of its directory; none when not known yet
+    bool joins = false;                    // it is no founder
     Coming coming = Coming::kAsks;
     std::optional<Coming> next;
-    bool added = true;       // whoever is to ask for it has
-    bool learns = false;     // let in as a learner
-    bool rises = false;      // ... and asked to vote, which is not recorded yet
+    bool added = true;    // whoever is to ask for it has
+    bool learns = false;  // let in as a learner
+    bool rises = false;   // ... and asked to vote, which is not recorded yet
     uint16_t port = 0;
-    bool leaving = false;    // is being removed
-    bool removed = false;    // ... which is recorded
-    bool departed = false;   // ... and the node there has stopped for good
+    bool leaving = false;   // is being removed
+    bool removed = false;   // ... which is recorded
+    bool departed = false;  // ... and the node there has stopped for good
     uint64_t directory_starts = 0;
     EventId restart = 0;
     uint64_t starts = 0;
@@ -305,7 +315,8 @@ class Cluster final : public FaultTarget {
   void empty_directory(size_t node);
   bool is_founded() const;  // some node has served
   bool may_harm();
-  // Without an atlas nobody might be left who knows in which boot a node was that was rolled back since.
+  // Without an atlas nobody might be left who knows in which boot a node was that was rolled back
+  // since.
   bool may_damage();
   bool may_roll_back();
   Result<uint64_t> state_digest(size_t node, PartitionId id);
@@ -317,8 +328,8 @@ class Cluster final : public FaultTarget {
   bool arm_misdirection(size_t node, RandomStream& dice, std::string& text);
   // The boot of `of` that the replica of meta on `at` has on record.
   std::optional<uint64_t> boot_known(size_t at, NodeId of);
-  // A log or a state on these nodes has lost what none of them holds intact, and too few of the others
-  // are whole to settle it without that replica: rightly, the partition waits.
+  // A log or a state on these nodes has lost what none of them holds intact, and too few of the
+  // others are whole to settle it without that replica: rightly, the partition waits.
   bool beyond_repair(PartitionId id, const std::vector<size_t>& nodes) const;
 
   World& world_;
@@ -342,7 +353,7 @@ class Cluster final : public FaultTarget {
   bool members_changed_ = false;
   bool harmed_ = false;  // something durable was damaged or lost, or will be
   bool damaged_ = false, rolled_back_ = false;
-  bool disk_filled_ = false;  // of a node that sets up a new engine; once
+  bool disk_filled_ = false;     // of a node that sets up a new engine; once
   TrueTime instant_;             // when time last moved
   uint64_t instant_events_ = 0;  // events until then
 };

@@ -104,7 +104,8 @@ Sectors look_at_one(SimDisk& disk, RandomStream& random) {
   return found;
 }
 
-// What a write of a batch's body or header says; nothing when it is of neither, or only the rest of one.
+// What a write of a batch's body or header says; nothing when it is of neither, or only the rest of
+// one.
 struct Batch {
   uint64_t number = 0;
   uint32_t oldest_life = 0;  // lower lives are free
@@ -115,7 +116,8 @@ std::optional<Batch> batch_of(const journal::SegmentId& id, ByteView write) {
     const journal::Sector seen = journal::inspect_sector(id, 0, sector);
     if (seen.batch == 0) continue;
     if (seen.zone == journal::Zone::kHeader) {
-      if (auto slot = journal::decode_slot(sector, nullptr)) return Batch{seen.batch, slot->oldest_life};
+      if (auto slot = journal::decode_slot(sector, nullptr))
+        return Batch{seen.batch, slot->oldest_life};
     } else if (seen.first) {
       journal::Preamble preamble;
       std::memcpy(&preamble, sector.data(), sizeof(preamble));
@@ -151,7 +153,9 @@ bool has_a_write_astray(SimDisk& disk, const Place& place) {
   return false;
 }
 
-std::string text_of(const Place& place) { return fmt::format("{} at {}", place.path, place.offset); }
+std::string text_of(const Place& place) {
+  return fmt::format("{} at {}", place.path, place.offset);
+}
 
 }  // namespace
 
@@ -165,7 +169,8 @@ std::optional<std::string> damage_journal(SimDisk& disk, RandomStream& random,
     const Place& place = places[random.below(places.size())];
     auto lost = ranges_of(disk, found, place);
     if (!lost || !damage.may_lose(*lost)) return std::nullopt;
-    if (!disk.rot(place.path, place.offset + random.below(journal::kSectorPayload))) return std::nullopt;
+    if (!disk.rot(place.path, place.offset + random.below(journal::kSectorPayload)))
+      return std::nullopt;
     return text_of(place);
   }
   std::vector<Place> others = found.bodies;
@@ -190,7 +195,8 @@ bool lose_newest_batch(SimDisk& disk, RandomStream& random) {
   for (const auto* places : {&found.bodies, &found.headers})
     for (const Place& place : *places)
       if (place.batch == found.newest)
-        any |= disk.rot(place.path, place.offset + random.below(journal::kSectorPayload)).has_value();
+        any |=
+            disk.rot(place.path, place.offset + random.below(journal::kSectorPayload)).has_value();
   return any;
 }
 
@@ -207,7 +213,8 @@ void remove_journals(SimDisk& disk) {
 
 bool damage_identity(SimDisk& disk, uint64_t at) {
   auto file = disk.open("identity", OpenOptions{});
-  return file && SimDisk::size(**file) > 0 && disk.rot("identity", at % SimDisk::size(**file)).has_value();
+  return file && SimDisk::size(**file) > 0 &&
+         disk.rot("identity", at % SimDisk::size(**file)).has_value();
 }
 
 std::optional<std::string> damage_engine(SimDisk& disk, RandomStream& random, Damage how) {
@@ -223,12 +230,14 @@ std::optional<std::string> damage_engine(SimDisk& disk, RandomStream& random, Da
   return text_of(place);
 }
 
-bool is_written_journal_sector(SimDisk& disk, const std::string& path, uint64_t offset, ByteView sector) {
+bool is_written_journal_sector(SimDisk& disk, const std::string& path, uint64_t offset,
+                               ByteView sector) {
   if (offset < journal::kBodyZone) return false;
   auto file = disk.open(path, OpenOptions{});
   if (!file) return false;
   auto header = header_of(**file);
-  return header && journal::inspect_sector(header->id, offset, sector).state == journal::SectorState::kWritten;
+  return header && journal::inspect_sector(header->id, offset, sector).state ==
+                       journal::SectorState::kWritten;
 }
 
 std::set<std::string> lasting_segments(SimDisk& disk, const std::string& path, ByteView write) {
@@ -248,7 +257,8 @@ std::set<std::string> lasting_segments(SimDisk& disk, const std::string& path, B
       older[its->id.life] = {dir + "/" + name, first_batch_of(**file, *its)};
   }
   std::set<std::string> found{path};
-  uint64_t taken = *first != 0 ? *first : batch->number;  // from there on later segments replace older ones
+  uint64_t taken =
+      *first != 0 ? *first : batch->number;  // from there on later segments replace older ones
   for (auto it = older.rbegin(); it != older.rend() && it->second.second; ++it) {
     const uint64_t its = *it->second.second;
     if (its == 0 || its >= taken) continue;

@@ -62,9 +62,9 @@ bool Cluster::damage(size_t node, FaultKind kind, RandomStream& dice, std::strin
   return true;
 }
 
-// A journal's write stays in that journal, at a place that is neither written again nor removed before the
-// batch that it was of is no longer the last, unless the journal distrusts tears: a last write that left no
-// trace passes for torn (journal/format.md).
+// A journal's write stays in that journal, at a place that is neither written again nor removed
+// before the batch that it was of is no longer the last, unless the journal distrusts tears: a last
+// write that left no trace passes for torn (journal/format.md).
 bool Cluster::arm_misdirection(size_t node, RandomStream& dice, std::string& text) {
   if (!world_.running(slots_[node].handle) || !atlas_.take(node)) return false;
   const uint64_t which = dice.below(6);
@@ -107,7 +107,8 @@ bool Cluster::damage(size_t node, bool newest) {
 }
 
 bool Cluster::rot(size_t node) {
-  if (!damage_journal(world_.disk(slots_[node].handle), random_, {.how = Damage::kRot})) return false;
+  if (!damage_journal(world_.disk(slots_[node].handle), random_, {.how = Damage::kRot}))
+    return false;
   slots_[node].damaged = true;
   ++rotten_;
   return true;
@@ -171,7 +172,8 @@ std::optional<uint64_t> Cluster::boot_known(size_t at, NodeId of) {
     if (!record || !*record) return;
     const std::string_view text = (*record)->value;
     uint64_t number = 0;
-    if (std::from_chars(text.data(), text.data() + text.size(), number).ec == std::errc()) known = number;
+    if (std::from_chars(text.data(), text.data() + text.size(), number).ec == std::errc())
+      known = number;
   });
   return known;
 }
@@ -211,8 +213,11 @@ namespace {
 
 // Whether these have a leader by the members that the best log of theirs knows.
 bool can_elect(const std::vector<const raft::Replica*>& replicas) {
-  auto end = [](const raft::Replica* r) { return std::pair(r->status().last.term, r->status().last.index); };
-  auto best = std::max_element(replicas.begin(), replicas.end(), [&](auto* a, auto* b) { return end(a) < end(b); });
+  auto end = [](const raft::Replica* r) {
+    return std::pair(r->status().last.term, r->status().last.index);
+  };
+  auto best = std::max_element(replicas.begin(), replicas.end(),
+                               [&](auto* a, auto* b) { return end(a) < end(b); });
   if (best == replicas.end() || !(*best)->status().configuration->known()) return false;
   const raft::Members members(*(*best)->status().configuration);
   raft::MemberSet votes = 0;
@@ -243,7 +248,9 @@ bool Cluster::is_hurt() const {
 
 bool Cluster::waits_for_what_is_lost() const {
   for (const Slot& slot : slots_)
-    if (slot.lost && slot.engine_damaged && world_.disk(slot.handle).open("engine.only", OpenOptions{})) return true;
+    if (slot.lost && slot.engine_damaged &&
+        world_.disk(slot.handle).open("engine.only", OpenOptions{}))
+      return true;
   std::vector<size_t> all(slots_.size());
   for (size_t i = 0; i < all.size(); ++i) all[i] = i;
   return std::any_of(descriptors_.begin(), descriptors_.end(),
@@ -254,7 +261,8 @@ bool Cluster::repaired(const std::vector<size_t>& nodes) const {
   for (const partition::Descriptor& descriptor : descriptors_) {
     bool whole = true;
     for (size_t node : nodes) {
-      const raft::Replica* replica = slots_[node].node ? slots_[node].node->replica(descriptor.id) : nullptr;
+      const raft::Replica* replica =
+          slots_[node].node ? slots_[node].node->replica(descriptor.id) : nullptr;
       whole = whole && (!replica || replica->is_whole());
     }
     if (!whole && !beyond_repair(descriptor.id, nodes)) return false;
@@ -304,10 +312,12 @@ bool Cluster::beyond_repair(PartitionId id, const std::vector<size_t>& nodes) co
 
 // The disk of a node that has opened a new engine beside its damaged one is full, for a while.
 node::OpenEngine Cluster::fill_disk_of_a_salvage(size_t node, node::OpenEngine open) {
-  return [this, node, open = std::move(open)](Suspend s, Host& host, Fibers& fibers, const std::string& dir) {
+  return [this, node, open = std::move(open)](Suspend s, Host& host, Fibers& fibers,
+                                              const std::string& dir) {
     auto engine = open(s, host, fibers, dir);
     SimDisk& disk = world_.disk(slots_[node].handle);
-    if (!engine || calm_ || dir != "engine" || !disk.exists("engine.old") || disk_filled_) return engine;
+    if (!engine || calm_ || dir != "engine" || !disk.exists("engine.old") || disk_filled_)
+      return engine;
     disk_filled_ = true;
     disk.set_full(true);
     world_.call_at(world_.now() + Duration::millis(300), [&disk] { disk.set_full(false); });
@@ -321,12 +331,13 @@ void Cluster::disturb_founding() {
     const size_t node = dice.below(slots_.size());
     const CrashKind kind = dice.chance(1, 2) ? CrashKind::kPower : CrashKind::kProcess;
     const uint64_t damage = dice.next();
-    world_.call_at(world_.now() + draw(dice, Duration::micros(1), options_.founding_takes), [=, this] {
-      if (calm_ || violation_ || !up(node) || is_founded()) return;
-      crash(node, kind);
-      if (i == 0) damage_founder(node, damage);
-      restart_later(node);
-    });
+    world_.call_at(world_.now() + draw(dice, Duration::micros(1), options_.founding_takes),
+                   [=, this] {
+                     if (calm_ || violation_ || !up(node) || is_founded()) return;
+                     crash(node, kind);
+                     if (i == 0) damage_founder(node, damage);
+                     restart_later(node);
+                   });
   }
 }
 

@@ -1,4 +1,5 @@
-// Members that were let in as learners: until somebody asks that one of them vote it counts for nothing.
+// Members that were let in as learners: until somebody asks that one of them vote it counts for
+// nothing.
 //
 //   L1 no configuration that a replica has, committed or not, names it among those who vote;
 //   L2 it neither campaigns nor leads;
@@ -20,7 +21,8 @@ class Learners {
   // Somebody is about to ask that it vote.
   void asked_to_vote(NodeId node) { waiting_.erase(node); }
 
-  // After a step of a replica of that node, and before a message leaves. Text of the violation, if there is one.
+  // After a step of a replica of that node, and before a message leaves. Text of the violation, if
+  // there is one.
   std::optional<std::string> on_step(NodeId self, const raft::Replica& replica) const;
   std::optional<std::string> on_send(const raft::Message& message) const;
 

@@ -35,7 +35,8 @@ std::optional<std::string> LogTimes::on_step(size_t node, const raft::Replica& r
   const PartitionId id = replica.group();
   Group& group = groups_[id];
   auto found = group.leading.find(node);
-  if (replica.role() == raft::Role::kLeader && (found == group.leading.end() || found->second.term != replica.term())) {
+  if (replica.role() == raft::Role::kLeader &&
+      (found == group.leading.end() || found->second.term != replica.term())) {
     Index before = replica.status().last.index;
     while (replica.term_at(before) == replica.term()) before = before.prev();
     std::optional<LogTime> greatest;
@@ -61,28 +62,33 @@ void LogTimes::elected(size_t node, PartitionId group, Term term, LogTime greate
   groups_[group].leading[node] = {term, greatest, clocks_(node).own};
 }
 
-std::optional<std::string> LogTimes::appended(size_t node, PartitionId id, const raft::Entry& entry) {
+std::optional<std::string> LogTimes::appended(size_t node, PartitionId id,
+                                              const raft::Entry& entry) {
   Group& group = groups_[id];
   const auto stamp = stamp_of(entry);
   if (!stamp) return std::nullopt;
   const Clocks clocks = clocks_(node);
   const Leading& leading = group.leading[node];
-  const LogTime right(leading.greatest.value() + static_cast<uint64_t>((clocks.own - leading.since).millis()));
+  const LogTime right(leading.greatest.value() +
+                      static_cast<uint64_t>((clocks.own - leading.since).millis()));
   group.stamped[{entry.index, entry.term}] = {*stamp, clocks.fastest};
   if (*stamp == right) return std::nullopt;
-  return fmt::format("{}: stamped {} ms in term {}; elected at {} ms, its clock has since come to {} ms",
-                     where(node, id, entry.index), stamp->value(), entry.term.value(), leading.greatest.value(),
-                     right.value());
+  return fmt::format(
+      "{}: stamped {} ms in term {}; elected at {} ms, its clock has since come to {} ms",
+      where(node, id, entry.index), stamp->value(), entry.term.value(), leading.greatest.value(),
+      right.value());
 }
 
-std::optional<std::string> LogTimes::applied(size_t node, PartitionId id, const raft::Entry& entry, LogTime held) {
+std::optional<std::string> LogTimes::applied(size_t node, PartitionId id, const raft::Entry& entry,
+                                             LogTime held) {
   Group& group = groups_[id];
   if (auto known = after(group, entry.index)) {
     if (held == *known) return std::nullopt;
     return fmt::format("{}: its log time is {} ms, that of others after the same entry {} ms",
                        where(node, id, entry.index), held.value(), known->value());
   }
-  if (entry.index.value() - group.first.value() > group.applied.size()) return std::nullopt;  // for AppliedEntries
+  if (entry.index.value() - group.first.value() > group.applied.size())
+    return std::nullopt;  // for AppliedEntries
   const LogTime before = group.applied.empty() ? LogTime() : group.applied.back();
   const auto stamp = stamp_of(entry);
   if (stamp && *stamp < before)
@@ -91,11 +97,14 @@ std::optional<std::string> LogTimes::applied(size_t node, PartitionId id, const 
   if (held != stamp.value_or(before))
     return fmt::format("{}: its log time is {} ms, after an entry {} and {} ms before it",
                        where(node, id, entry.index), held.value(),
-                       stamp ? fmt::format("stamped {} ms", stamp->value()) : "without a stamp", before.value());
+                       stamp ? fmt::format("stamped {} ms", stamp->value()) : "without a stamp",
+                       before.value());
   if (stamp)
-    if (auto violation = judge_stamp(group, entry)) return where(node, id, entry.index) + ": " + *violation;
+    if (auto violation = judge_stamp(group, entry))
+      return where(node, id, entry.index) + ": " + *violation;
   group.applied.push_back(held);
-  group.stamped.erase(group.stamped.begin(), group.stamped.lower_bound({entry.index.next(), Term()}));
+  group.stamped.erase(group.stamped.begin(),
+                      group.stamped.lower_bound({entry.index.next(), Term()}));
   return std::nullopt;
 }
 
@@ -108,13 +117,15 @@ std::optional<std::string> LogTimes::judge_stamp(Group& group, const raft::Entry
     if (!seen) return std::nullopt;
     return fmt::format("the leader of term {} was not seen to stamp it", entry.term.value());
   }
-  if (group.last_term && group.last_term != entry.term) SOMETIMES(sim_log_time_goes_on_under_another_leader);
+  if (group.last_term && group.last_term != entry.term)
+    SOMETIMES(sim_log_time_goes_on_under_another_leader);
   group.last_term = entry.term;
   const Duration time = Duration::millis(static_cast<int64_t>(found->second.time.value()));
   const Duration ahead = time - found->second.fastest;
   if (ahead > group.least_ahead + kResolution)
-    return fmt::format("stamped {} ms: since an earlier stamp that is {} ns more than any clock can have measured",
-                       found->second.time.value(), (ahead - group.least_ahead).nanos());
+    return fmt::format(
+        "stamped {} ms: since an earlier stamp that is {} ns more than any clock can have measured",
+        found->second.time.value(), (ahead - group.least_ahead).nanos());
   group.least_ahead = std::min(group.least_ahead, ahead);
   return std::nullopt;
 }

@@ -1,9 +1,9 @@
-// Members that go, and those that come in their place: a machine whose node was removed is given an empty
-// disk, and joins as another node of the same name. One at a time, so that a majority stays. Some learn at first, and
-// are promoted, removed, or left so.
+// Members that go, and those that come in their place: a machine whose node was removed is given an
+// empty disk, and joins as another node of the same name. One at a time, so that a majority stays.
+// Some learn at first, and are promoted, removed, or left so.
 //
-// Who leaves takes copies along that the atlas of damage counts on, so in one run there is either this or
-// damage of what is durable, whichever comes first.
+// Who leaves takes copies along that the atlas of damage counts on, so in one run there is either
+// this or damage of what is durable, whichever comes first.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -19,7 +19,8 @@ constexpr Duration kAskAgain = Duration::millis(200);
 }  // namespace
 
 size_t Cluster::voters() const {
-  return static_cast<size_t>(std::count_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return !slot.learns; }));
+  return static_cast<size_t>(
+      std::count_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return !slot.learns; }));
 }
 
 bool Cluster::replace_member(RandomStream& dice, std::string& text) {
@@ -56,7 +57,8 @@ void Cluster::remove_member(size_t node, bool dead) {
     slot.departed = true;
   }
   const NodeId id = slot.id;
-  ask(fmt::format("remove {} {}", slot.name, id.value()),
+  ask(
+      fmt::format("remove {} {}", slot.name, id.value()),
       [this, node, id] { return slots_[node].id == id && slots_[node].leaving; },
       [this, node] {
         slots_[node].removed = true;
@@ -71,7 +73,8 @@ void Cluster::promote_member(size_t node) {
   slot.rises = true;
   const NodeId id = slot.id;
   learners_.asked_to_vote(id);
-  ask(fmt::format("promote {} {}", slot.name, id.value()),
+  ask(
+      fmt::format("promote {} {}", slot.name, id.value()),
       [this, node, id] { return slots_[node].id == id && !slots_[node].leaving; },
       [this, node] { slots_[node].learns = slots_[node].rises = false; });
 }
@@ -101,8 +104,9 @@ void Cluster::ask_to_add(size_t node) {
     return;
   }
   if (slot.learns) learners_.let_in(id);
-  ask(fmt::format("join {} {} {} {}", id.value(), slot.name, to_string(Address{slot.name, slot.port}),
-                  slot.learns ? "learner" : "voter"),
+  ask(
+      fmt::format("join {} {} {} {}", id.value(), slot.name,
+                  to_string(Address{slot.name, slot.port}), slot.learns ? "learner" : "voter"),
       [] { return true; }, [this, node] { slots_[node].added = true; });
 }
 
@@ -160,8 +164,9 @@ bool Cluster::may_start(size_t node) {
 }
 
 bool Cluster::is_founded() const {
-  return std::any_of(slots_.begin(), slots_.end(),
-                     [](const Slot& slot) { return slot.booted_once || (slot.node && slot.node->booted()); });
+  return std::any_of(slots_.begin(), slots_.end(), [](const Slot& slot) {
+    return slot.booted_once || (slot.node && slot.node->booted());
+  });
 }
 
 void Cluster::empty_directory(size_t node) {
@@ -175,8 +180,10 @@ void Cluster::empty_directory(size_t node) {
 bool Cluster::members_settled() const {
   raft::Configuration members;
   for (const Slot& slot : slots_) {
-    if (!slot.lost && (slot.leaving || slot.rises || !slot.node || !slot.node->booted())) return false;
-    (slot.learns ? members.learners : members.voters).push_back({slot.lost ? slot.id : slot.node->id(), 1});
+    if (!slot.lost && (slot.leaving || slot.rises || !slot.node || !slot.node->booted()))
+      return false;
+    (slot.learns ? members.learners : members.voters)
+        .push_back({slot.lost ? slot.id : slot.node->id(), 1});
   }
   std::sort(members.voters.begin(), members.voters.end());
   std::sort(members.learners.begin(), members.learners.end());
@@ -184,7 +191,8 @@ bool Cluster::members_settled() const {
     if (slot.lost) continue;
     for (const partition::Descriptor& descriptor : descriptors_) {
       const raft::Replica* replica = slot.node->replica(descriptor.id);
-      if (!replica || !replica->settled() || replica->configuration() != members || replica->status().stateless)
+      if (!replica || !replica->settled() || replica->configuration() != members ||
+          replica->status().stateless)
         return false;
     }
   }

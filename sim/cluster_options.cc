@@ -30,11 +30,15 @@ ClusterOptions draw_cluster(Spec& spec) {
                          : quiesce == "soon" ? o.raft.heartbeat_interval
                                              : o.raft.election_timeout_max * 2;
   o.sign_of_life_interval =
-      o.raft.election_timeout_max * static_cast<int64_t>(spec.pick("sign-of-life-timeouts", {{1, 3}, {2, 5}, {6, 2}}));
+      o.raft.election_timeout_max *
+      static_cast<int64_t>(spec.pick("sign-of-life-timeouts", {{1, 3}, {2, 5}, {6, 2}}));
   o.quiet_probe_interval =
-      o.raft.election_timeout_max * static_cast<int64_t>(spec.pick("quiet-probe-timeouts", {{2, 3}, {10, 5}, {60, 2}}));
-  o.campaign_pace = Duration::micros(static_cast<int64_t>(spec.pick("campaign-pace-us", {{150, 6}, {20'000, 1}, {100'000, 1}})));
-  auto millis = [&](std::string_view name, std::initializer_list<std::pair<uint64_t, uint32_t>> choices) {
+      o.raft.election_timeout_max *
+      static_cast<int64_t>(spec.pick("quiet-probe-timeouts", {{2, 3}, {10, 5}, {60, 2}}));
+  o.campaign_pace = Duration::micros(
+      static_cast<int64_t>(spec.pick("campaign-pace-us", {{150, 6}, {20'000, 1}, {100'000, 1}})));
+  auto millis = [&](std::string_view name,
+                    std::initializer_list<std::pair<uint64_t, uint32_t>> choices) {
     return Duration::millis(static_cast<int64_t>(spec.pick(name, choices)));
   };
   o.slow_disk.after = millis("slow-disk-after-ms", {{500, 50}, {50, 30}, {0, 20}});
@@ -54,18 +58,20 @@ ClusterOptions draw_cluster(Spec& spec) {
   o.flush_interval =
       spec.duration_log("flush-interval", Duration::millis(200), Duration::seconds(60));
   o.salvage_batch_bytes = spec.pick("salvage-batch-bytes", {{1 << 20, 40}, {1, 30}, {1000, 30}});
-  o.log_keep_bytes =
-      spec.pick("log-keep-bytes", {{0, 15}, {1000, 20}, {20'000, 30}, {200'000, 15}, {64 << 20, 20}});
+  o.log_keep_bytes = spec.pick("log-keep-bytes",
+                               {{0, 15}, {1000, 20}, {20'000, 30}, {200'000, 15}, {64 << 20, 20}});
   o.log_keep_entries = spec.pick("log-keep-entries", {{1'000'000, 70}, {5, 10}, {100, 20}});
   o.log_keep_total_bytes = spec.pick("log-keep-total-bytes", {{1 << 30, 80}, {50'000, 20}});
   o.snapshot_part_bytes =
       spec.pick("snapshot-part-bytes", {{256 << 10, 40}, {1, 15}, {300, 20}, {5000, 25}});
-  o.snapshot_bytes_per_second = spec.pick(
-      "snapshot-bytes-per-second", {{64 << 20, 60}, {1 << 20, 20}, {20'000, 20}});
-  o.operation_records_max = spec.pick("operation-records-max", {{partition::kOperationRecordsMax, 55},
-                                                                {1, 5}, {4, 10}, {20, 15}, {150, 15}});
+  o.snapshot_bytes_per_second =
+      spec.pick("snapshot-bytes-per-second", {{64 << 20, 60}, {1 << 20, 20}, {20'000, 20}});
+  o.operation_records_max =
+      spec.pick("operation-records-max",
+                {{partition::kOperationRecordsMax, 55}, {1, 5}, {4, 10}, {20, 15}, {150, 15}});
   o.heads_max = spec.pick("heads-max", {{64 * 1024, 75}, {1, 10}, {4, 10}, {30, 5}});
-  o.journal_pending_bytes = spec.pick("journal-pending-bytes", {{64 << 20, 88}, {4096, 6}, {50'000, 6}});
+  o.journal_pending_bytes =
+      spec.pick("journal-pending-bytes", {{64 << 20, 88}, {4096, 6}, {50'000, 6}});
   o.recovery_bytes = spec.pick("recovery-bytes", {{64 << 20, 80}, {0, 10}, {30'000, 10}});
   o.answer_bytes = spec.pick("answer-bytes-max", {{16 << 20, 70}, {300, 15}, {20'000, 15}});
   o.loop_frame_bytes = spec.pick("loop-frame-bytes", {{32 << 20, 60}, {1000, 20}, {20'000, 20}});
@@ -88,14 +94,16 @@ ClusterOptions draw_cluster(Spec& spec) {
   if (!crashes) o.crashes_installing = 0;
   bool disturbed = spec.flag("founding-disturbed", 6, 100);
   o.founding_crashes = spec.pick("founding-crashes", {{1, 20}, {2, 20}, {4, 60}});
-  o.founding_takes = spec.duration_log("founding-takes", Duration::millis(4), Duration::millis(500));
+  o.founding_takes =
+      spec.duration_log("founding-takes", Duration::millis(4), Duration::millis(500));
   if (!disturbed) o.founding_crashes = 0;
   if (spec.flag("judge-hurries", 30, 100)) o.judge_timeout = Duration::seconds(2);
   if (spec.flag("stops-promptly", 0, 100)) o.stop_max = Duration::seconds(8);
   o.restart_max = spec.duration_log("restart-max", Duration::millis(60), Duration::seconds(5));
-  o.scrub_interval =
-      Duration::millis(static_cast<int64_t>(spec.pick("scrub-interval-ms", {{0, 50}, {300, 20}, {3000, 20}, {20'000, 10}})));
-  o.scrub_bytes_per_second = spec.pick("scrub-bytes-per-second", {{4 << 20, 50}, {500'000, 25}, {64 << 20, 25}});
+  o.scrub_interval = Duration::millis(static_cast<int64_t>(
+      spec.pick("scrub-interval-ms", {{0, 50}, {300, 20}, {3000, 20}, {20'000, 10}})));
+  o.scrub_bytes_per_second =
+      spec.pick("scrub-bytes-per-second", {{4 << 20, 50}, {500'000, 25}, {64 << 20, 25}});
   return o;
 }
 
@@ -108,20 +116,25 @@ void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOption
   // A segment must hold the largest command, which may carry a value to set and one to compare.
   options.value_bytes_max = std::max(workload.value_bytes_max, kValueBytesMin);
   // However slowly a partition's state is sent, it arrives well before the judge gives up.
-  constexpr uint64_t kRecordsExpected = 15'000, kSecondsExpected = 60, kRecordBytes = 64, kSendingSeconds = 20;
+  constexpr uint64_t kRecordsExpected = 15'000, kSecondsExpected = 60, kRecordBytes = 64,
+                     kSendingSeconds = 20;
   const uint64_t records = std::max(workload.rate * kSecondsExpected, kRecordsExpected);
   const uint64_t state = workload.keys * workload.value_bytes_max +
                          std::min<uint64_t>(options.operation_records_max, records) * kRecordBytes;
   options.snapshot_bytes_per_second =
       std::max<size_t>(options.snapshot_bytes_per_second, state / kSendingSeconds);
   const Duration round_trip = net.latency_max * (100 + net.jitter_percent) / 100 * 2;
-  const auto round_trips = static_cast<uint64_t>(Duration::seconds(kSendingSeconds).nanos() / round_trip.nanos()) + 1;
-  options.snapshot_part_bytes =
-      std::max<size_t>(options.snapshot_part_bytes, state / (round_trips * node::kSnapshotPartsInFlight));
+  const auto round_trips =
+      static_cast<uint64_t>(Duration::seconds(kSendingSeconds).nanos() / round_trip.nanos()) + 1;
+  options.snapshot_part_bytes = std::max<size_t>(
+      options.snapshot_part_bytes, state / (round_trips * node::kSnapshotPartsInFlight));
   // One round of heartbeats to everybody fits, or the same would be left out for ever.
-  options.loop_frame_bytes = std::max(options.loop_frame_bytes, options.groups * options.nodes * 200);
-  // A small log takes several of the largest commands, and so nodes do not make it larger (node::fitted()).
-  options.raft.log_bytes_max = std::max<size_t>(options.raft.log_bytes_max, 16 * workload.value_bytes_max);
+  options.loop_frame_bytes =
+      std::max(options.loop_frame_bytes, options.groups * options.nodes * 200);
+  // A small log takes several of the largest commands, and so nodes do not make it larger
+  // (node::fitted()).
+  options.raft.log_bytes_max =
+      std::max<size_t>(options.raft.log_bytes_max, 16 * workload.value_bytes_max);
   options.flush_bytes = std::min<size_t>(options.flush_bytes, options.raft.log_bytes_max / 8);
   options.log_keep_bytes = std::min<size_t>(options.log_keep_bytes, options.raft.log_bytes_max / 8);
   const uint64_t needed = 4 * (workload.value_bytes_max + 16 * 1024);
@@ -139,7 +152,8 @@ void fit_to_world(ClusterOptions& options, Workload& workload, const WorldOption
   options.slow_disk.after = options.slow_disk.after * stretch;
   options.slow_disk.wait_min = options.slow_disk.wait_min * stretch;
   // The largest request names a value to set and one to compare.
-  workload.unsent_bytes_max = std::max(workload.unsent_bytes_max, 2 * workload.value_bytes_max + 4096);
+  workload.unsent_bytes_max =
+      std::max(workload.unsent_bytes_max, 2 * workload.value_bytes_max + 4096);
   workload.timeout = std::max(workload.timeout, slow * 6);
   if (options.judge_timeout.nanos() > 0)
     options.judge_timeout = std::max(options.judge_timeout, slow * 6);

@@ -47,9 +47,9 @@ Result<> write_files(const CommandOptions& options, const RunReport& report) {
   if (!options.history_file.empty())
     RETURN_IF_ERROR(write_file(options.history_file, report.history.to_json_lines()));
   if (!options.report_file.empty())
-    RETURN_IF_ERROR(write_file(options.report_file,
-                               report_page(options.run, report,
-                                           replay_command(options, options.run.seed))));
+    RETURN_IF_ERROR(
+        write_file(options.report_file,
+                   report_page(options.run, report, replay_command(options, options.run.seed))));
   if (!options.write_plan_file.empty())
     RETURN_IF_ERROR(write_file(options.write_plan_file, write_plan(options.run, report)));
   if (options.trace_file.empty()) return {};
@@ -113,9 +113,10 @@ int run_one(const CommandOptions& options) {
   if (report.verdict != Verdict::kPass && !options.machine)
     fmt::print("replay: {}\n", replay_command(options, options.run.seed));
   if (!options.plan_hash.empty() && options.plan_hash != to_string(report.hash))
-    fmt::print("note: the run the plan was written after had another hash, {}: another build, or\n"
-               "      other options\n",
-               options.plan_hash);
+    fmt::print(
+        "note: the run the plan was written after had another hash, {}: another build, or\n"
+        "      other options\n",
+        options.plan_hash);
   fmt::print("{}\n", report.last_line(options.run.seed));
   return status_of(report);
 }

@@ -113,12 +113,14 @@ class Campaign {
   // that were told which kinds to have, as a scenario is, say nothing about it.
   void print_rare() const {
     constexpr uint64_t kSeedsMin = 100;
-    if (seeds_ < kSeedsMin || !options_.run.faults.empty() || !options_.run.scenario.empty()) return;
+    if (seeds_ < kSeedsMin || !options_.run.faults.empty() || !options_.run.scenario.empty())
+      return;
     for (const auto& [kind, declared] : declared_) {
       auto fired = fired_.find(kind);
       uint64_t seeds = fired == fired_.end() ? 0 : fired->second;
       if (seeds * 100 >= seeds_) continue;
-      fmt::print("RARE fault {} fired in less than 1 % of the seeds ({} of {})\n", kind, seeds, seeds_);
+      fmt::print("RARE fault {} fired in less than 1 % of the seeds ({} of {})\n", kind, seeds,
+                 seeds_);
     }
   }
   void print_probes() const {

@@ -151,7 +151,8 @@ class Parser {
     bool files = !o.history_file.empty() || !o.trace_file.empty() || !o.write_plan_file.empty() ||
                  !o.report_file.empty();
     if (o.seeds && (files || o.minimize))
-      return usage("--history, --trace, --report, --write-plan and --minimize are for one run; use --seed");
+      return usage(
+          "--history, --trace, --report, --write-plan and --minimize are for one run; use --seed");
     if (o.twin && !o.seeds) o.seeds = NumberRange{o.run.seed, o.run.seed};
     if (o.twin && o.mutants) return usage("--twin and --mutants exclude each other");
     if (!o.trace_file.empty() && o.run.record_to == 0) {
@@ -172,8 +173,8 @@ class Parser {
     ASSIGN_OR_RETURN(PlanFile plan, parse_plan(content.str()));
     o.run.seed = plan.run.seed;
     o.plan_hash = plan.hash;
-    for (std::string RunOptions::*text : {&RunOptions::faults, &RunOptions::workload, &RunOptions::mutant,
-                                           &RunOptions::scenario})
+    for (std::string RunOptions::*text :
+         {&RunOptions::faults, &RunOptions::workload, &RunOptions::mutant, &RunOptions::scenario})
       if ((o.run.*text).empty()) o.run.*text = plan.run.*text;
     o.run.pins.insert(o.run.pins.begin(), plan.run.pins.begin(), plan.run.pins.end());
     std::vector<std::string> words = arguments_of(plan.run);

@@ -16,14 +16,15 @@ struct CommandOptions {
   std::optional<NumberRange> seeds;
   size_t jobs = 0;          // 0 = one per processor
   bool twin_child = false;  // of --twin: print checkpoints and events
-  bool twin = false, mutants = false, coverage = false, scenarios = false, help = false, machine = false;
+  bool twin = false, mutants = false, coverage = false, scenarios = false, help = false,
+       machine = false;
   uint64_t max_seeds = 1000;    // --mutants
   uint64_t wall_limit_s = 600;  // per run
   bool minimize = false;
   Duration minimize_limit = Duration::seconds(300);  // of wall time
   std::string history_file, trace_file, check_file, catalogue;
-  std::string plan_file;   // the run was read from it
-  std::string plan_hash;   // ... and should have this hash; "" = not said
+  std::string plan_file;  // the run was read from it
+  std::string plan_hash;  // ... and should have this hash; "" = not said
   std::string write_plan_file, report_file;
   bool show_spec = false;
 

@@ -1,15 +1,18 @@
-// Where a run may damage what is durable. With an atlas, for every entry and every row some quorum of
-// replicas keeps it whole, so whatever the faults, all must be repaired and served (DESIGN §10);
-// without one anything may be damaged anywhere: the cluster may then stop, and say why, but not lie.
+// Where a run may damage what is durable. With an atlas, for every entry and every row some quorum
+// of replicas keeps it whole, so whatever the faults, all must be repaired and served (DESIGN §10);
+// without one anything may be damaged anywhere: the cluster may then stop, and say why, but not
+// lie.
 //
 //   kNodes   at most a minority of the nodes is damaged, those in any way;
-//   kPlaces  any node may lose entries of its log, but at each (partition, index) a minority only; no
+//   kPlaces  any node may lose entries of its log, but at each (partition, index) a minority only;
+//   no
 //            node may lose what only it has: its votes, its identity, its store;
 //   kOff     no atlas.
 //
 //   M1 what was granted once is never given back: damage that was repaired counts as damage, and an
 //      index that was damaged is so in all terms;
-//   M2 an intact copy may still be out of reach, or of an entry that a node never had. Whether a wait is
+//   M2 an intact copy may still be out of reach, or of an entry that a node never had. Whether a
+//   wait is
 //      excused by that is not the atlas's to say (Cluster::beyond_repair, reference: trap 44).
 #pragma once
 
@@ -38,8 +41,8 @@ class FaultAtlas {
   bool taken(size_t node) const { return taken_.contains(node); }
   // The node may lose the content of these entries, and nothing else.
   bool take_entries(size_t node, const std::vector<journal::RangeItem>& ranges);
-  // The node may lose its memory (be wiped, return with an earlier disk): as take(), and one node at least
-  // remembers, always.
+  // The node may lose its memory (be wiped, return with an earlier disk): as take(), and one node
+  // at least remembers, always.
   bool take_memory(size_t node);
 
  private:

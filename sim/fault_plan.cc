@@ -5,13 +5,53 @@
 
 namespace kahuna::sim {
 namespace {
-constexpr std::string_view kNames[kFaultKinds] = {
-    "crash", "power", "pause", "stall", "partition", "one-way", "isolate", "ring", "majority-ring",
-    "bridge", "flap", "clog", "swizzle", "slow-link", "reset", "half-open", "slow-disk",
-    "stall-disk", "full-disk", "sync-error", "clock-step", "clock-rate", "black-hole",
-    "stop", "stall-engine", "move-leader", "deaf", "clock-freeze", "clock-leap", "rot", "latent", "misdirect",
-    "wipe", "roll-back", "members", "delay", "frame-loss", "frame-duplication", "frame-reordering", "random-reset",
-    "short-io", "write-error", "read-error", "skew", "drift", "batching", "points"};
+constexpr std::string_view kNames[kFaultKinds] = {"crash",
+                                                  "power",
+                                                  "pause",
+                                                  "stall",
+                                                  "partition",
+                                                  "one-way",
+                                                  "isolate",
+                                                  "ring",
+                                                  "majority-ring",
+                                                  "bridge",
+                                                  "flap",
+                                                  "clog",
+                                                  "swizzle",
+                                                  "slow-link",
+                                                  "reset",
+                                                  "half-open",
+                                                  "slow-disk",
+                                                  "stall-disk",
+                                                  "full-disk",
+                                                  "sync-error",
+                                                  "clock-step",
+                                                  "clock-rate",
+                                                  "black-hole",
+                                                  "stop",
+                                                  "stall-engine",
+                                                  "move-leader",
+                                                  "deaf",
+                                                  "clock-freeze",
+                                                  "clock-leap",
+                                                  "rot",
+                                                  "latent",
+                                                  "misdirect",
+                                                  "wipe",
+                                                  "roll-back",
+                                                  "members",
+                                                  "delay",
+                                                  "frame-loss",
+                                                  "frame-duplication",
+                                                  "frame-reordering",
+                                                  "random-reset",
+                                                  "short-io",
+                                                  "write-error",
+                                                  "read-error",
+                                                  "skew",
+                                                  "drift",
+                                                  "batching",
+                                                  "points"};
 
 std::string field(FaultKind kind, std::string_view what = {}) {
   std::string name = "fault." + std::string(name_of(kind));
@@ -40,7 +80,9 @@ PerMillion rate(Spec& spec, const FaultSet& faults, FaultKind kind, uint64_t low
 }
 }  // namespace
 
-std::string_view name_of(FaultKind kind) { return kNames[static_cast<size_t>(kind)]; }
+std::string_view name_of(FaultKind kind) {
+  return kNames[static_cast<size_t>(kind)];
+}
 
 Result<FaultSet> draw_faults(Spec& spec, std::string_view faults) {
   FaultSet set;
@@ -58,9 +100,9 @@ Result<FaultSet> draw_faults(Spec& spec, std::string_view faults) {
   }
   std::string level = "none";
   if (drawn)
-    level = faults.empty()
-                ? spec.choice("faults.level", {{"none", 5}, {"few", 30}, {"some", 45}, {"most", 20}})
-                : spec.choice("faults.level", {{"few", 30}, {"some", 45}, {"most", 20}});
+    level = faults.empty() ? spec.choice("faults.level",
+                                         {{"none", 5}, {"few", 30}, {"some", 45}, {"most", 20}})
+                           : spec.choice("faults.level", {{"few", 30}, {"some", 45}, {"most", 20}});
   auto chosen = std::find_if(std::begin(kLevels), std::end(kLevels),
                              [&](const Level& l) { return l.name == level; });
   for (size_t i = 0; i < kFaultKinds; ++i) {
@@ -70,7 +112,8 @@ Result<FaultSet> draw_faults(Spec& spec, std::string_view faults) {
     // In-code points are off in a fifth of the seeds that have faults, whatever the level.
     if (kind == FaultKind::kPoints && percent > 0) percent = 80;
     // A kind named by the user exists; the spec may still pin any.
-    set.set(kind, set.has(kind) ? spec.flag(field(kind), 1, 1) : spec.flag(field(kind), percent, 100));
+    set.set(kind,
+            set.has(kind) ? spec.flag(field(kind), 1, 1) : spec.flag(field(kind), percent, 100));
   }
   return set;
 }
@@ -84,12 +127,17 @@ void draw_network(Spec& spec, const FaultSet& faults, NetworkProfile& net) {
   if (place == "world") low = Duration::millis(5), high = Duration::millis(80);
   net.latency_min = low;
   net.latency_max = high;
-  net.jitter_percent = static_cast<uint32_t>(spec.pick("net.jitter_percent", {{5, 2}, {30, 4}, {200, 1}}));
+  net.jitter_percent =
+      static_cast<uint32_t>(spec.pick("net.jitter_percent", {{5, 2}, {30, 4}, {200, 1}}));
   net.window_bytes = spec.pick("net.window_bytes", {{16 * 1024, 1}, {256 * 1024, 4}, {4 << 20, 2}});
-  net.ns_per_kib = static_cast<uint32_t>(spec.pick("net.ns_per_kib", {{800, 4}, {8'000, 2}, {80'000, 1}}));
-  net.silent_crash = static_cast<PerMillion>(spec.pick("net.silent_crash", {{0, 1}, {300'000, 2}, {1'000'000, 1}}));
-  net.silent_refuse = static_cast<PerMillion>(spec.pick("net.silent_refuse", {{0, 2}, {200'000, 2}, {1'000'000, 1}}));
-  net.give_up_max = spec.duration_log("net.give_up_max", Duration::seconds(1), Duration::seconds(60));
+  net.ns_per_kib =
+      static_cast<uint32_t>(spec.pick("net.ns_per_kib", {{800, 4}, {8'000, 2}, {80'000, 1}}));
+  net.silent_crash = static_cast<PerMillion>(
+      spec.pick("net.silent_crash", {{0, 1}, {300'000, 2}, {1'000'000, 1}}));
+  net.silent_refuse = static_cast<PerMillion>(
+      spec.pick("net.silent_refuse", {{0, 2}, {200'000, 2}, {1'000'000, 1}}));
+  net.give_up_max =
+      spec.duration_log("net.give_up_max", Duration::seconds(1), Duration::seconds(60));
   net.give_up_min = net.give_up_max / 4;
   net.tail = 0;
   if (faults.has(FaultKind::kDelay)) {
@@ -100,7 +148,8 @@ void draw_network(Spec& spec, const FaultSet& faults, NetworkProfile& net) {
   net.frames.duplicate = rate(spec, faults, FaultKind::kFrameDuplication, 200, 500'000);
   net.frames.delay = rate(spec, faults, FaultKind::kFrameReordering, 200, 300'000);
   if (net.frames.delay)
-    net.frames.delay_max = spec.duration_log("net.frame_delay_max", Duration::millis(1), Duration::seconds(2));
+    net.frames.delay_max =
+        spec.duration_log("net.frame_delay_max", Duration::millis(1), Duration::seconds(2));
   net.random_reset = rate(spec, faults, FaultKind::kRandomReset, 2, 2'000);
 }
 
@@ -115,9 +164,12 @@ void draw_disk(Spec& spec, const FaultSet& faults, DiskProfile& disk) {
     disk.sync_min = Duration::millis(4), disk.sync_max = Duration::millis(25);
     disk.per_kib = Duration::micros(8);
   }
-  disk.tail = static_cast<PerMillion>(spec.pick("disk.tail_per_million", {{0, 1}, {500, 2}, {10'000, 1}}));
-  disk.crash_loses_all = static_cast<PerMillion>(spec.pick("disk.crash_loses_all", {{300'000, 3}, {1'000'000, 1}, {0, 1}}));
-  disk.unordered_names = static_cast<PerMillion>(spec.pick("disk.unordered_names", {{300'000, 2}, {0, 1}, {1'000'000, 1}}));
+  disk.tail =
+      static_cast<PerMillion>(spec.pick("disk.tail_per_million", {{0, 1}, {500, 2}, {10'000, 1}}));
+  disk.crash_loses_all = static_cast<PerMillion>(
+      spec.pick("disk.crash_loses_all", {{300'000, 3}, {1'000'000, 1}, {0, 1}}));
+  disk.unordered_names = static_cast<PerMillion>(
+      spec.pick("disk.unordered_names", {{300'000, 2}, {0, 1}, {1'000'000, 1}}));
   disk.write_error = rate(spec, faults, FaultKind::kWriteError, 10, 3'000);
   disk.read_error = rate(spec, faults, FaultKind::kReadError, 200, 50'000);
 }
@@ -137,14 +189,17 @@ WorldOptions draw_world(Spec& spec, const FaultSet& faults, const FaultLimits& l
   options.clock.drift_ppb_max = 0;
   options.clock.unbounded = limits.clocks_unbounded;
   if (faults.has(FaultKind::kSkew))
-    options.clock.wall_skew_max = spec.duration_log("clock.skew_max", Duration::millis(1), limits.wall_skew_max);
+    options.clock.wall_skew_max =
+        spec.duration_log("clock.skew_max", Duration::millis(1), limits.wall_skew_max);
   if (faults.has(FaultKind::kDrift) && limits.drift_ppb_max > 0)
     options.clock.drift_ppb_max = static_cast<uint32_t>(
-        spec.pick("clock.drift_ppb_max", {{limits.drift_ppb_max, 2}, {std::min(limits.drift_ppb_max, 20'000u), 1}}));
+        spec.pick("clock.drift_ppb_max",
+                  {{limits.drift_ppb_max, 2}, {std::min(limits.drift_ppb_max, 20'000u), 1}}));
   options.scheduler.fifo = spec.flag("sched.fifo", 1, 3);
   if (faults.has(FaultKind::kBatching)) {
     options.scheduler.batch = rate(spec, faults, FaultKind::kBatching, 1'000, 800'000);
-    options.scheduler.batch_max = spec.duration_log("sched.batch_max", Duration::micros(5), Duration::millis(5));
+    options.scheduler.batch_max =
+        spec.duration_log("sched.batch_max", Duration::micros(5), Duration::millis(5));
   }
   return options;
 }
@@ -164,7 +219,8 @@ bool FaultPoints::fires(Site& site) const {
 }
 
 FaultPoints::Site& FaultPoints::find(const FaultSite& point) {
-  if (point.number < by_number_.size() && by_number_[point.number]) return *by_number_[point.number];
+  if (point.number < by_number_.size() && by_number_[point.number])
+    return *by_number_[point.number];
   auto found = sites_.find(std::string_view(point.name));
   if (found == sites_.end()) {
     RandomStream random(seed_, point.name, 0x706f696e74);

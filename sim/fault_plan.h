@@ -5,7 +5,8 @@
 //      (fault.skip), all but some (fault.only) or one kind does not shift the draws of the others;
 //   F2 a fault that cannot happen now (nobody left to crash) is passed over, and not counted;
 //   F3 what was durable is damaged by FaultTarget only, which asks the run's atlas (fault_atlas.h);
-//   F4 after begin_liveness() no fault begins, and none holds among the chosen nodes and the clients;
+//   F4 after begin_liveness() no fault begins, and none holds among the chosen nodes and the
+//   clients;
 //      what was damaged, or forgotten, stays so.
 //
 // The plan does its work in the world's tasks and through FaultTarget, never inside a node's turn.
@@ -47,37 +48,37 @@ enum class FaultKind : uint8_t {
   kReset,         // a connection breaks
   kHalfOpen,      // a connection breaks, and one side does not know
   kSlowDisk,
-  kStallDisk,     // nothing completes for a while
-  kFullDisk,      // for a while
-  kSyncError,     // one sync fails, and those after it lie
-  kClockStep,     // the wall clock jumps, either way
-  kClockRate,     // the monotonic clock changes its rate, within the bound
-  kBlackHole,     // what a connection carries vanishes, one way or both, and nobody is told
-  kStop,          // a process is asked to stop, does, and is started again
-  kStallEngine,   // a node's engine takes no write for a while
-  kMoveLeader,    // the leader of some partition is asked to let another node lead
-  kDeaf,          // a node lives, and its replicas hear nothing of what others send them
-  kClockFreeze,   // clocks stand still: both, or the wall clock alone where leases rest on the other
-  kClockLeap,     // the monotonic clock leaps ahead; not where leases rest on it
-  kRot,           // a bit flips in a journal or an engine
-  kLatent,        // a sector of a journal or an engine cannot be read any more
-  kMisdirect,     // a write goes to another place
-  kWipe,          // a machine loses power and returns with an empty disk
-  kRollBack,      // ... with its disk as it was in an earlier boot
-  kMembers,       // a member is removed, and another one joins in its place
+  kStallDisk,    // nothing completes for a while
+  kFullDisk,     // for a while
+  kSyncError,    // one sync fails, and those after it lie
+  kClockStep,    // the wall clock jumps, either way
+  kClockRate,    // the monotonic clock changes its rate, within the bound
+  kBlackHole,    // what a connection carries vanishes, one way or both, and nobody is told
+  kStop,         // a process is asked to stop, does, and is started again
+  kStallEngine,  // a node's engine takes no write for a while
+  kMoveLeader,   // the leader of some partition is asked to let another node lead
+  kDeaf,         // a node lives, and its replicas hear nothing of what others send them
+  kClockFreeze,  // clocks stand still: both, or the wall clock alone where leases rest on the other
+  kClockLeap,    // the monotonic clock leaps ahead; not where leases rest on it
+  kRot,          // a bit flips in a journal or an engine
+  kLatent,       // a sector of a journal or an engine cannot be read any more
+  kMisdirect,    // a write goes to another place
+  kWipe,         // a machine loses power and returns with an empty disk
+  kRollBack,     // ... with its disk as it was in an earlier boot
+  kMembers,      // a member is removed, and another one joins in its place
   // Always at work, at a rate.
-  kDelay,         // latency tails
-  kFrameLoss,     // single node-to-node frames
+  kDelay,      // latency tails
+  kFrameLoss,  // single node-to-node frames
   kFrameDuplication,
   kFrameReordering,
-  kRandomReset,   // connections break at any piece sent
-  kShortIo,       // short reads and writes, of files and streams
+  kRandomReset,  // connections break at any piece sent
+  kShortIo,      // short reads and writes, of files and streams
   kWriteError,
   kReadError,
-  kSkew,          // wall clocks start apart
-  kDrift,         // monotonic clocks run at different rates
-  kBatching,      // several inputs in one turn
-  kPoints,        // in-code fault points
+  kSkew,      // wall clocks start apart
+  kDrift,     // monotonic clocks run at different rates
+  kBatching,  // several inputs in one turn
+  kPoints,    // in-code fault points
   kCount,
 };
 inline constexpr size_t kFaultKinds = static_cast<size_t>(FaultKind::kCount);
@@ -95,8 +96,9 @@ class FaultSet {
   std::bitset<kFaultKinds> bits_;
 };
 
-// `faults`: "" = drawn; "on" = drawn, but not none; "off" = none; else a list of names: exactly those.
-// Asks the spec for "faults.level" and "fault.NAME" (on, off). kInvalid names an unknown kind.
+// `faults`: "" = drawn; "on" = drawn, but not none; "off" = none; else a list of names: exactly
+// those. Asks the spec for "faults.level" and "fault.NAME" (on, off). kInvalid names an unknown
+// kind.
 Result<FaultSet> draw_faults(Spec& spec, std::string_view faults);
 
 // How far the monotonic clocks' rates may be from the truth, and so on.
@@ -127,8 +129,8 @@ class FaultTarget {
   virtual bool replace_member(RandomStream& dice, std::string& text) = 0;
   // Starts one; called only when none runs.
   virtual void restart(size_t node) = 0;
-  // kRot, kLatent, kMisdirect: what was durable on the node's disk is damaged, now or (kMisdirect) by one of
-  // its next writes. False when nothing may be damaged there.
+  // kRot, kLatent, kMisdirect: what was durable on the node's disk is damaged, now or (kMisdirect)
+  // by one of its next writes. False when nothing may be damaged there.
   virtual bool damage(size_t node, FaultKind kind, RandomStream& dice, std::string& text) = 0;
   // kWipe, kRollBack: whether the node may forget. If so it is crashed, and then forgets.
   virtual bool may_forget(size_t node, FaultKind kind) = 0;
@@ -142,9 +144,9 @@ struct FaultRecord {
   std::string text;
 };
 
-// Decides FAULT_POINT: a site is active in a run with probability `active`, and then fires at a share
-// `firing` of its hits, 1 to burst_max of them in a row. Besides, a site held on a node fires at every
-// hit there.
+// Decides FAULT_POINT: a site is active in a run with probability `active`, and then fires at a
+// share `firing` of its hits, 1 to burst_max of them in a row. Besides, a site held on a node fires
+// at every hit there.
 class FaultPoints final : public FaultInjector {
  public:
   FaultPoints(uint64_t seed, PerMillion active, PerMillion firing, uint32_t burst_max = 1,
@@ -188,10 +190,10 @@ inline constexpr std::string_view kHearsNothing = "replica_hears_nothing";
 
 class FaultPlan {
  public:
-  // All outlive the plan; `target` has its nodes. Draws the rates; begins nothing. Asks the spec for "fault.NAME.every",
-  // "fault.down_max", "fault.skip" and "fault.only" (selections of the time line's faults: sim/selection.h) and a
-  // few more.
-  // The in-code fault points are installed on this thread by begin().
+  // All outlive the plan; `target` has its nodes. Draws the rates; begins nothing. Asks the spec
+  // for "fault.NAME.every", "fault.down_max", "fault.skip" and "fault.only" (selections of the time
+  // line's faults: sim/selection.h) and a few more. The in-code fault points are installed on this
+  // thread by begin().
   FaultPlan(World& world, Spec& spec, FaultSet faults, FaultTarget& target);
   ~FaultPlan();
   FaultPlan(const FaultPlan&) = delete;
@@ -200,14 +202,15 @@ class FaultPlan {
   // Faults happen from now on.
   void begin();
   // The second phase: every fault ends on the chosen nodes, between them, and between them and the
-  // clients; those that are down are restarted, those that are paused go on. The others stay as they
-  // are, for good: what was down stays down.
+  // clients; those that are down are restarted, those that are paused go on. The others stay as
+  // they are, for good: what was down stays down.
   void begin_liveness(const std::vector<size_t>& core);
   // The plan stopped this node and has not restarted it yet.
   bool holds_down(size_t node) const { return down_.contains(node); }
 
   const FaultSet& faults() const { return faults_; }
-  // From outside, by a script: this place in the code acts up on that node at every hit, or no more.
+  // From outside, by a script: this place in the code acts up on that node at every hit, or no
+  // more.
   void hold(std::string_view point, size_t node, bool on);
   // How often each kind has fired, by name; kinds that exist in this run and never fired count 0.
   // In-code points appear as "point:NAME" besides.
@@ -221,8 +224,8 @@ class FaultPlan {
  private:
   struct Timeline {
     bool exists = false;
-    Duration every;      // mean distance
-    uint64_t next = 0;   // number of the next fault
+    Duration every;     // mean distance
+    uint64_t next = 0;  // number of the next fault
     uint64_t fired = 0;
     EventId event = 0;
   };
@@ -271,7 +274,7 @@ class FaultPlan {
   bool frozen_ = false;
   std::set<size_t> down_;
   std::map<size_t, int64_t> frozen_clocks_;  // nodes, and the rates to go on at
-  std::map<uint64_t, Links> blocks_;    // in force
+  std::map<uint64_t, Links> blocks_;         // in force
   std::map<uint64_t, EventId> pending_;
   uint64_t next_id_ = 1;
   std::unique_ptr<FaultPoints> points_;

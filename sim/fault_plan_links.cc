@@ -131,16 +131,16 @@ bool FaultPlan::apply_to_network(FaultKind kind, RandomStream& random, std::stri
       length = draw(random, Duration::millis(5), Duration::seconds(3));
       uint32_t factor = static_cast<uint32_t>(random.between(3, 300));
       if (a == b || world_.options({a}).spared || world_.options({b}).spared) return false;
-      text = world_.name({a}) + (both ? " <-> " : " -> ") + world_.name({b}) + " for " + to_string(length);
+      text = world_.name({a}) + (both ? " <-> " : " -> ") + world_.name({b}) + " for " +
+             to_string(length);
       if (kind == FaultKind::kClog) {
         block_for(both ? Links{{a, b}, {b, a}} : Links{{a, b}}, length);
         return true;
       }
       for (auto [from, to] : both ? Links{{a, b}, {b, a}} : Links{{a, b}}) {
         world_.network().set_slowness(from, to, factor);
-        later(world_.now() + length, [this, from = from, to = to] {
-          world_.network().set_slowness(from, to, 1);
-        });
+        later(world_.now() + length,
+              [this, from = from, to = to] { world_.network().set_slowness(from, to, 1); });
       }
       return true;
     }
@@ -148,7 +148,8 @@ bool FaultPlan::apply_to_network(FaultKind kind, RandomStream& random, std::stri
       std::vector<size_t> order = shuffled(n, random);
       order.resize(random.between(1, n));
       for (size_t node : order) {
-        Duration start = draw(random, Duration(), length), stay = draw(random, Duration(), length * 2);
+        Duration start = draw(random, Duration(), length),
+                 stay = draw(random, Duration(), length * 2);
         uint32_t alone = target_.handle(node).index;
         Links links;
         for (size_t k = 0; k < n; ++k)

@@ -49,15 +49,19 @@ FaultPlan::FaultPlan(World& world, Spec& spec, FaultSet faults, FaultTarget& tar
         spec.duration_log("fault." + std::string(name_of(kind)) + ".every", pace.low, pace.high);
   }
   std::vector<std::string> names;
-  for (size_t i = 0; i < kTimelineKinds; ++i) names.emplace_back(name_of(static_cast<FaultKind>(i)));
+  for (size_t i = 0; i < kTimelineKinds; ++i)
+    names.emplace_back(name_of(static_cast<FaultKind>(i)));
   only_ = spec.selection("fault.only", names);
   skipped_ = spec.selection("fault.skip", names).value_or(Selection());
-  if (!faults.has(FaultKind::kPoints) && !faults.has(FaultKind::kStallEngine) && !faults.has(FaultKind::kDeaf))
+  if (!faults.has(FaultKind::kPoints) && !faults.has(FaultKind::kStallEngine) &&
+      !faults.has(FaultKind::kDeaf))
     return;
-  auto active = static_cast<PerMillion>(spec.pick("fault.points.active", {{250'000, 4}, {1'000'000, 1}}));
+  auto active =
+      static_cast<PerMillion>(spec.pick("fault.points.active", {{250'000, 4}, {1'000'000, 1}}));
   auto fires = static_cast<PerMillion>(
       spec.pick("fault.points.fires", {{100'000, 2}, {10'000, 3}, {250'000, 1}}));
-  auto burst = static_cast<uint32_t>(spec.pick("fault.points.burst_max", {{1, 3}, {10, 1}, {100, 1}}));
+  auto burst =
+      static_cast<uint32_t>(spec.pick("fault.points.burst_max", {{1, 3}, {10, 1}, {100, 1}}));
   if (!faults.has(FaultKind::kPoints)) active = 0;
   points_ = std::make_unique<FaultPoints>(world.seed(), active, fires, burst, &world);
   if (auto only = spec.text("fault.points.only")) points_->restrict_to(split_list(*only, '+'));
@@ -240,7 +244,8 @@ bool FaultPlan::forget(FaultKind kind, RandomStream& random, std::string& text) 
   Duration down = span(random);
   if (first == nodes || down_.size() >= down_max_) return false;
   size_t node = first, tried = 0;
-  while (tried < nodes && !(target_.up(node) && target_.may_forget(node, kind))) node = (first + ++tried) % nodes;
+  while (tried < nodes && !(target_.up(node) && target_.may_forget(node, kind)))
+    node = (first + ++tried) % nodes;
   if (tried == nodes) return false;
   text = node_name(node) + " for " + to_string(down);
   crash_now(node, world_.incarnation(target_.handle(node)), CrashKind::kPower, down);
@@ -281,9 +286,7 @@ bool FaultPlan::apply_to_device(FaultKind kind, RandomStream& random, std::strin
       disk.set_full(true);
       later(world_.now() + length, [&disk] { disk.set_full(false); });
       break;
-    case FaultKind::kSyncError:
-      disk.fail_next_sync();
-      return true;
+    case FaultKind::kSyncError: disk.fail_next_sync(); return true;
     case FaultKind::kClockStep:
     case FaultKind::kClockRate:
     case FaultKind::kClockFreeze:
@@ -297,21 +300,26 @@ bool FaultPlan::apply_to_device(FaultKind kind, RandomStream& random, std::strin
   return true;
 }
 
-bool FaultPlan::apply_to_clock(FaultKind kind, size_t node, RandomStream& random, std::string& text) {
+bool FaultPlan::apply_to_clock(FaultKind kind, size_t node, RandomStream& random,
+                               std::string& text) {
   NodeHandle handle = target_.handle(node);
   const bool unbounded = world_.world_options().clock.unbounded;
   switch (kind) {
     case FaultKind::kClockStep: {
       // Mostly from a millisecond to an hour, else to 35 years, log-uniform, either way.
-      int64_t by = int64_t{1'000'000} << (random.chance(1, 6) ? 22 + random.below(19) : random.below(22));
+      int64_t by = int64_t{1'000'000}
+                   << (random.chance(1, 6) ? 22 + random.below(19) : random.below(22));
       if (random.chance(1, 2)) by = -by;
       world_.clock(handle).step_wall(Duration::nanos(by));
-      text += " by " + to_string(Duration::nanos(by < 0 ? -by : by)) + (by < 0 ? " back" : " forth");
+      text +=
+          " by " + to_string(Duration::nanos(by < 0 ? -by : by)) + (by < 0 ? " back" : " forth");
       return true;
     }
     case FaultKind::kClockRate: {
       if (rate_ppb_max_ == 0 || frozen_clocks_.contains(node)) return false;
-      int64_t ppb = static_cast<int64_t>(random.below(static_cast<uint64_t>(rate_ppb_max_) * 2 + 1)) - rate_ppb_max_;
+      int64_t ppb =
+          static_cast<int64_t>(random.below(static_cast<uint64_t>(rate_ppb_max_) * 2 + 1)) -
+          rate_ppb_max_;
       world_.set_clock_rate(handle, ppb);
       text += " to " + std::to_string(ppb) + " ppb";
       return true;

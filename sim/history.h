@@ -84,7 +84,7 @@ struct Operation {
   uint32_t client = 0;  // the client library instance it went through
   uint32_t host = 0;    // the client host, and which of its arrivals this is (workload.h);
   uint64_t arrival = kNoArrival;  // kNoArrival: of the judge
-  uint32_t page = 0;    // kScan and ok: index into pages()
+  uint32_t page = 0;              // kScan and ok: index into pages()
   NameId key = 0;
   ValueId value = kNothing;  // kWrite: what it writes
   WriteConditions conditions;

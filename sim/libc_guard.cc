@@ -29,9 +29,13 @@
 namespace kahuna::sim {
 
 #ifdef KAHUNA_SANITIZED
-bool LibcGuard::compiled_in() { return false; }
+bool LibcGuard::compiled_in() {
+  return false;
+}
 #else
-bool LibcGuard::compiled_in() { return true; }
+bool LibcGuard::compiled_in() {
+  return true;
+}
 #endif
 
 }  // namespace kahuna::sim
@@ -91,10 +95,10 @@ Function* real(const char* name) {
 
 }  // namespace
 
-#define FORBID(function)                                                       \
-  static const auto next = real<decltype(function)>(#function);                \
-  if (LibcGuard::active()) [[unlikely]]                                        \
-    refuse(#function, __builtin_return_address(0))
+#define FORBID(function)                                        \
+  static const auto next = real<decltype(function)>(#function); \
+  if (LibcGuard::active()) [[unlikely]]                         \
+  refuse(#function, __builtin_return_address(0))
 
 extern "C" {
 
@@ -114,7 +118,8 @@ int nanosleep(const struct timespec* span, struct timespec* left) {
   FORBID(nanosleep);
   return next(span, left);
 }
-int clock_nanosleep(clockid_t clock, int flags, const struct timespec* span, struct timespec* left) {
+int clock_nanosleep(clockid_t clock, int flags, const struct timespec* span,
+                    struct timespec* left) {
   FORBID(clock_nanosleep);
   return next(clock, flags, span, left);
 }

@@ -1,9 +1,9 @@
 // Aborts, with a stack, when code under simulation asks the machine for time, entropy, threads,
 // sockets or files: whatever it learned there would not be a function of the seed.
 //
-// The calls are caught by defining them in the executable (the dynamic linker then prefers ours, for
-// shared libraries too). Outside of a guard they go straight through to libc, one branch later: a
-// server in the same binary is not affected. Calls made by librocksdb are let through: its own
+// The calls are caught by defining them in the executable (the dynamic linker then prefers ours,
+// for shared libraries too). Outside of a guard they go straight through to libc, one branch later:
+// a server in the same binary is not affected. Calls made by librocksdb are let through: its own
 // bookkeeping clocks cannot reach our events, since a simulated engine runs on its own Env. What no
 // symbol reaches is not caught: rdtsc, rdrand, system calls made by hand, calls inside libc.
 //

@@ -259,7 +259,8 @@ class Minimiser {
   }
   Candidate with_time(int64_t ns) const {
     Candidate candidate = now_;
-    candidate.pins["time"] = to_string(Duration::nanos(std::max<int64_t>(ns / 1'000'000, 1) * 1'000'000));
+    candidate.pins["time"] =
+        to_string(Duration::nanos(std::max<int64_t>(ns / 1'000'000, 1) * 1'000'000));
     return candidate;
   }
 
@@ -338,7 +339,9 @@ class Minimiser {
     size_t chunks = 2;
     while (in_time() && items.size() > 1) {
       std::vector<std::vector<Item>> kept;
-      auto edge = [&](size_t chunk) { return items.begin() + ptrdiff_t(items.size() * chunk / chunks); };
+      auto edge = [&](size_t chunk) {
+        return items.begin() + ptrdiff_t(items.size() * chunk / chunks);
+      };
       if (chunks <= 4)
         for (size_t i = 0; i < chunks; ++i) kept.emplace_back(edge(i), edge(i + 1));
       size_t complements = kept.size();
@@ -424,6 +427,8 @@ class Minimiser {
 
 }  // namespace
 
-int run_minimiser(const CommandOptions& options) { return Minimiser(options).run(); }
+int run_minimiser(const CommandOptions& options) {
+  return Minimiser(options).run();
+}
 
 }  // namespace kahuna::sim

@@ -1,5 +1,5 @@
-// `kahuna sim --minimize`: from a run that fails to a plan (plan_file.h) that still fails in the same
-// way, with little else in it. Each try is a run in a process of its own.
+// `kahuna sim --minimize`: from a run that fails to a plan (plan_file.h) that still fails in the
+// same way, with little else in it. Each try is a run in a process of its own.
 //
 //   M1 every step keeps a violation of the same class: the same judge, the same Raft invariant, the
 //      same CHECK (class_of);

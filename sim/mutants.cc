@@ -72,7 +72,8 @@ class Driver {
       if (usage_) return kExitUsage;
       if (kill) {
         killed.push_back(kill->seed - first_seed() + 1);
-        fmt::print("{:<34} {:>6}  seed {}: {}\n", mutant.name, killed.back(), kill->seed, kill->reason.substr(0, 110));
+        fmt::print("{:<34} {:>6}  seed {}: {}\n", mutant.name, killed.back(), kill->seed,
+                   kill->reason.substr(0, 110));
       } else {
         fmt::print("{:<34} {:>6}  SURVIVED ({})\n", mutant.name, options_.max_seeds,
                    mutant.description);
@@ -81,7 +82,8 @@ class Driver {
     }
     std::sort(killed.begin(), killed.end());
     fmt::print("{} mutants={} killed={} survived={} max-seeds={} median={} most={}\n",
-               killed.size() == asked ? "PASS" : "FAIL", asked, killed.size(), asked - killed.size(), options_.max_seeds,
+               killed.size() == asked ? "PASS" : "FAIL", asked, killed.size(),
+               asked - killed.size(), options_.max_seeds,
                killed.empty() ? 0 : killed[killed.size() / 2], killed.empty() ? 0 : killed.back());
     return killed.size() == asked ? kExitPass : kExitFail;
   }

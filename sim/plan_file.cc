@@ -78,10 +78,11 @@ class Parser {
       Selection& selection = selections_[word == "fault" ? kFaults : kOperations];
       for (const auto& [name, number] : more.items()) selection.add(name, number);
     } else {
-      return fail(ErrorCode::kInvalid,
-                  fmt::format("'{}' is none of seed, mutant, scenario, faults, workload, spec, fault, "
-                              "operation, hash",
-                              word));
+      return fail(
+          ErrorCode::kInvalid,
+          fmt::format("'{}' is none of seed, mutant, scenario, faults, workload, spec, fault, "
+                      "operation, hash",
+                      word));
     }
     return {};
   }
@@ -126,7 +127,9 @@ std::string operation_lines(const RunReport& report) {
 
 }  // namespace
 
-Result<PlanFile> parse_plan(std::string_view text) { return Parser().parse(text); }
+Result<PlanFile> parse_plan(std::string_view text) {
+  return Parser().parse(text);
+}
 
 std::string write_plan(const RunOptions& run, const RunReport& report) {
   std::string text(kTitle);

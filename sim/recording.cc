@@ -16,7 +16,8 @@ void Recorder::step(size_t node, const raft::Replica& replica) {
   if (!first && known->second == now) return;
   known->second = now;
   recording_.roles.push_back({world_.now(), static_cast<uint32_t>(node),
-                              static_cast<uint32_t>(status.group.value()), status.role, now.second});
+                              static_cast<uint32_t>(status.group.value()), status.role,
+                              now.second});
 }
 
 void Recorder::message(size_t node, const raft::Message& m) {

@@ -65,7 +65,7 @@ class Recorder final : public ClusterListener {
   Cluster& cluster_;
   Recording recording_;
   std::map<std::pair<size_t, uint64_t>, std::pair<raft::Role, uint64_t>> now_;  // by node, group
-  std::map<ReplicaId, uint32_t> node_of_;  // by replica
+  std::map<ReplicaId, uint32_t> node_of_;                                       // by replica
 };
 
 }  // namespace kahuna::sim

@@ -105,17 +105,19 @@ class Page {
                        quoted(name_of(report_.verdict)), quoted(report_.reason),
                        quoted(cut(report_.details, 20'000)), quoted(report_.last_line(run_.seed)),
                        quoted(replay));
-    out += fmt::format("\"spec\":{},\"plan\":{},\"scenario\":{},\"mutant\":{},", quoted(report_.spec),
-                       quoted(report_.plan), quoted(run_.scenario), quoted(run_.mutant));
+    out +=
+        fmt::format("\"spec\":{},\"plan\":{},\"scenario\":{},\"mutant\":{},", quoted(report_.spec),
+                    quoted(report_.plan), quoted(run_.scenario), quoted(run_.mutant));
     out += fmt::format(
         "\"end\":{},\"faultsFrom\":{},\"healedFrom\":{},\"from\":{},\"to\":{},\"group\":{},", end_,
         report_.faults_from.nanos(), report_.healed_from.nanos(), from_, to_, group_of(report_));
     out += fmt::format("\"judge\":{},", judge());
     out += "\"nodes\":" + list(report_.recording.nodes, [](const auto& n) { return quoted(n); });
-    out += ",\n\"roles\":" + roles() + ",\n\"processes\":" + processes() + ",\n\"faults\":" + faults();
+    out +=
+        ",\n\"roles\":" + roles() + ",\n\"processes\":" + processes() + ",\n\"faults\":" + faults();
     out += ",\n\"steps\":" + list(report_.recording.steps, [](const Recording::Step& step) {
-      return fmt::format("[{},{}]", step.at.nanos(), quoted(step.text));
-    });
+             return fmt::format("[{},{}]", step.at.nanos(), quoted(step.text));
+           });
     out += ",\n\"messages\":" + messages() + ",\n\"ops\":" + operations() +
            ",\n\"checkpoints\":" + checkpoints();
     return out + "}";
@@ -151,7 +153,8 @@ class Page {
     return list(roles, [&](const Recording::Role& role) -> std::string {
       if (i++ % step != 0 && role.role != raft::Role::kLeader) return {};
       int kind = role.role == raft::Role::kLeader ? 2 : role.role == raft::Role::kFollower ? 0 : 1;
-      return fmt::format("[{},{},{},{},{}]", role.at.nanos(), role.node, role.group, kind, role.term);
+      return fmt::format("[{},{},{},{},{}]", role.at.nanos(), role.node, role.group, kind,
+                         role.term);
     });
   }
 
@@ -182,10 +185,10 @@ class Page {
     size_t i = 0;
     return list(sent, [&](const Recording::Sent& m) -> std::string {
       if (!kept[i++]) return {};
-      std::string text = fmt::format("{}{} t{}{}{}", name_of_message(m.kind),
-                                     m.rejected ? ", rejected" : "", m.term,
-                                     m.entries ? fmt::format(" {} entries", m.entries) : "",
-                                     m.index ? fmt::format(" to {}", m.index) : "");
+      std::string text =
+          fmt::format("{}{} t{}{}{}", name_of_message(m.kind), m.rejected ? ", rejected" : "",
+                      m.term, m.entries ? fmt::format(" {} entries", m.entries) : "",
+                      m.index ? fmt::format(" to {}", m.index) : "");
       return fmt::format("[{},{},{},{},{},{}]", m.at.nanos(), m.from, m.to, m.group,
                          is_heartbeat(m.kind) ? 1 : 0, quoted(text));
     });
@@ -217,9 +220,8 @@ class Page {
       int outcome = static_cast<int>(operation.completion);
       int64_t until = operation.completed ? operation.completed_at.nanos() : end_;
       auto text = report_.history.describe(static_cast<OperationNumber>(number));
-      return fmt::format("[{},{},{},{},{},{}]", operation.invoked_at.nanos(), until,
-                         operation.host, outcome,
-                         witnesses_.contains(static_cast<OperationNumber>(number)) ? 1 : 0,
+      return fmt::format("[{},{},{},{},{},{}]", operation.invoked_at.nanos(), until, operation.host,
+                         outcome, witnesses_.contains(static_cast<OperationNumber>(number)) ? 1 : 0,
                          quoted(cut(text, kTextMax)));
     });
   }

@@ -52,8 +52,12 @@ Selection issued_in(const History& history) {
 
 }  // namespace
 
-Selection RunReport::struck() const { return struck_in(fault_log); }
-Selection RunReport::issued() const { return issued_in(history); }
+Selection RunReport::struck() const {
+  return struck_in(fault_log);
+}
+Selection RunReport::issued() const {
+  return issued_in(history);
+}
 
 std::string RunReport::last_line(uint64_t seed) const {
   return fmt::format("{} seed={} hash={} sim={:.3f}s wall={:.3f}s events={} ops={} faults={}",
@@ -86,8 +90,8 @@ class Run {
     if (!options_.scenario.empty()) {
       scenario_ = find_scenario(options_.scenario);
       if (!scenario_)
-        return fail(ErrorCode::kInvalid, fmt::format("no scenario '{}'; see kahuna sim --scenarios",
-                                                     options_.scenario));
+        return fail(ErrorCode::kInvalid,
+                    fmt::format("no scenario '{}'; see kahuna sim --scenarios", options_.scenario));
       RETURN_IF_ERROR(spec_.pin_all(kScenarioSpec));
       RETURN_IF_ERROR(spec_.pin_all(scenario_->spec));
       if (faults.empty()) faults = scenario_->faults.empty() ? "off" : scenario_->faults;
@@ -97,7 +101,9 @@ class Run {
     if (!options_.workload.empty())
       RETURN_IF_ERROR(restrict_mix(state_.workload.mix, options_.workload));
     cluster_options_ = draw_cluster(spec_);
-    if (faults == "off") cluster_options_.rots = cluster_options_.crashes_installing = cluster_options_.founding_crashes = 0;
+    if (faults == "off")
+      cluster_options_.rots = cluster_options_.crashes_installing =
+          cluster_options_.founding_crashes = 0;
     time_ = spec_.duration("time", Duration::seconds(5), Duration::seconds(60));
     canary_ = spec_.selection("canary");
     if (auto peace = spec_.text("peace")) {
@@ -215,10 +221,13 @@ class Run {
     for (size_t i = 0; i < nodes.size(); ++i) nodes[i] = i;
     for (size_t i = nodes.size(); i-- > 1;) std::swap(nodes[i], nodes[random.below(i + 1)]);
     // Those that forgot make no quorum.
-    std::stable_partition(nodes.begin(), nodes.end(), [&](size_t node) { return !cluster_->forgot(node); });
+    std::stable_partition(nodes.begin(), nodes.end(),
+                          [&](size_t node) { return !cluster_->forgot(node); });
     size_t quorum = nodes.size() / 2 + 1;
-    // Those left out may be the members of a group; one whose disk is damaged may yet refuse to start.
-    bool all = whole_core_ || cluster_->members_changed() || cluster_->applied_entries() == 0 || cluster_->is_damaged();
+    // Those left out may be the members of a group; one whose disk is damaged may yet refuse to
+    // start.
+    bool all = whole_core_ || cluster_->members_changed() || cluster_->applied_entries() == 0 ||
+               cluster_->is_damaged();
     nodes.resize(all ? nodes.size() : random.between(quorum, nodes.size()));
     std::sort(nodes.begin(), nodes.end());
     return nodes;
@@ -281,7 +290,8 @@ class Run {
     if (registers.finding == Finding::kUndecided)
       return verdict(Verdict::kUnknown, "undecided", registers.text);
     if (!missed_.empty())
-      return verdict(Verdict::kUnknown, "vacuous", "the scenario did not get there: " + missed_ + "\n" + missed_state_);
+      return verdict(Verdict::kUnknown, "vacuous",
+                     "the scenario did not get there: " + missed_ + "\n" + missed_state_);
     if (written_ == 0 && state_.workload.rate > 0)
       verdict(Verdict::kUnknown, "vacuous", "nothing was written in the first phase");
   }
@@ -296,7 +306,8 @@ class Run {
       if (!issued.has(name, number) && !struck.has(name, number)) return std::nullopt;
     for (OperationNumber each = 0; each < state_.history.operations().size(); ++each) {
       const Operation& operation = state_.history.operations()[each];
-      const bool asked = operation.arrival != kNoArrival && canary_->has(fmt::format("c{}", operation.host + 1), operation.arrival);
+      const bool asked = operation.arrival != kNoArrival &&
+                         canary_->has(fmt::format("c{}", operation.host + 1), operation.arrival);
       if (asked) song += "\n" + state_.history.describe(each);
     }
     return song;
@@ -317,7 +328,8 @@ class Run {
   FaultSet faults_;
   WorldOptions world_options_;
   Duration time_;
-  std::optional<TrueTime> peace_;  // when the faults begin; none: when clients have written a little
+  std::optional<TrueTime>
+      peace_;  // when the faults begin; none: when clients have written a little
   std::optional<Selection> canary_;
   const Scenario* scenario_ = nullptr;
   std::string missed_, missed_state_;  // the step that the scenario did not reach; the nodes then

@@ -40,15 +40,15 @@ struct FaultCount {
 
 struct RunReport {
   Verdict verdict = Verdict::kPass;
-  std::string reason;    // of a failure or of not knowing: one line
-  std::string details;   // more of it, for people
-  std::string spec;      // every choice, as KEY=VALUE
-  std::string plan;      // the fault plan, for people: which kinds, how often
+  std::string reason;                  // of a failure or of not knowing: one line
+  std::string details;                 // more of it, for people
+  std::string spec;                    // every choice, as KEY=VALUE
+  std::string plan;                    // the fault plan, for people: which kinds, how often
   std::vector<FaultRecord> fault_log;  // what struck, in order of time
   bool fault_log_whole = true;         // ... all of it
   TrueTime faults_from;                // when the plan began; 0 when it never did
   TrueTime healed_from;                // when the second phase began; 0 when it never did
-  bool stopped = false;  // at `until`
+  bool stopped = false;                // at `until`
   Hash128 hash;
   uint64_t events = 0;
   Duration simulated;

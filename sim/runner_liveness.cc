@@ -32,12 +32,14 @@ class Liveness {
     if (world_.stopped()) return std::nullopt;
     if (!quiet) return Violation{"client", "an operation outlived its deadline:\n" + oldest_open()};
     bool settled = !cluster_.members_changed() ||
-                   world_.run_until([&] { return cluster_.stuck() || members_settled(); }, world_.now() + patience_ * 3);
+                   world_.run_until([&] { return cluster_.stuck() || members_settled(); },
+                                    world_.now() + patience_ * 3);
     if (world_.stopped()) return std::nullopt;
     if (!settled && cluster_.waits_for_what_is_lost()) return std::nullopt;
     if (!settled)
-      return Violation{"members", fmt::format("members did not settle within {} in a healed cluster\n{}",
-                                              to_string(patience_ * 3), cluster_.describe())};
+      return Violation{"members",
+                       fmt::format("members did not settle within {} in a healed cluster\n{}",
+                                   to_string(patience_ * 3), cluster_.describe())};
     bool booted = world_.run_until([&] { return cluster_.stuck() || cluster_.all_booted(core_); },
                                    world_.now() + patience_);
     if (world_.stopped()) return std::nullopt;
@@ -46,7 +48,8 @@ class Liveness {
                                                to_string(patience_), cluster_.describe())};
     // One that finds its store damaged meanwhile begins anew.
     bool repaired = world_.run_until(
-        [&] { return cluster_.stuck() || (repaired_now() && cluster_.all_booted(core_)); }, world_.now() + patience_);
+        [&] { return cluster_.stuck() || (repaired_now() && cluster_.all_booted(core_)); },
+        world_.now() + patience_);
     if (world_.stopped()) return std::nullopt;
     if (!repaired)
       return Violation{"repair", fmt::format("a damaged log was not repaired within {}\n{}",

@@ -11,11 +11,17 @@
 namespace kahuna::sim {
 
 Stage::Stage(World& world, Cluster& cluster, WorkloadState& workload, FaultPlan& plan)
-    : world_(world), cluster_(cluster), workload_(workload), plan_(plan), random_(world.random("stage")) {
+    : world_(world),
+      cluster_(cluster),
+      workload_(workload),
+      plan_(plan),
+      random_(world.random("stage")) {
   cluster_.listen(this);
 }
 
-Stage::~Stage() { cluster_.unlisten(this); }
+Stage::~Stage() {
+  cluster_.unlisten(this);
+}
 
 // --- looking ---
 
@@ -37,7 +43,9 @@ bool Stage::leads(size_t node, uint64_t group) const {
   return hosts(node, group) && status(node, group).role == raft::Role::kLeader;
 }
 
-std::optional<size_t> Stage::leader(uint64_t group) const { return leader_but(nodes(), group); }
+std::optional<size_t> Stage::leader(uint64_t group) const {
+  return leader_but(nodes(), group);
+}
 
 std::optional<size_t> Stage::leader_but(size_t old, uint64_t group) const {
   std::optional<size_t> found;
@@ -63,7 +71,8 @@ uint64_t Stage::probe(std::string_view name) const {
 
 bool Stage::said(size_t node, std::string_view words) const {
   const auto& told = cluster_.damage_told(node);
-  return std::any_of(told.begin(), told.end(), [&](const std::string& text) { return text.find(words) != text.npos; });
+  return std::any_of(told.begin(), told.end(),
+                     [&](const std::string& text) { return text.find(words) != text.npos; });
 }
 
 // --- waiting ---
@@ -85,18 +94,21 @@ bool Stage::until(std::string what, const std::function<bool()>& reached, Durati
 bool Stage::must(std::string what, const std::function<bool()>& reached, Duration limit) {
   if (happens(reached, limit)) return true;
   if (going())
-    cluster_.report("scenario", fmt::format("did not happen within {}: {}\n{}", to_string(limit), what,
-                                            cluster_.describe()));
+    cluster_.report("scenario", fmt::format("did not happen within {}: {}\n{}", to_string(limit),
+                                            what, cluster_.describe()));
   return false;
 }
 
 void Stage::settle_members() {
-  must("all members are where they are to be", [&] { return members_settled(); }, Duration::seconds(120));
+  must(
+      "all members are where they are to be", [&] { return members_settled(); },
+      Duration::seconds(120));
 }
 
 bool Stage::happens(const std::function<bool()>& what, Duration limit) {
   return going() &&
-         world_.run_until([&] { return cluster_.stuck() || what(); }, world_.now() + limit) && going();
+         world_.run_until([&] { return cluster_.stuck() || what(); }, world_.now() + limit) &&
+         going();
 }
 
 void Stage::run(Duration length) {
@@ -124,11 +136,14 @@ size_t Stage::leave_one_behind() {
   const size_t away = others(settle())[random_.below(2)];
   const uint64_t had = last(away);
   crash(away);
-  until("the others compact their logs beyond what it has", [&] {
-    for (size_t node : others(away))
-      if (status(node).base.index.value() <= had) return false;
-    return true;
-  }, Duration::seconds(240));
+  until(
+      "the others compact their logs beyond what it has",
+      [&] {
+        for (size_t node : others(away))
+          if (status(node).base.index.value() <= had) return false;
+        return true;
+      },
+      Duration::seconds(240));
   return away;
 }
 
@@ -148,7 +163,8 @@ Duration Stage::write_latency(TrueTime since, size_t percent) const {
   std::vector<Duration> taken;
   for (const Operation& operation : workload_.history.operations()) {
     if (!operation.mutates() || operation.invoked_at < from) continue;
-    taken.push_back((operation.completed ? operation.completed_at : workload_.now()) - operation.invoked_at);
+    taken.push_back((operation.completed ? operation.completed_at : workload_.now()) -
+                    operation.invoked_at);
   }
   if (taken.empty()) return {};
   std::sort(taken.begin(), taken.end());
@@ -157,7 +173,9 @@ Duration Stage::write_latency(TrueTime since, size_t percent) const {
 
 // --- doing ---
 
-void Stage::tell(std::string text) { steps_.push_back({world_.now(), std::move(text)}); }
+void Stage::tell(std::string text) {
+  steps_.push_back({world_.now(), std::move(text)});
+}
 
 void Stage::crash(size_t node, CrashKind kind) {
   if (!going()) return;
@@ -220,7 +238,9 @@ void Stage::block(NodeHandle from, NodeHandle to) {
   blocked_.emplace_back(from, to);
 }
 
-void Stage::cut(size_t from, size_t to) { block(cluster_.handle(from), cluster_.handle(to)); }
+void Stage::cut(size_t from, size_t to) {
+  block(cluster_.handle(from), cluster_.handle(to));
+}
 
 void Stage::isolate(size_t node, bool from_clients) {
   tell("isolate " + world_.name(cluster_.handle(node)));
@@ -310,7 +330,8 @@ bool Stage::votes(NodeId member, uint64_t group) const {
 
 bool Stage::has_state(size_t node, uint64_t group) const {
   auto lead = leader(group);
-  auto follower = lead ? cluster_.replica(*lead, PartitionId(group))->follower({member(node), 1}) : std::nullopt;
+  auto follower = lead ? cluster_.replica(*lead, PartitionId(group))->follower({member(node), 1})
+                       : std::nullopt;
   return follower && follower->has_state;
 }
 
@@ -320,7 +341,8 @@ bool Stage::idle_client_is_answered(Duration limit) {
   while (going() && world_.now() < end) {
     auto answer = std::make_shared<std::optional<bool>>();
     world_.in_turn(cluster_.judge_handle(), [&] {
-      cluster_.judge().get(key, [answer](const Operation& operation) { *answer = operation.is_ok(); });
+      cluster_.judge().get(key,
+                           [answer](const Operation& operation) { *answer = operation.is_ok(); });
     });
     if (!happens([&] { return answer->has_value(); }, limit)) return false;
     if (**answer) return true;
@@ -338,7 +360,8 @@ void Stage::finish() {
   hook_ = {};
   heal();
   if (cluster_.violation() || world_.stopped()) return;
-  for (auto [node, ppb] : std::exchange(rates_, {})) world_.set_clock_rate(cluster_.handle(node), ppb);
+  for (auto [node, ppb] : std::exchange(rates_, {}))
+    world_.set_clock_rate(cluster_.handle(node), ppb);
   for (size_t node = 0; node < nodes(); ++node) resume(node);
   for (size_t node : std::exchange(down_, {})) cluster_.restart(node);
   for (const auto& [point, node] : std::exchange(held_, {})) plan_.hold(point, node, false);
@@ -349,18 +372,19 @@ void Stage::finish() {
 
 std::vector<Scenario> scenarios() {
   std::vector<Scenario> all;
-  for (auto part : {election_scenarios(), log_scenarios(), read_scenarios(), disk_scenarios(),
-                    snapshot_scenarios(), quiescence_scenarios(), lease_scenarios(), time_scenarios(), away_scenarios(),
-                    members_scenarios(), learners_scenarios(), slow_scenarios()})
+  for (auto part :
+       {election_scenarios(), log_scenarios(), read_scenarios(), disk_scenarios(),
+        snapshot_scenarios(), quiescence_scenarios(), lease_scenarios(), time_scenarios(),
+        away_scenarios(), members_scenarios(), learners_scenarios(), slow_scenarios()})
     all.insert(all.end(), part.begin(), part.end());
   // H-R2 before H-R10.
   std::sort(all.begin(), all.end(), [](const Scenario& a, const Scenario& b) {
     auto key = [](std::string_view name) {
       size_t digits = name.find_first_of("0123456789");
-      return std::tuple(name.substr(0, digits), name.find_first_not_of("0123456789", digits) ==
-                                                        name.npos
-                                                    ? name.size()
-                                                    : name.find_first_not_of("0123456789", digits),
+      return std::tuple(name.substr(0, digits),
+                        name.find_first_not_of("0123456789", digits) == name.npos
+                            ? name.size()
+                            : name.find_first_not_of("0123456789", digits),
                         name);
     };
     return key(a.name) < key(b.name);

@@ -18,8 +18,8 @@
 //      changes the cluster through Stage only.
 //
 // Names: H-R4 is row R4 of the table of known failures (Kommander), H-K20 row K20 (Kahuna), T-22 a
-// protocol trap, M-: members that come and go, G-: nodes that live and are slow, L-: log time, C-: clients.
-// kahuna sim --scenarios prints them.
+// protocol trap, M-: members that come and go, G-: nodes that live and are slow, L-: log time, C-:
+// clients. kahuna sim --scenarios prints them.
 #pragma once
 
 #include <functional>
@@ -56,9 +56,15 @@ class Stage final : private ClusterListener {
   // Of a node that does not host it: an empty one.
   raft::Status status(size_t node, uint64_t group = 1) const;
   bool leads(size_t node, uint64_t group = 1) const;
-  uint64_t term(size_t node, uint64_t group = 1) const { return status(node, group).hard_state.term.value(); }
-  uint64_t last(size_t node, uint64_t group = 1) const { return status(node, group).last.index.value(); }
-  uint64_t commit(size_t node, uint64_t group = 1) const { return status(node, group).commit.value(); }
+  uint64_t term(size_t node, uint64_t group = 1) const {
+    return status(node, group).hard_state.term.value();
+  }
+  uint64_t last(size_t node, uint64_t group = 1) const {
+    return status(node, group).last.index.value();
+  }
+  uint64_t commit(size_t node, uint64_t group = 1) const {
+    return status(node, group).commit.value();
+  }
   // Applied there, in milliseconds; 0 when it is down or has no state.
   uint64_t log_time(size_t node, uint64_t group = 1) const {
     return cluster_.log_time(node, PartitionId(group)).value_or(LogTime()).value();
@@ -74,8 +80,8 @@ class Stage final : private ClusterListener {
   bool said(size_t node, std::string_view words) const;
   // Operations that clients asked for and that succeeded so far.
   uint64_t writes_done() const { return workload_.history.counts().writes_done; }
-  // How long that many percent of the writes asked for since then took at most, those that wait still included;
-  // zero when there were none.
+  // How long that many percent of the writes asked for since then took at most, those that wait
+  // still included; zero when there were none.
   Duration write_latency(TrueTime since, size_t percent) const;
   uint64_t asked() const { return workload_.history.counts().invoked; }
   RandomStream& random() { return random_; }
@@ -153,7 +159,8 @@ class Stage final : private ClusterListener {
   bool votes(NodeId member, uint64_t group = 1) const;
   // A client that has been there since the beginning, and was idle, reads.
   bool idle_client_is_answered(Duration limit);
-  // The rate of the node's monotonic clock, in parts per billion off the truth; kFrozenPpb: it stands still.
+  // The rate of the node's monotonic clock, in parts per billion off the truth; kFrozenPpb: it
+  // stands still.
   void set_rate(size_t node, int64_t ppb);
   // Its monotonic clock leaps ahead.
   void leap(size_t node, Duration by) {
@@ -175,7 +182,9 @@ class Stage final : private ClusterListener {
   }
   // ... while it runs, too.
   bool rot(size_t node) { return going() && cluster_.rot(node); }
-  bool damage_engine(size_t node, size_t bits) { return going() && cluster_.damage_engine_of(node, bits); }
+  bool damage_engine(size_t node, size_t bits) {
+    return going() && cluster_.damage_engine_of(node, bits);
+  }
   void wipe(size_t node) {
     if (going()) cluster_.wipe(node);
   }
@@ -224,7 +233,8 @@ struct Scenario {
   std::string_view faults;  // kinds that the seed may add; "" = none
   void (*play)(Stage&);
   bool at_founding = false;  // plays from the first instant, before there is a cluster
-  std::string_view reaches = {};  // a probe that hardly any seed gets to without being steered there
+  std::string_view reaches =
+      {};  // a probe that hardly any seed gets to without being steered there
 };
 
 // What all scenarios pin: a small cluster that clients keep busy.

@@ -68,7 +68,8 @@ TimerId SimClock::call_at(Time deadline, Callback<void()> task) {
 }
 
 void SimClock::cancel(TimerId id) {
-  if (in_turn_ && MUTANT(cancelled_timer_runs) && due()) return;  // as if those due had left the queue
+  if (in_turn_ && MUTANT(cancelled_timer_runs) && due())
+    return;  // as if those due had left the queue
   timers_.cancel(id);
 }
 
@@ -89,7 +90,9 @@ bool SimClock::take_due(Callback<void()>& task) {
   return true;
 }
 
-bool SimClock::due() { return timers_.next_time() <= now().nanos(); }
+bool SimClock::due() {
+  return timers_.next_time() <= now().nanos();
+}
 
 void SimClock::arm() {
   if (dead_) return;

@@ -1,9 +1,9 @@
 // A machine's clocks in the simulation, and the Clock a process is given.
 //
 // The monotonic clock runs at a rate of its own, within the bound of its profile, and never goes
-// back; it may stand still, and leap ahead; its origin is drawn anew for every process. The wall clock has
-// an offset, may step both ways, and may stand still by itself. Neither is ever frozen inside a turn only:
-// see Process for turns.
+// back; it may stand still, and leap ahead; its origin is drawn anew for every process. The wall
+// clock has an offset, may step both ways, and may stand still by itself. Neither is ever frozen
+// inside a turn only: see Process for turns.
 #pragma once
 
 #include <cstdint>

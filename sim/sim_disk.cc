@@ -177,7 +177,8 @@ Result<size_t> SimDisk::write(Inode& file, uint64_t offset, ByteView bytes) {
   }
   size_t first = offset / kPageBytes, last = (offset + bytes.size() - 1) / kPageBytes;
   uint64_t wanted = 0;
-  for (size_t i = first; i <= last; ++i) wanted += i >= file.pages.size() || !file.pages[i].allocated;
+  for (size_t i = first; i <= last; ++i)
+    wanted += i >= file.pages.size() || !file.pages[i].allocated;
   if (wanted > 0 && (full_ || (used_pages_ + wanted) * kPageBytes > profile_.capacity_bytes)) {
     ++counters_.full;
     return fail(ErrorCode::kNoSpace, "no space left for " + file.path);
@@ -255,14 +256,21 @@ bool SimDisk::is_dir(const std::string& path) const {
   return found != names_.end() && found->second->directory;
 }
 
-uint64_t SimDisk::size(const Inode& file) { return file.size; }
-bool SimDisk::locked(const Inode& file) { return file.locked; }
-void SimDisk::set_locked(Inode& file, bool locked) { file.locked = locked; }
+uint64_t SimDisk::size(const Inode& file) {
+  return file.size;
+}
+bool SimDisk::locked(const Inode& file) {
+  return file.locked;
+}
+void SimDisk::set_locked(Inode& file, bool locked) {
+  file.locked = locked;
+}
 
 Result<> SimDisk::rename(const std::string& from, const std::string& to) {
   auto found = names_.find(from);
   if (found == names_.end()) return fail(ErrorCode::kNotFound, "no such file: " + from);
-  if (!is_dir(parent_of(to))) return fail(ErrorCode::kNotFound, "no such directory: " + parent_of(to));
+  if (!is_dir(parent_of(to)))
+    return fail(ErrorCode::kNotFound, "no such directory: " + parent_of(to));
   if (found->second->directory) return fail(ErrorCode::kIo, "is a directory: " + from);
   if (is_dir(to)) return fail(ErrorCode::kIo, "is a directory: " + to);
   if (from == to) return {};

@@ -1,18 +1,20 @@
 // A simulated disk. It belongs to a machine and survives its processes.
 //
-// Fault model. What a process has written is visible to it at once, and durable, sector by sector of
-// 512 bytes, only after a sync that began after the write completed. When power fails, every sector
-// not yet durable is kept or lost on its own (a write is thus torn at any sector boundary); a file's
-// size lies anywhere between the durable and the last one; directory changes not followed by
-// sync_dir are lost or kept, as a prefix or one by one. When only the process dies, completed writes
-// stay; of a write in flight any sectors may have been written. A failed sync is final: later
-// syncs of that file may report success and make nothing durable. Any transfer may be short, slow or
-// fail; a read that failed by chance succeeds at the latest when asked the third time, for what never
-// does is damage (lose_sector). A disk may be full. A write may be misdirected: it is reported done, and
-// synced, while the sectors it was meant for keep what they held and others, durably, get its content.
+// Fault model. What a process has written is visible to it at once, and durable, sector by sector
+// of 512 bytes, only after a sync that began after the write completed. When power fails, every
+// sector not yet durable is kept or lost on its own (a write is thus torn at any sector boundary);
+// a file's size lies anywhere between the durable and the last one; directory changes not followed
+// by sync_dir are lost or kept, as a prefix or one by one. When only the process dies, completed
+// writes stay; of a write in flight any sectors may have been written. A failed sync is final:
+// later syncs of that file may report success and make nothing durable. Any transfer may be short,
+// slow or fail; a read that failed by chance succeeds at the latest when asked the third time, for
+// what never does is damage (lose_sector). A disk may be full. A write may be misdirected: it is
+// reported done, and synced, while the sectors it was meant for keep what they held and others,
+// durably, get its content.
 //
 // 1. A sector is durable or has its last durable content remembered (Page::floor).
-// 2. Durable bytes never change but by later writes, or by rot(), lose_sector(), misdirect(), wipe(),
+// 2. Durable bytes never change but by later writes, or by rot(), lose_sector(), misdirect(),
+// wipe(),
 //    restore().
 // 3. All draws come from streams named after this disk: other devices' draws never shift them.
 //
@@ -139,8 +141,8 @@ class SimDisk {
   // The next sync fails.
   void fail_next_sync() { fail_next_sync_ = true; }
   void forgive_next_sync() { fail_next_sync_ = false; }
-  // Transfer and sync errors, short transfers and sync failures happen only to paths that begin with
-  // `prefix` ("" = all).
+  // Transfer and sync errors, short transfers and sync failures happen only to paths that begin
+  // with `prefix` ("" = all).
   void limit_faults(std::string prefix) { fault_prefix_ = std::move(prefix); }
   DiskProfile& profile() { return profile_; }
 
@@ -155,9 +157,9 @@ class SimDisk {
   void misdirect(RandomStream random, WriteTest wanted, SectorTest into,
                  std::function<void(const Misdirection&)> done);
   void misdirect_none() { misdirect_.reset(); }
-  void wipe();                                                     // an empty disk
-  DiskImage image() const;                                         // of what is durable
-  void restore(const DiskImage& image);                            // all of it durable
+  void wipe();                           // an empty disk
+  DiskImage image() const;               // of what is durable
+  void restore(const DiskImage& image);  // all of it durable
 
   bool unsynced() const { return dirty_inodes_ > 0; }
   uint64_t used_bytes() const { return used_pages_ * kPageBytes; }

@@ -129,19 +129,23 @@ Result<> SimDisk::sync(Inode& file) {
 void SimDisk::tear(Inode& file, uint64_t offset, ByteView bytes) {
   for (size_t done = 0; done < bytes.size();) {
     uint64_t at = offset + done;
-    size_t step = std::min(bytes.size() - done, kSectorBytes - static_cast<size_t>(at % kSectorBytes));
+    size_t step =
+        std::min(bytes.size() - done, kSectorBytes - static_cast<size_t>(at % kSectorBytes));
     if (crash_random_.chance(1, 2)) store(file, at, bytes.subspan(done, step));
     done += step;
   }
 }
 
 void SimDisk::settle(Inode& file, PerMillion keep) {
-  uint64_t low = std::min(file.size, file.durable_size), high = std::max(file.size, file.durable_size);
+  uint64_t low = std::min(file.size, file.durable_size),
+           high = std::max(file.size, file.durable_size);
   uint64_t size = file.size;
-  if (keep == 0) size = file.durable_size;
+  if (keep == 0)
+    size = file.durable_size;
   else if (keep < 1'000'000 && low != high)
-    size = crash_random_.chance(1, 3) ? low : crash_random_.chance(1, 2) ? high
-                                            : crash_random_.between(low, high);
+    size = crash_random_.chance(1, 3)   ? low
+           : crash_random_.chance(1, 2) ? high
+                                        : crash_random_.between(low, high);
   std::sort(file.dirty_pages.begin(), file.dirty_pages.end());
   for (uint32_t number : file.dirty_pages) {
     Page& page = file.pages[number];
@@ -194,8 +198,10 @@ void SimDisk::crash(CrashKind kind) {
   }
   if (kind == CrashKind::kPower) {
     PerMillion keep = static_cast<PerMillion>(crash_random_.between(100'000, 900'000));
-    if (happens(crash_random_, profile_.crash_loses_all)) keep = 0;
-    else if (happens(crash_random_, profile_.crash_keeps_all)) keep = 1'000'000;
+    if (happens(crash_random_, profile_.crash_loses_all))
+      keep = 0;
+    else if (happens(crash_random_, profile_.crash_keeps_all))
+      keep = 1'000'000;
     bool unordered = happens(crash_random_, profile_.unordered_names);
     size_t prefix = crash_random_.below(pending_names_.size() + 1);
     for (size_t i = 0; i < pending_names_.size(); ++i) {

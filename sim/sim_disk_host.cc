@@ -12,7 +12,10 @@ constexpr size_t kZeroBytesMin = kPageBytes;
 
 SimDiskHost::SimDiskHost(Kernel& kernel, SimDisk& disk, uint32_t node, std::string node_name,
                          uint64_t incarnation)
-    : kernel_(kernel), disk_(disk), node_(node), name_(std::move(node_name)),
+    : kernel_(kernel),
+      disk_(disk),
+      node_(node),
+      name_(std::move(node_name)),
       incarnation_(incarnation) {}
 
 SimDiskHost::~SimDiskHost() = default;
@@ -31,8 +34,8 @@ SimDiskHost::Operation& SimDiskHost::begin(Kind kind, SimDisk::Op op, size_t byt
   operation.kind = kind;
   operation.started = ++started_;
   Duration latency = disk_.latency(op, bytes, kernel_.now);
-  kernel_.schedule(kernel_.now + latency,
-                   {EventKind::kDisk, node_, slot, incarnation_, digest ^ static_cast<uint8_t>(kind)});
+  kernel_.schedule(kernel_.now + latency, {EventKind::kDisk, node_, slot, incarnation_,
+                                           digest ^ static_cast<uint8_t>(kind)});
   if (write_hook_ && (kind == Kind::kWrite || kind == Kind::kSync)) {
     auto hook = std::move(write_hook_);
     write_hook_.reset();

@@ -1,4 +1,5 @@
-// The Disk of one simulated process: runtime/host.h over a SimDisk, with completions in later events.
+// The Disk of one simulated process: runtime/host.h over a SimDisk, with completions in later
+// events.
 //
 // A write's bytes are copied when it is asked for and reach the file when it completes; if the
 // process dies before, any of its sectors may have been written. Name operations take effect when
@@ -48,8 +49,18 @@ class SimDiskHost final : public Disk {
   friend class SimFile;
   using OpenDone = Callback<void(Result<std::unique_ptr<File>>)>;
   using ListDone = Callback<void(Result<std::vector<std::string>>)>;
-  enum class Kind : uint8_t { kFree, kRead, kWrite, kSync, kOpen, kRename, kRemove, kList, kMakeDir,
-                              kSyncDir };
+  enum class Kind : uint8_t {
+    kFree,
+    kRead,
+    kWrite,
+    kSync,
+    kOpen,
+    kRename,
+    kRemove,
+    kList,
+    kMakeDir,
+    kSyncDir
+  };
   struct Operation {
     Kind kind = Kind::kFree;
     SimFile* file = nullptr;  // null once the File is gone: nobody is told
@@ -89,7 +100,10 @@ class SimDiskHost final : public Disk {
 class SimFile final : public File {
  public:
   SimFile(SimDiskHost& host, InodeRef inode, bool writable, bool owns_lock)
-      : host_(host), inode_(std::move(inode)), size_(SimDisk::size(*inode_)), writable_(writable),
+      : host_(host),
+        inode_(std::move(inode)),
+        size_(SimDisk::size(*inode_)),
+        writable_(writable),
         owns_lock_(owns_lock) {}
   ~SimFile() override;
   void read_at(uint64_t offset, MutableByteView bytes, IoDone done) override;

@@ -24,7 +24,7 @@ struct Page {
   std::byte* floor = nullptr;  // durable content of the dirty sectors; null = zeros
   uint8_t dirty = 0;           // sectors whose durable content is in floor; the others': in data
   uint8_t unreadable = 0;
-  bool allocated = false;      // takes space on the device
+  bool allocated = false;  // takes space on the device
 };
 
 class Inode {
@@ -54,10 +54,10 @@ class Inode {
   std::vector<SyncTicket*> syncs;     // in flight
   bool dirty = false;                 // anything here is not durable
   bool locked = false;
-  bool poisoned = false;              // a sync failed: nothing becomes durable any more
+  bool poisoned = false;  // a sync failed: nothing becomes durable any more
   uint32_t read_errors_in_row = 0;
   uint64_t syncs_begun = 0;
-  uint64_t synced_through = 0;        // the latest sync that finished; earlier ones have no effect
+  uint64_t synced_through = 0;  // the latest sync that finished; earlier ones have no effect
 };
 
 struct SyncTicket {

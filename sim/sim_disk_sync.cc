@@ -73,8 +73,7 @@ Result<std::unique_ptr<engine::SyncFile>> SimSyncFileSystem::create(std::string_
 
 Result<std::unique_ptr<engine::SyncFile>> SimSyncFileSystem::open_to_append(std::string_view path) {
   RETURN_IF_ERROR(alive());
-  ASSIGN_OR_RETURN(InodeRef inode,
-                   disk().open(std::string(path), {.create = true, .write = true}));
+  ASSIGN_OR_RETURN(InodeRef inode, disk().open(std::string(path), {.create = true, .write = true}));
   return std::make_unique<SimSyncFile>(*this, std::move(inode));
 }
 

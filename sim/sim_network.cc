@@ -319,7 +319,8 @@ void SimNetwork::run_input(const Event& input) {
     case EventKind::kSegment: run_segment(input.a, static_cast<uint32_t>(input.b)); break;
     case EventKind::kAccept: accept(input.a); break;
     case EventKind::kGiveUp:
-      tell_closed(input.a, ErrorCode::kIo, input.b ? "connection reset" : "no answer from the peer");
+      tell_closed(input.a, ErrorCode::kIo,
+                  input.b ? "connection reset" : "no answer from the peer");
       break;
     case EventKind::kConnected: {
       Connection* c = find(input.a);
@@ -337,8 +338,8 @@ void SimNetwork::run_input(const Event& input) {
     }
     case EventKind::kConnectTimeout:
       if (Connection* c = find(input.a); c && c->done)
-        finish_connect(input.a, fail(ErrorCode::kTimeout, "no answer from " +
-                                                              to_string(c->sides[0].remote)));
+        finish_connect(
+            input.a, fail(ErrorCode::kTimeout, "no answer from " + to_string(c->sides[0].remote)));
       break;
     case EventKind::kWritable: {
       if (input.b) {
@@ -359,7 +360,8 @@ void SimNetwork::run_input(const Event& input) {
 }
 
 void SimNetwork::drop_input(const Event& input) {
-  if (input.kind == EventKind::kSegment && input.b != 0) free_segment(static_cast<uint32_t>(input.b));
+  if (input.kind == EventKind::kSegment && input.b != 0)
+    free_segment(static_cast<uint32_t>(input.b));
 }
 
 void SimNetwork::run_segment(uint64_t end, uint32_t segment) {

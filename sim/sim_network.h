@@ -1,16 +1,16 @@
 // The simulated network: byte streams between the nodes of a world, like TCP.
 //
-// Fault model. A connection delivers bytes in order, in pieces of any size, after a latency drawn per
-// ordered pair of nodes, with jitter and a tail; a bounded window of unread bytes gives
+// Fault model. A connection delivers bytes in order, in pieces of any size, after a latency drawn
+// per ordered pair of nodes, with jitter and a tail; a bounded window of unread bytes gives
 // back-pressure. A blocked link (partition, clog; one direction each) holds what would arrive and
 // lets it through when it opens, unless the sender gave up before: then the sender sees its stream
 // closed, and the other side knows nothing until it speaks or hears of it (half-open). A reset
 // discards what is in flight; a reset that meets a blocked link is lost. A connection may become a
 // black hole, as behind a proxy that hangs: what one side or both send vanishes, resets and ends
 // included, while the network acknowledges it; nobody is ever told. When a process dies, its
-// peers are told by a reset or not at all (drawn). Bytes and attempts to connect that left a process
-// before it died still arrive. Frames between nodes may be dropped, doubled, delayed and overtaken
-// (sim_network_frames.h).
+// peers are told by a reset or not at all (drawn). Bytes and attempts to connect that left a
+// process before it died still arrive. Frames between nodes may be dropped, doubled, delayed and
+// overtaken (sim_network_frames.h).
 //
 // 1. Bytes of one direction arrive in order, each at most once, and never after on_closed.
 // 2. Nothing is delivered inside the call that caused it.
@@ -41,8 +41,8 @@ struct NetworkProfile {
   uint32_t tail_factor = 30;
   uint32_t ns_per_kib = 1000;  // 1 GB/s
   uint64_t window_bytes = 256 * 1024;
-  PerMillion short_write = 0;  // writes that take only a part
-  PerMillion split_read = 0;   // arrivals that are handed over in pieces
+  PerMillion short_write = 0;   // writes that take only a part
+  PerMillion split_read = 0;    // arrivals that are handed over in pieces
   PerMillion random_reset = 0;  // per piece sent
   // A sender whose bytes are not acknowledged for this long (drawn) closes its stream.
   Duration give_up_min = Duration::seconds(4), give_up_max = Duration::seconds(20);
@@ -58,7 +58,7 @@ struct NetworkCounters {
   FrameCounters frames;
 };
 
-class SimStream;    // private to sim_network*.cc
+class SimStream;  // private to sim_network*.cc
 class SimListener;
 class SimNetwork;
 
@@ -114,7 +114,9 @@ class SimNetwork {
   // False when it has none. `other` is the node at its other end.
   bool swallow_one(uint32_t node, uint32_t& other);
   // All latencies from `from` to `to` are multiplied by this from now on; 1 = normal.
-  void set_slowness(uint32_t from, uint32_t to, uint32_t factor) { links_[from][to].slowness = factor; }
+  void set_slowness(uint32_t from, uint32_t to, uint32_t factor) {
+    links_[from][to].slowness = factor;
+  }
 
   NetworkProfile& profile() { return profile_; }
   const NetworkCounters& counters() const { return counters_; }
@@ -135,11 +137,11 @@ class SimNetwork {
   struct Side {
     uint32_t node = 0;
     uint64_t incarnation = 0;
-    Address remote;              // what peer() tells
+    Address remote;  // what peer() tells
     SimStream* stream = nullptr;
-    bool established = false;    // the process has, had or will get a stream for it
-    bool gone = false;           // closed by its process, or its process died
-    bool closed = false;         // its process was told, or will not be
+    bool established = false;  // the process has, had or will get a stream for it
+    bool gone = false;         // closed by its process, or its process died
+    bool closed = false;       // its process was told, or will not be
     bool reading = true;
     bool wants_writable = false;
     bool writable_sent = false;
@@ -156,11 +158,11 @@ class SimNetwork {
   struct Connection {
     uint32_t generation = 0;
     bool used = false;
-    uint16_t port = 0;           // on the acceptor's node
-    Side sides[2];               // 0 = initiator
+    uint16_t port = 0;  // on the acceptor's node
+    Side sides[2];      // 0 = initiator
     Duration syn_wait;
     bool syn_in_flight = false;
-    bool syn_ack_held = false;   // the answer waits for the link
+    bool syn_ack_held = false;  // the answer waits for the link
     EventId timeout = 0;
     Callback<void(Result<std::unique_ptr<Stream>>)> done;  // of connect
   };

@@ -1,9 +1,9 @@
-// Faults of single node-to-node frames inside a reliable stream: what a protocol that tolerates loss,
-// duplication and reordering must survive even while its connection lives.
+// Faults of single node-to-node frames inside a reliable stream: what a protocol that tolerates
+// loss, duplication and reordering must survive even while its connection lives.
 //
-// The tap cuts what one side of a connection sends into the frames of net/codec/frame.h. Only frames
-// of kind kPeer are ever touched; on the first bytes that are no frame the tap lets everything pass
-// for good. Bytes of an incomplete frame wait until it is complete.
+// The tap cuts what one side of a connection sends into the frames of net/codec/frame.h. Only
+// frames of kind kPeer are ever touched; on the first bytes that are no frame the tap lets
+// everything pass for good. Bytes of an incomplete frame wait until it is complete.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +32,8 @@ class FrameTap {
   // Frames held at a time; beyond that they pass.
   static constexpr size_t kHeldMax = 64;
 
-  // Moves what may be sent now from `bytes` to its result. `hold(id, delay)` is called for each frame
-  // that was held back; release(id) must follow after `delay`.
+  // Moves what may be sent now from `bytes` to its result. `hold(id, delay)` is called for each
+  // frame that was held back; release(id) must follow after `delay`.
   template <class Hold>
   std::string pass(const std::string& bytes, const FrameFaults& faults, RandomStream& random,
                    FrameCounters& counters, Hold&& hold) {

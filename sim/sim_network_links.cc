@@ -21,8 +21,8 @@ Result<std::unique_ptr<Listener>> SimNetworkHost::listen(
   }
   if (node.listeners.contains(bound.port))
     return fail(ErrorCode::kInUse, "address in use: " + to_string(bound));
-  auto listener = std::make_unique<SimListener>(network_, node_, incarnation_, bound,
-                                                std::move(on_accept));
+  auto listener =
+      std::make_unique<SimListener>(network_, node_, incarnation_, bound, std::move(on_accept));
   node.listeners[bound.port] = listener.get();
   return listener;
 }
@@ -37,8 +37,7 @@ void SimNetwork::stop_listening(uint32_t node, uint64_t incarnation, uint16_t po
 }
 
 void SimNetwork::connect(uint32_t node, uint64_t incarnation, const Address& address,
-                         Duration timeout,
-                         Callback<void(Result<std::unique_ptr<Stream>>)> done) {
+                         Duration timeout, Callback<void(Result<std::unique_ptr<Stream>>)> done) {
   if (dead(node, incarnation)) return;
   uint64_t slot;
   if (free_connections_.empty()) {
@@ -137,8 +136,10 @@ void SimNetwork::on_syn_ack(const Event& event) {
   }
   if (refused && to.node != from.node && blocked(to.node, from.node)) return;
   if (!refused) from.established = true;
-  kernel_.deliver(from.node, from.incarnation, {EventKind::kConnected, from.node, event.a, event.b});
-  if (!to.held.empty()) kernel_.schedule(kernel_.now, {EventKind::kSegment, from.node, other(event.a), 0});
+  kernel_.deliver(from.node, from.incarnation,
+                  {EventKind::kConnected, from.node, event.a, event.b});
+  if (!to.held.empty())
+    kernel_.schedule(kernel_.now, {EventKind::kSegment, from.node, other(event.a), 0});
 }
 
 void SimNetwork::finish_connect(uint64_t end, Result<std::unique_ptr<Stream>> result) {
@@ -240,7 +241,9 @@ bool SimNetwork::swallow_one(uint32_t node, uint32_t& peer) {
   return true;
 }
 
-void SimNetwork::block(uint32_t from, uint32_t to) { ++links_[from][to].blocks; }
+void SimNetwork::block(uint32_t from, uint32_t to) {
+  ++links_[from][to].blocks;
+}
 
 void SimNetwork::unblock(uint32_t from, uint32_t to) {
   CHECK_GT(links_[from][to].blocks, 0u);
@@ -252,7 +255,8 @@ void SimNetwork::unblock(uint32_t from, uint32_t to) {
       if (c.sides[side].node != from || c.sides[1 - side].node != to) continue;
       uint64_t end = end_of(c, slot, side);
       if (side == 1 && std::exchange(c.syn_ack_held, false))
-        kernel_.schedule(kernel_.now + latency(from, to, 0), {EventKind::kSynAck, to, other(end), 0});
+        kernel_.schedule(kernel_.now + latency(from, to, 0),
+                         {EventKind::kSynAck, to, other(end), 0});
       if (!c.sides[side].held.empty())
         kernel_.schedule(kernel_.now + latency(from, to, 0), {EventKind::kSegment, to, end, 0});
       if (blocked(to, from)) continue;

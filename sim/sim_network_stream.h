@@ -31,7 +31,10 @@ class SimListener final : public Listener {
  public:
   SimListener(SimNetwork& network, uint32_t node, uint64_t incarnation, Address address,
               Callback<void(std::unique_ptr<Stream>)> on_accept)
-      : network_(network), node_(node), incarnation_(incarnation), address_(std::move(address)),
+      : network_(network),
+        node_(node),
+        incarnation_(incarnation),
+        address_(std::move(address)),
         on_accept_(std::move(on_accept)) {}
   ~SimListener() override { network_.stop_listening(node_, incarnation_, address_.port); }
   Address address() const override { return address_; }

@@ -10,11 +10,13 @@ namespace kahuna::sim {
 
 std::string to_string(const EventRecord& record) {
   char line[200];
-  std::snprintf(line, sizeof line, "event %" PRIu64 " t=%" PRId64 ".%09" PRId64 "s seq=%" PRIu64
-                " node=%" PRIu64 " %s digest=%016" PRIx64 " hash=%016" PRIx64,
+  std::snprintf(line, sizeof line,
+                "event %" PRIu64 " t=%" PRId64 ".%09" PRId64 "s seq=%" PRIu64 " node=%" PRIu64
+                " %s digest=%016" PRIx64 " hash=%016" PRIx64,
                 record.number, record.time_ns / 1'000'000'000, record.time_ns % 1'000'000'000,
-                record.sequence, record.what >> 8, name_of(static_cast<EventKind>(record.what & 0xff)),
-                record.digest, record.hash_low);
+                record.sequence, record.what >> 8,
+                name_of(static_cast<EventKind>(record.what & 0xff)), record.digest,
+                record.hash_low);
   return line;
 }
 

@@ -1,7 +1,7 @@
 // The trace of a run: a running 128-bit hash over every event, checkpoints of it, and, for a chosen
-// window, the events themselves. Two runs of one binary and seed must agree on all of it; where they
-// do not, the checkpoints name a window of kCheckpointEvents events and a second pair of runs with
-// record(window) names the event.
+// window, the events themselves. Two runs of one binary and seed must agree on all of it; where
+// they do not, the checkpoints name a window of kCheckpointEvents events and a second pair of runs
+// with record(window) names the event.
 #pragma once
 
 #include <cstdint>

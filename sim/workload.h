@@ -7,8 +7,8 @@
 // number of processes per client. Between two operations a driver has exactly one timer.
 //
 //   O1 arrival k of a client host depends on (seed, host, k) and on what the clients saw of its key
-//      only: leaving some out ("operations.only", a selection of arrivals by host, "c1#17") does not
-//      shift the others;
+//      only: leaving some out ("operations.only", a selection of arrivals by host, "c1#17") does
+//      not shift the others;
 //   O2 the number of the value that an operation writes names its host and arrival.
 #pragma once
 
@@ -51,13 +51,15 @@ struct Workload {
   uint64_t keys = 8, buckets = 2;
   uint64_t hot_percent = 0;  // of operations that go to the first key
   bool bursts = false;       // arrivals come in groups
-  // The last `lull_length` of every `lull_every` nothing arrives from anybody; zero: no such spells.
+  // The last `lull_length` of every `lull_every` nothing arrives from anybody; zero: no such
+  // spells.
   Duration lull_every, lull_length;
   uint64_t value_bytes_max = 128;
   uint32_t blank_percent = 0;
   Duration timeout, attempt_timeout;
   uint64_t scan_limit_max = 100;
-  // A client refuses more than so many at once, and has no more than so much in a connection's queue.
+  // A client refuses more than so many at once, and has no more than so much in a connection's
+  // queue.
   size_t in_flight_max = 65'536, unsent_bytes_max = size_t{16} << 20;
   // Arrivals that become operations, by host ("c1", …); none: all.
   std::optional<Selection> only;
@@ -95,7 +97,8 @@ class ClientDriver {
   struct Patience {
     Duration timeout, attempt_timeout;
   };
-  // `number` is the host's, from 0. `state` outlives the driver. Starts issuing when run() is called.
+  // `number` is the host's, from 0. `state` outlives the driver. Starts issuing when run() is
+  // called.
   ClientDriver(Host& host, WorkloadState& state, std::vector<Address> endpoints, uint64_t number,
                Patience patience);
   ~ClientDriver();

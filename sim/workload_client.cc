@@ -68,10 +68,11 @@ class ClientDriver::Impl {
   }
   void members(std::string_view wish, Callback<void(bool)> done) {
     ++wishes_;
-    client_->members(wish, std::nullopt, [this, done = std::move(done)](Result<client::WriteReply> reply) mutable {
-      --wishes_;
-      if (done) done(reply && reply->done);
-    });
+    client_->members(wish, std::nullopt,
+                     [this, done = std::move(done)](Result<client::WriteReply> reply) mutable {
+                       --wishes_;
+                       if (done) done(reply && reply->done);
+                     });
   }
   void get_one(std::string_view key, OperationDone done) {
     Operation op;

@@ -52,9 +52,10 @@ World::~World() {
 std::string World::where() {
   World* w = current_world;
   if (!w) return {};
-  std::string node = w->running_node_ < w->machines_.size() ? w->machines_[w->running_node_].name : "-";
-  return "node=" + node + " time=" + std::to_string(w->now().nanos()) + "ns event=" +
-         std::to_string(w->events()) + " seed=" + std::to_string(w->seed());
+  std::string node =
+      w->running_node_ < w->machines_.size() ? w->machines_[w->running_node_].name : "-";
+  return "node=" + node + " time=" + std::to_string(w->now().nanos()) +
+         "ns event=" + std::to_string(w->events()) + " seed=" + std::to_string(w->seed());
 }
 
 World::Machine& World::machine(NodeHandle node) {
@@ -82,19 +83,33 @@ NodeHandle World::add_node(std::string name, NodeOptions options) {
   return {index};
 }
 
-const std::string& World::name(NodeHandle node) const { return machine(node).name; }
-const NodeOptions& World::options(NodeHandle node) const { return machine(node).options; }
-bool World::running(NodeHandle node) const { return machine(node).process != nullptr; }
+const std::string& World::name(NodeHandle node) const {
+  return machine(node).name;
+}
+const NodeOptions& World::options(NodeHandle node) const {
+  return machine(node).options;
+}
+bool World::running(NodeHandle node) const {
+  return machine(node).process != nullptr;
+}
 bool World::paused(NodeHandle node) const {
   const Machine& m = machine(node);
   return (m.process && m.process->paused()) ||
          std::any_of(m.more_loops.begin(), m.more_loops.end(),
                      [](const auto& loop) { return loop->paused(); });
 }
-size_t World::loops(NodeHandle node) const { return 1 + machine(node).more_loops.size(); }
-uint64_t World::incarnation(NodeHandle node) const { return machine(node).incarnations; }
-SimDisk& World::disk(NodeHandle node) { return *machine(node).disk; }
-MachineClock& World::clock(NodeHandle node) { return machine(node).clock; }
+size_t World::loops(NodeHandle node) const {
+  return 1 + machine(node).more_loops.size();
+}
+uint64_t World::incarnation(NodeHandle node) const {
+  return machine(node).incarnations;
+}
+SimDisk& World::disk(NodeHandle node) {
+  return *machine(node).disk;
+}
+MachineClock& World::clock(NodeHandle node) {
+  return machine(node).clock;
+}
 
 Host& World::host(NodeHandle node) {
   CHECK(machine(node).process != nullptr);
@@ -111,7 +126,8 @@ Host& World::start(NodeHandle node, size_t loops) {
   Kernel& kernel = *this;
   Process::Machine place{node.index, m.name, &m.clock, m.disk.get()};
   auto make = [&](size_t loop) {
-    return std::make_unique<Process>(kernel, network_, options_.scheduler, place, incarnation, loop);
+    return std::make_unique<Process>(kernel, network_, options_.scheduler, place, incarnation,
+                                     loop);
   };
   m.process = make(0);
   if (loops > 1) {

@@ -1,6 +1,6 @@
-// The simulated world: machines, their clocks, disks and processes, one network, one thread, virtual
-// time, next event first. Built by whoever runs a simulation; the product sees only the Host of its
-// process.
+// The simulated world: machines, their clocks, disks and processes, one network, one thread,
+// virtual time, next event first. Built by whoever runs a simulation; the product sees only the
+// Host of its process.
 //
 //   World world(seed, options);
 //   NodeHandle n1 = world.add_node("n1");           // a machine; it has no process yet
@@ -81,7 +81,8 @@ class World final : private Kernel {
   // How many processes were started on the node; the current one's number.
   uint64_t incarnation(NodeHandle node) const;
   Host& host(NodeHandle node);  // of the running process
-  // Runs `task` as a turn of the first loop of the node's process. Nothing happens when it is halted.
+  // Runs `task` as a turn of the first loop of the node's process. Nothing happens when it is
+  // halted.
   void in_turn(NodeHandle node, Callback<void()> task);
 
   // The process is dead from this instant, callable from inside its own turn. crash() must follow.
@@ -106,8 +107,9 @@ class World final : private Kernel {
   // Rates change through here, so that armed timers follow.
   void set_clock_rate(NodeHandle node, int64_t ppb);
   void leap_clock(NodeHandle node, Duration by);
-  // How far any node's monotonic clock can have come since the run began: it is as if one had been the
-  // fastest of them at every moment, and had made all of their leaps. Never less than what one measured.
+  // How far any node's monotonic clock can have come since the run began: it is as if one had been
+  // the fastest of them at every moment, and had made all of their leaps. Never less than what one
+  // measured.
   Duration fastest_clock() const;
   SimNetwork& network() { return network_; }
   const WorldOptions& world_options() const { return options_; }
@@ -163,7 +165,7 @@ class World final : private Kernel {
     NodeOptions options;
     MachineClock clock;
     std::unique_ptr<SimDisk> disk;
-    std::unique_ptr<Process> process;  // null when none runs
+    std::unique_ptr<Process> process;                  // null when none runs
     std::vector<std::unique_ptr<Process>> more_loops;  // of that process: its second and so on
     uint64_t incarnations = 0;
   };
@@ -193,8 +195,8 @@ class World final : private Kernel {
   std::vector<uint32_t> free_tasks_;
   uint64_t stop_at_ = 0;
   bool stopped_ = false;
-  Duration fastest_;         // fastest_clock() when a clock was last changed,
-  TrueTime fastest_since_;   // which was then
+  Duration fastest_;        // fastest_clock() when a clock was last changed,
+  TrueTime fastest_since_;  // which was then
   uint32_t running_node_ = UINT32_MAX;
 };
 

@@ -16,21 +16,21 @@ using TrueTime = detail::Instant<struct TrueClockTag>;
 
 enum class EventKind : uint8_t {
   kNone = 0,
-  kTask = 1,        // the world's or harness's own; a = task id
-  kTurn = 2,        // a postponed turn of a node; a = incarnation
-  kWakeup = 3,      // a node's earliest timer; a = incarnation
-  kDisk = 4,        // an operation completes; a = operation, b = incarnation
-  kOffload = 5,     // offloaded work completes; a = operation, b = incarnation
-  kSyn = 6,         // a connection attempt reaches its target; a = connection, b = 1 repeated
-  kSynAck = 7,      // its answer reaches the initiator; a = connection, b = 1 refused
+  kTask = 1,            // the world's or harness's own; a = task id
+  kTurn = 2,            // a postponed turn of a node; a = incarnation
+  kWakeup = 3,          // a node's earliest timer; a = incarnation
+  kDisk = 4,            // an operation completes; a = operation, b = incarnation
+  kOffload = 5,         // offloaded work completes; a = operation, b = incarnation
+  kSyn = 6,             // a connection attempt reaches its target; a = connection, b = 1 repeated
+  kSynAck = 7,          // its answer reaches the initiator; a = connection, b = 1 refused
   kConnectTimeout = 8,  // a = connection
-  kSegment = 9,     // bytes, an end or a reset reach a node; a = connection · end, b = segment
-  kWritable = 10,   // a stream accepts bytes again, or (b = 1) reads again; a = connection · end
-  kGiveUp = 11,     // the network gave up; a = connection · end
+  kSegment = 9,         // bytes, an end or a reset reach a node; a = connection · end, b = segment
+  kWritable = 10,  // a stream accepts bytes again, or (b = 1) reads again; a = connection · end
+  kGiveUp = 11,    // the network gave up; a = connection · end
   kFrameRelease = 12,  // a frame that was held back goes on; a = connection · end, b = held frame
-  kAccept = 13,     // as an input of a node only: a = connection
-  kConnected = 14,  // as an input of a node only: a = connection
-  kPost = 15,       // a task of another loop of the node arrives; a = task, b = process
+  kAccept = 13,        // as an input of a node only: a = connection
+  kConnected = 14,     // as an input of a node only: a = connection
+  kPost = 15,          // a task of another loop of the node arrives; a = task, b = process
 };
 const char* name_of(EventKind kind);
 
@@ -54,12 +54,14 @@ inline Duration draw(RandomStream& random, Duration low, Duration high) {
       random.between(static_cast<uint64_t>(low.nanos()), static_cast<uint64_t>(high.nanos()))));
 }
 
-// A process of a node has one event loop or several. An event names one loop of one incarnation in a
-// word, which for the first loop is the incarnation itself.
+// A process of a node has one event loop or several. An event names one loop of one incarnation in
+// a word, which for the first loop is the incarnation itself.
 constexpr uint64_t process_id(uint64_t incarnation, size_t loop) {
   return incarnation | uint64_t{loop} << 48;
 }
-constexpr size_t loop_of_process(uint64_t id) { return id >> 48; }
+constexpr size_t loop_of_process(uint64_t id) {
+  return id >> 48;
+}
 
 class Kernel {
  public:

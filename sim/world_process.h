@@ -111,9 +111,9 @@ class Process final : public Scheduler, public Offload, public Loops {
   std::vector<Callback<void()>> deferred_;
   std::vector<Offloaded> offloaded_;
   std::vector<uint32_t> free_offloaded_;
-  std::vector<Process*> loops_;              // of this process
-  std::vector<TrueTime> last_post_;          // to each, when the last task arrives
-  std::vector<Callback<void()>> arriving_;   // tasks of other loops on their way here
+  std::vector<Process*> loops_;             // of this process
+  std::vector<TrueTime> last_post_;         // to each, when the last task arrives
+  std::vector<Callback<void()>> arriving_;  // tasks of other loops on their way here
   std::vector<uint32_t> free_arriving_;
 };
 

@@ -1,17 +1,21 @@
-// failover: how long clients of a local three-node cluster wait when a leader is killed, when one hands over, and
-// whether anybody is elected for no reason. Prints a summary, and all figures as JSON.
+// failover: how long clients of a local three-node cluster wait when a leader is killed, when one
+// hands over, and whether anybody is elected for no reason. Prints a summary, and all figures as
+// JSON.
 //
-//   failover [--kills N] [--moves N] [--idle SECONDS] [--busy] [--loops N] [--partitions N] [--pause-ms N]
+//   failover [--kills N] [--moves N] [--idle SECONDS] [--busy] [--loops N] [--partitions N]
+//   [--pause-ms N]
 //            [--out FILE] [--flag WORD]…
 //
-// --kills: kill -9 of a node that leads, under load; from the kill to the first put that began after it and was
-//   acknowledged, over the partitions that the node led: the first of them, and the last. Then the node is started
-//   again, and has caught up before the next.
-// --moves: move-leader, under the same load; the longest time without an acknowledgement in the partition, from
+// --kills: kill -9 of a node that leads, under load; from the kill to the first put that began
+// after it and was
+//   acknowledged, over the partitions that the node led: the first of them, and the last. Then the
+//   node is started again, and has caught up before the next.
+// --moves: move-leader, under the same load; the longest time without an acknowledgement in the
+// partition, from
 //   50 ms before to 100 ms after, and in as long a time before.
-// --idle: without load; terms before and after. --busy: as many processes as there are cores spin meanwhile.
-// Servers run with their defaults, in a temporary directory ($TMPDIR), on free ports of 127.0.0.1, and end with
-// this process.
+// --idle: without load; terms before and after. --busy: as many processes as there are cores spin
+// meanwhile. Servers run with their defaults, in a temporary directory ($TMPDIR), on free ports of
+// 127.0.0.1, and end with this process.
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -54,12 +58,14 @@ struct Figures {
   }
   double max() const { return percent(100); }
   std::string text() const {
-    return fmt::format("min {:.1f}  median {:.1f}  p99 {:.1f}  max {:.1f} ms", percent(0), percent(50), percent(99), max());
+    return fmt::format("min {:.1f}  median {:.1f}  p99 {:.1f}  max {:.1f} ms", percent(0),
+                       percent(50), percent(99), max());
   }
   std::string json() const {
-    return fmt::format("{{\"count\":{},\"min_ms\":{:.2f},\"median_ms\":{:.2f},\"p99_ms\":{:.2f},\"max_ms\":{:.2f},"
-                       "\"all_ms\":[{:.2f}]}}",
-                       ms.size(), percent(0), percent(50), percent(99), max(), fmt::join(ms, ","));
+    return fmt::format(
+        "{{\"count\":{},\"min_ms\":{:.2f},\"median_ms\":{:.2f},\"p99_ms\":{:.2f},\"max_ms\":{:.2f},"
+        "\"all_ms\":[{:.2f}]}}",
+        ms.size(), percent(0), percent(50), percent(99), max(), fmt::join(ms, ","));
   }
 };
 
@@ -105,16 +111,18 @@ class Bench {
     cluster_.start_all();
     if (!cluster_.await_ready()) give_up("the cluster did not start:\n" + cluster_.log(0));
     loop_->turn(Duration());
-    load_ = std::make_unique<SteadyLoad>(*loop_, SteadyLoad::Options{.endpoints = cluster_.addresses(),
-                                                                   .partitions = settings.partitions,
-                                                                   .pause = Duration::millis(settings.pause_ms)});
-    admin_ = client::Client::create(loop_->host(), {.endpoints = cluster_.addresses(), .entity = 2});
+    load_ = std::make_unique<SteadyLoad>(
+        *loop_, SteadyLoad::Options{.endpoints = cluster_.addresses(),
+                                    .partitions = settings.partitions,
+                                    .pause = Duration::millis(settings.pause_ms)});
+    admin_ =
+        client::Client::create(loop_->host(), {.endpoints = cluster_.addresses(), .entity = 2});
   }
 
   void run() {
     std::string json = fmt::format("{{\"cpus\":{},\"loops\":{},\"partitions\":{},\"pause_ms\":{}",
-                                   std::thread::hardware_concurrency(), settings_.loops, settings_.partitions,
-                                   settings_.pause_ms);
+                                   std::thread::hardware_concurrency(), settings_.loops,
+                                   settings_.partitions, settings_.pause_ms);
     load_->begin();
     run_for(Duration::seconds(1));
     if (settings_.kills > 0) json += ",\"kill\":" + kills();
@@ -175,7 +183,9 @@ class Bench {
       if (each["id"].text == std::to_string(partition)) return each;
     return none;
   }
-  static uint64_t number(const cli::Json& value) { return std::strtoull(value.text.c_str(), nullptr, 10); }
+  static uint64_t number(const cli::Json& value) {
+    return std::strtoull(value.text.c_str(), nullptr, 10);
+  }
   static std::string name_of(size_t node) { return "n" + std::to_string(node + 1); }
 
   // The node that leads the partition by its own word; waits until there is one.
@@ -195,10 +205,12 @@ class Bench {
     const auto statuses = survey();
     for (size_t partition = 0; partition <= settings_.partitions; ++partition) {
       uint64_t most = 0;
-      for (const cli::Json& status : statuses) most = std::max(most, number(replica(status, partition)["commit"]));
+      for (const cli::Json& status : statuses)
+        most = std::max(most, number(replica(status, partition)["commit"]));
       for (const cli::Json& status : statuses) {
         const cli::Json& mine = replica(status, partition);
-        if (!status["serving"].is_true() || mine["leader"].text.empty() || number(mine["commit"]) + kNear < most)
+        if (!status["serving"].is_true() || mine["leader"].text.empty() ||
+            number(mine["commit"]) + kNear < most)
           return false;
       }
     }
@@ -220,21 +232,24 @@ class Bench {
       const Time killed = now();
       cluster_.signal(node, SIGKILL);
       wait("puts after a kill", [&] {
-        return std::all_of(led.begin(), led.end(), [&](size_t p) { return load_->first_after(p, killed).has_value(); });
+        return std::all_of(led.begin(), led.end(),
+                           [&](size_t p) { return load_->first_after(p, killed).has_value(); });
       });
       std::vector<Duration> taken;
       for (size_t partition : led) taken.push_back(*load_->first_after(partition, killed) - killed);
       first.add(*std::min_element(taken.begin(), taken.end()));
       last.add(*std::max_element(taken.begin(), taken.end()));
-      fmt::print(stderr, "kill {:3}: {} led {:2}; first {:7.1f} ms, last {:7.1f} ms\n", round + 1, name_of(node),
-                 led.size(), first.ms.back(), last.ms.back());
+      fmt::print(stderr, "kill {:3}: {} led {:2}; first {:7.1f} ms, last {:7.1f} ms\n", round + 1,
+                 name_of(node), led.size(), first.ms.back(), last.ms.back());
       cluster_.process(node).wait(kPatience);
       cluster_.start(node);
-      wait("the killed node to catch up", [&] { return run_for(Duration::millis(50)), caught_up(); });
+      wait("the killed node to catch up",
+           [&] { return run_for(Duration::millis(50)), caught_up(); });
     }
     fmt::print("kill -9, {} times: first partition  {}\n", settings_.kills, first.text());
     fmt::print("             {}      last partition   {}\n", "", last.text());
-    return outcome(failed, unknown, fmt::format("\"first\":{},\"last\":{}", first.json(), last.json()));
+    return outcome(failed, unknown,
+                   fmt::format("\"first\":{},\"last\":{}", first.json(), last.json()));
   }
 
   std::string moves() {
@@ -251,23 +266,28 @@ class Bench {
       run_for(Duration::millis(400));
       const Time asked = now();
       std::optional<Result<>> moved;
-      admin_->move_leader(PartitionId(partition), name_of(to), [&](Result<> result) { moved = std::move(result); });
+      admin_->move_leader(PartitionId(partition), name_of(to),
+                          [&](Result<> result) { moved = std::move(result); });
       wait("an answer to move-leader", [&] { return moved.has_value(); });
       refused += !*moved;
       const Time ended = now();
       run_for(kAfter);
       taken.add(ended - asked);
       gaps.add(load_->longest_gap(partition, asked - kBefore, ended + kAfter));
-      usual.add(load_->longest_gap(partition, asked - kBefore - (ended + kAfter - asked + kBefore), asked - kBefore));
-      fmt::print(stderr, "move {:3}: partition {:2} to {}{}: {:6.1f} ms; longest gap {:6.1f} ms, before {:6.1f} ms\n",
-                 round + 1, partition, name_of(to), *moved ? "" : " (" + moved->error().text + ")", taken.ms.back(),
-                 gaps.ms.back(), usual.ms.back());
+      usual.add(load_->longest_gap(partition, asked - kBefore - (ended + kAfter - asked + kBefore),
+                                   asked - kBefore));
+      fmt::print(stderr,
+                 "move {:3}: partition {:2} to {}{}: {:6.1f} ms; longest gap {:6.1f} ms, before "
+                 "{:6.1f} ms\n",
+                 round + 1, partition, name_of(to), *moved ? "" : " (" + moved->error().text + ")",
+                 taken.ms.back(), gaps.ms.back(), usual.ms.back());
     }
     fmt::print("move-leader, {} times: answered after     {}\n", settings_.moves, taken.text());
     fmt::print("                 longest gap around it    {}\n", gaps.text());
     fmt::print("                 as long a time before    {}\n", usual.text());
-    return outcome(failed, unknown, fmt::format("\"refused\":{},\"taken\":{},\"gap\":{},\"gap_before\":{}", refused,
-                                                taken.json(), gaps.json(), usual.json()));
+    return outcome(failed, unknown,
+                   fmt::format("\"refused\":{},\"taken\":{},\"gap\":{},\"gap_before\":{}", refused,
+                               taken.json(), gaps.json(), usual.json()));
   }
 
   std::string outcome(uint64_t failed, uint64_t unknown, const std::string& figures) {
@@ -282,7 +302,8 @@ class Bench {
     const auto statuses = survey();
     for (size_t partition = 0; partition <= settings_.partitions; ++partition) {
       uint64_t highest = 0;
-      for (const cli::Json& status : statuses) highest = std::max(highest, number(replica(status, partition)["term"]));
+      for (const cli::Json& status : statuses)
+        highest = std::max(highest, number(replica(status, partition)["term"]));
       sum += highest;
     }
     return sum;
@@ -297,8 +318,10 @@ class Bench {
       run_for(Duration::seconds(settings_.idle_s));
     }
     const uint64_t elections = terms() - before;
-    fmt::print("idle for {} s{}: {} elections\n", settings_.idle_s, settings_.busy ? ", all cores busy" : "", elections);
-    return fmt::format("{{\"seconds\":{},\"busy\":{},\"elections\":{}}}", settings_.idle_s, settings_.busy, elections);
+    fmt::print("idle for {} s{}: {} elections\n", settings_.idle_s,
+               settings_.busy ? ", all cores busy" : "", elections);
+    return fmt::format("{{\"seconds\":{},\"busy\":{},\"elections\":{}}}", settings_.idle_s,
+                       settings_.busy, elections);
   }
 
   const Settings settings_;
@@ -318,17 +341,28 @@ Settings parse(int argc, char** argv) {
       return argv[i];
     };
     const auto count = [&] { return std::strtoull(value().c_str(), nullptr, 10); };
-    if (word == "--kills") s.kills = count();
-    else if (word == "--moves") s.moves = count();
-    else if (word == "--loops") s.loops = count();
-    else if (word == "--partitions") s.partitions = count();
-    else if (word == "--pause-ms") s.pause_ms = static_cast<int64_t>(count());
-    else if (word == "--idle") s.idle_s = static_cast<int64_t>(count());
-    else if (word == "--busy") s.busy = true;
-    else if (word == "--out") s.out = value();
-    else if (word == "--flag") s.flags.push_back(value());
-    else give_up("failover [--kills N] [--moves N] [--idle SECONDS] [--busy] [--loops N] [--partitions N] "
-                 "[--pause-ms N] [--out FILE] [--flag WORD]...");
+    if (word == "--kills")
+      s.kills = count();
+    else if (word == "--moves")
+      s.moves = count();
+    else if (word == "--loops")
+      s.loops = count();
+    else if (word == "--partitions")
+      s.partitions = count();
+    else if (word == "--pause-ms")
+      s.pause_ms = static_cast<int64_t>(count());
+    else if (word == "--idle")
+      s.idle_s = static_cast<int64_t>(count());
+    else if (word == "--busy")
+      s.busy = true;
+    else if (word == "--out")
+      s.out = value();
+    else if (word == "--flag")
+      s.flags.push_back(value());
+    else
+      give_up(
+          "failover [--kills N] [--moves N] [--idle SECONDS] [--busy] [--loops N] [--partitions N] "
+          "[--pause-ms N] [--out FILE] [--flag WORD]...");
   }
   return s;
 }

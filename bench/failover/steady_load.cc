@@ -13,7 +13,8 @@ std::vector<std::string> keys_of(size_t partitions) {
   std::vector<std::string> keys(partitions);
   for (size_t i = 0, missing = partitions; missing > 0; ++i) {
     std::string key = "failover-" + std::to_string(i);
-    const uint64_t id = partition::find_descriptor(descriptors, partition::position_of(key)).id.value();
+    const uint64_t id =
+        partition::find_descriptor(descriptors, partition::position_of(key)).id.value();
     if (id == 0 || !keys[id - 1].empty()) continue;
     keys[id - 1] = std::move(key);
     --missing;
@@ -26,7 +27,8 @@ std::vector<std::string> keys_of(size_t partitions) {
 SteadyLoad::SteadyLoad(net::Loop& loop, Options options)
     : loop_(loop), options_(std::move(options)), value_(options_.value_bytes, 'v') {
   client_ = client::Client::create(loop.host(), {.endpoints = options_.endpoints, .entity = 1});
-  for (std::string& key : keys_of(options_.partitions)) writers_.push_back({.key = std::move(key), .puts = {}});
+  for (std::string& key : keys_of(options_.partitions))
+    writers_.push_back({.key = std::move(key), .puts = {}});
 }
 
 SteadyLoad::~SteadyLoad() {
@@ -45,9 +47,10 @@ void SteadyLoad::forget() {
 void SteadyLoad::next(size_t writer) {
   if (!running_) return;
   ++in_flight_;
-  client_->set(writers_[writer].key, value_, {}, [this, writer, began = loop_.host().clock->now()](auto reply) {
-    ended(writer, began, reply ? nullptr : &reply.error());
-  });
+  client_->set(writers_[writer].key, value_, {},
+               [this, writer, began = loop_.host().clock->now()](auto reply) {
+                 ended(writer, began, reply ? nullptr : &reply.error());
+               });
 }
 
 void SteadyLoad::ended(size_t writer, Time began, const Error* error) {
@@ -59,12 +62,15 @@ void SteadyLoad::ended(size_t writer, Time began, const Error* error) {
   } else {
     ++(did_it_happen(error->code) == Happened::kUnknown ? unknown_ : failed_);
   }
-  if (running_) writers_[writer].timer = loop_.host().clock->call_at(now + options_.pause, [this, writer] { next(writer); });
+  if (running_)
+    writers_[writer].timer =
+        loop_.host().clock->call_at(now + options_.pause, [this, writer] { next(writer); });
 }
 
 std::optional<Time> SteadyLoad::first_after(size_t partition, Time since) const {
   const auto& puts = writers_[partition - 1].puts;
-  auto found = std::partition_point(puts.begin(), puts.end(), [&](const Put& put) { return put.began < since; });
+  auto found = std::partition_point(puts.begin(), puts.end(),
+                                    [&](const Put& put) { return put.began < since; });
   if (found == puts.end()) return std::nullopt;
   return found->ended;
 }

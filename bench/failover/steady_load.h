@@ -1,6 +1,7 @@
-// A light load that shows every interruption: for each user partition one writer that puts one key again and
-// again, with a pause in between, all through one client, as an application would. Remembers when each put began
-// and was acknowledged. Lives on the loop's thread; the loop outlives it.
+// A light load that shows every interruption: for each user partition one writer that puts one key
+// again and again, with a pause in between, all through one client, as an application would.
+// Remembers when each put began and was acknowledged. Lives on the loop's thread; the loop outlives
+// it.
 #pragma once
 
 #include <memory>

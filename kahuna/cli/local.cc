@@ -139,7 +139,7 @@ class LocalCluster {
                                             "--data",       options_.data + "/" + child.name,
                                             "--founders",   founders,
                                             "--partitions", std::to_string(plan_.partitions),
-                                            "--loops", std::to_string(options_.loops),
+                                            "--loops",      std::to_string(options_.loops),
                                             "--engine",     options_.engine,
                                             "--io",         options_.io};
     std::vector<char*> arguments;

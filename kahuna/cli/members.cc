@@ -15,7 +15,7 @@ namespace {
 struct Roster {
   struct Member {
     std::string name, node, address, state;  // state: voter, learner, removed
-    size_t votes = 0, learns = 0;  // in how many partitions, by the word of their leaders
+    size_t votes = 0, learns = 0;            // in how many partitions, by the word of their leaders
   };
   std::vector<Member> members;
   size_t partitions = 0;  // whose leader was heard
@@ -42,7 +42,8 @@ Result<Roster> survey(World& world, const ConnectOptions& connect) {
   Error failed(ErrorCode::kUnavailable, "no node answers");
   std::vector<Address> nodes = connect.endpoints;
   for (size_t i = 0; i < nodes.size(); ++i) {
-    auto text = ask<std::string>(world, *client, [&](auto& c, auto done) { c.status(nodes[i], done); });
+    auto text =
+        ask<std::string>(world, *client, [&](auto& c, auto done) { c.status(nodes[i], done); });
     for (const Address& other : client->known_nodes())
       if (std::find(nodes.begin(), nodes.end(), other) == nodes.end()) nodes.push_back(other);
     if (!text) {
@@ -52,7 +53,8 @@ Result<Roster> survey(World& world, const ConnectOptions& connect) {
     ASSIGN_OR_RETURN(Json status, parse_json(*text));
     if (roster.members.empty())
       for (const Json& m : status["members"].items)
-        roster.members.push_back({m["name"].text, m["node"].text, m["address"].text, m["state"].text});
+        roster.members.push_back(
+            {m["name"].text, m["node"].text, m["address"].text, m["state"].text});
     count(status, roster);
   }
   if (roster.members.empty()) return std::unexpected(failed);
@@ -75,11 +77,14 @@ int list(World& world, const ConnectOptions& connect) {
   std::vector<std::vector<std::string>> rows = {{"NAME", "ADDRESS", "STATE", "VOTES IN", "NODE"}};
   std::string json;
   for (const Roster::Member& m : roster->members) {
-    rows.push_back({m.name, m.address, state_of(m, roster->partitions), fmt::format("{} of {}", m.votes, roster->partitions), m.node});
-    json += fmt::format("{}{{\"name\":{},\"address\":{},\"state\":\"{}\",\"votes\":{},\"learns\":{},\"partitions\":{},"
-                        "\"node\":\"{}\"}}",
-                        json.empty() ? "" : ",", json_string(m.name), json_string(m.address), state_of(m, roster->partitions), m.votes,
-                        m.learns, roster->partitions, m.node);
+    rows.push_back({m.name, m.address, state_of(m, roster->partitions),
+                    fmt::format("{} of {}", m.votes, roster->partitions), m.node});
+    json += fmt::format(
+        "{}{{\"name\":{},\"address\":{},\"state\":\"{}\",\"votes\":{},\"learns\":{},\"partitions\":"
+        "{},"
+        "\"node\":\"{}\"}}",
+        json.empty() ? "" : ",", json_string(m.name), json_string(m.address),
+        state_of(m, roster->partitions), m.votes, m.learns, roster->partitions, m.node);
   }
   if (connect.json)
     fmt::print("[{}]\n", json);
@@ -89,14 +94,19 @@ int list(World& world, const ConnectOptions& connect) {
 }
 
 // The wish for a node that waits at that address to be asked for.
-Result<std::string> wish_to_add(World& world, client::Client& client, const MembersOptions& options) {
+Result<std::string> wish_to_add(World& world, client::Client& client,
+                                const MembersOptions& options) {
   ASSIGN_OR_RETURN(Address address, parse_address(options.name));
   auto text = ask<std::string>(world, client, [&](auto& c, auto done) { c.status(address, done); });
-  if (!text) return fail(ErrorCode::kUnavailable, "no node answers at " + options.name + ": start it there with --join wait");
+  if (!text)
+    return fail(ErrorCode::kUnavailable,
+                "no node answers at " + options.name + ": start it there with --join wait");
   ASSIGN_OR_RETURN(Json status, parse_json(*text));
   if (status["cluster"].text != "0")
-    return fail(ErrorCode::kInvalid, "the node at " + options.name + " belongs to a cluster already");
-  return "join " + status["node"].text + " " + status["name"].text + " " + options.name + (options.learner ? " learner" : " voter");
+    return fail(ErrorCode::kInvalid,
+                "the node at " + options.name + " belongs to a cluster already");
+  return "join " + status["node"].text + " " + status["name"].text + " " + options.name +
+         (options.learner ? " learner" : " voter");
 }
 
 }  // namespace
@@ -104,10 +114,12 @@ Result<std::string> wish_to_add(World& world, client::Client& client, const Memb
 int run_verb(World& world, const ConnectOptions& connect, const MembersOptions& options) {
   if (options.what == "list") return list(world, connect);
   const auto client = make_client(world, connect);
-  Result<std::string> wish = options.what == "add" ? wish_to_add(world, *client, options) : options.what + " " + options.name + " 0";
-  Result<client::WriteReply> reply = wish ? ask<client::WriteReply>(world, *client,
-                                                                    [&](auto& c, auto done) { c.members(*wish, std::nullopt, done); })
-                                          : fail(wish.error());
+  Result<std::string> wish = options.what == "add" ? wish_to_add(world, *client, options)
+                                                   : options.what + " " + options.name + " 0";
+  Result<client::WriteReply> reply =
+      wish ? ask<client::WriteReply>(
+                 world, *client, [&](auto& c, auto done) { c.members(*wish, std::nullopt, done); })
+           : fail(wish.error());
   if (!reply) {
     report_error(reply.error(), connect.json);
     return status_of(reply.error().code);

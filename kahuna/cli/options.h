@@ -15,9 +15,9 @@ namespace kahuna::cli {
 // Exit statuses of every verb but `sim`.
 enum Status : int {
   kSuccess = 0,
-  kNegative = 1,  // get, exists, delete: no such key; put: a condition did not hold. server: failed. scrub:
-                  // damage was found
-  kUsage = 2,     // the command line or the request is wrong
+  kNegative = 1,     // get, exists, delete: no such key; put: a condition did not hold. server:
+                     // failed. scrub: damage was found
+  kUsage = 2,        // the command line or the request is wrong
   kUnavailable = 3,  // not done: no node or no quorum reachable, or no answer in time
   kUnknown = 4,      // sent, outcome not known
 };
@@ -115,7 +115,8 @@ struct CompletionOptions {};
 struct Invocation {
   ConnectOptions connect;
   std::variant<PutOptions, GetOptions, DeleteOptions, ExistsOptions, ScanOptions, StatusOptions,
-               MembersOptions, MoveLeaderOptions, ScrubOptions, BenchOptions, LocalOptions, ServerOptions, VersionOptions, CompletionOptions>
+               MembersOptions, MoveLeaderOptions, ScrubOptions, BenchOptions, LocalOptions,
+               ServerOptions, VersionOptions, CompletionOptions>
       verb;
 };
 

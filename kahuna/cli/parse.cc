@@ -47,8 +47,8 @@ struct RawServer {
   std::string engine = "rocks", io = "uring", reads = "quorum", log_level = "info";
   uint64_t clock_drift_ppm_max = 1000;
   uint64_t request_timeout_ms = 10'000, election_timeout_ms_min = 500,
-           election_timeout_ms_max = 1'000, heartbeat_ms = 100, flush_mib = 64,
-           log_keep_mib = 64, snapshot_mib_per_second = 16, scrub_mib_per_second = 16, scrub_interval_s = 86'400;
+           election_timeout_ms_max = 1'000, heartbeat_ms = 100, flush_mib = 64, log_keep_mib = 64,
+           snapshot_mib_per_second = 16, scrub_mib_per_second = 16, scrub_interval_s = 86'400;
 };
 
 Result<ServerOptions> check_server(const RawServer& raw) {
@@ -78,14 +78,18 @@ Result<ServerOptions> check_server(const RawServer& raw) {
   }
   options.joins = !raw.join.empty();
   if (options.joins && !raw.founders.empty())
-    return fail(ErrorCode::kInvalid, "--join and --founders exclude each other: a node founds a cluster or joins one");
+    return fail(ErrorCode::kInvalid,
+                "--join and --founders exclude each other: a node founds a cluster or joins one");
   for (const std::string& part : split(raw.join == "wait" ? "" : raw.join, ',')) {
     ASSIGN_OR_RETURN(Address address, parse_address(part));
     options.join.push_back(std::move(address));
   }
   if (options.joins && (options.listen.host == "0.0.0.0" || options.listen.host == "::"))
-    return fail(ErrorCode::kInvalid, "--listen " + raw.listen + " tells the other nodes nothing: name an address of this machine");
-  if (options.founders.empty() && !options.joins) options.founders.emplace_back(options.name, options.listen);
+    return fail(ErrorCode::kInvalid,
+                "--listen " + raw.listen +
+                    " tells the other nodes nothing: name an address of this machine");
+  if (options.founders.empty() && !options.joins)
+    options.founders.emplace_back(options.name, options.listen);
   const bool listed =
       std::any_of(options.founders.begin(), options.founders.end(),
                   [&](const auto& founder) { return founder.first == options.name; });
@@ -222,19 +226,23 @@ Result<> declare_server(CLI::App& app, RawServer& raw, const std::string& path) 
                "NAME=HOST:PORT,… of the nodes that found the cluster, the same on each; used once "
                "(none: this node alone)");
   settings.add("join", raw.join,
-               "HOST:PORT,… of nodes of a cluster that this node, on an empty directory, is to join; or 'wait', until "
+               "HOST:PORT,… of nodes of a cluster that this node, on an empty directory, is to "
+               "join; or 'wait', until "
                "'kahuna members add' names it");
   settings.add("partitions", raw.partitions, "user partitions of a cluster founded now, 1..16384");
-  settings.add("loops", raw.loops, "event loops that share the partitions, 1..64; may change at a restart");
+  settings.add("loops", raw.loops,
+               "event loops that share the partitions, 1..64; may change at a restart");
   settings.add("engine", raw.engine, "rocks | memory (images on disk, all state in memory)");
   settings.add("io", raw.io, "uring | epoll");
-  settings.add("reads", raw.reads,
-               "quorum | lease: how a leader makes sure that it still leads, for a read. By asking a "
-               "majority each time; or by its followers' promise to elect nobody for an election "
-               "timeout, which needs no message, but makes the failover of a killed node wait for it");
-  settings.add("clock-drift-ppm-max", raw.clock_drift_ppm_max,
-               "parts per million by which a node's monotonic clock may be too fast or too slow, at "
-               "most; the same on all nodes; leases rest on it");
+  settings.add(
+      "reads", raw.reads,
+      "quorum | lease: how a leader makes sure that it still leads, for a read. By asking a "
+      "majority each time; or by its followers' promise to elect nobody for an election "
+      "timeout, which needs no message, but makes the failover of a killed node wait for it");
+  settings.add(
+      "clock-drift-ppm-max", raw.clock_drift_ppm_max,
+      "parts per million by which a node's monotonic clock may be too fast or too slow, at "
+      "most; the same on all nodes; leases rest on it");
   settings.add("request-timeout-ms", raw.request_timeout_ms,
                "milliseconds for a request that names no timeout");
   settings.add("election-timeout-ms-min", raw.election_timeout_ms_min,
@@ -243,15 +251,18 @@ Result<> declare_server(CLI::App& app, RawServer& raw, const std::string& path) 
   settings.add("heartbeat-ms", raw.heartbeat_ms, "milliseconds between a leader's heartbeats");
   settings.add("flush-mib", raw.flush_mib, "MiB applied before the engine is flushed to disk");
   settings.add("log-keep-mib", raw.log_keep_mib,
-               "MiB of each partition's log kept for nodes that are behind; who lacks more is sent the whole "
+               "MiB of each partition's log kept for nodes that are behind; who lacks more is sent "
+               "the whole "
                "partition");
   settings.add("snapshot-mib-per-second", raw.snapshot_mib_per_second,
-               "MiB a second of partitions that each event loop sends to nodes that are behind; up to 16 times as "
+               "MiB a second of partitions that each event loop sends to nodes that are behind; up "
+               "to 16 times as "
                "many when the log that is kept for them gets full");
   settings.add("scrub-mib-per-second", raw.scrub_mib_per_second,
                "MiB a second that are read back from the disk while it is searched for damage");
-  settings.add("scrub-interval-s", raw.scrub_interval_s,
-               "seconds from the end of one such search to the next; 0: only 'kahuna scrub' begins one");
+  settings.add(
+      "scrub-interval-s", raw.scrub_interval_s,
+      "seconds from the end of one such search to the next; 0: only 'kahuna scrub' begins one");
   settings.add("log-level", raw.log_level, "error | warn | info, to stderr");
   RETURN_IF_ERROR(refuse_unknown_keys(path, config, settings.keys()));
   if (!settings.outcome()) {
@@ -393,13 +404,16 @@ class Parser {
                     connect_);
     CLI::App* members = app_.add_subcommand("members", "show or change who holds the data");
     members->add_option("what", members_.what, "list | add | remove | promote")->required();
-    members->add_option("name", members_.name,
-                        "the member to remove, or the learner that is to vote; add: HOST:PORT of a server that was "
-                        "started with --join wait");
-    members->add_flag("--learner", members_.learner, "add: it holds everything and votes on nothing, until promoted");
+    members->add_option(
+        "name", members_.name,
+        "the member to remove, or the learner that is to vote; add: HOST:PORT of a server that was "
+        "started with --join wait");
+    members->add_flag("--learner", members_.learner,
+                      "add: it holds everything and votes on nothing, until promoted");
     declare_connect(*members, connect_);
     CLI::App* scrub = app_.add_subcommand(
-        "scrub", "have nodes read back and verify what is on their disks, and repair it; waits for the end");
+        "scrub",
+        "have nodes read back and verify what is on their disks, and repair it; waits for the end");
     scrub->add_option("--node", scrub_.node, "the name of one node; without it, all that answer");
     declare_connect(*scrub, connect_);
     CLI::App* move =
@@ -477,11 +491,16 @@ class Parser {
     } else if (verb == "status") {
       invocation.verb = StatusOptions();
     } else if (verb == "members") {
-      RETURN_IF_ERROR(one_of("the word after 'members'", members_.what, {"list", "add", "remove", "promote"}));
+      RETURN_IF_ERROR(
+          one_of("the word after 'members'", members_.what, {"list", "add", "remove", "promote"}));
       if (members_.name.empty() != (members_.what == "list"))
-        return fail(ErrorCode::kInvalid, members_.what == "list" ? "'members list' takes no name"
-                                                                 : "name the member: kahuna members " + members_.what + (members_.what == "add" ? " HOST:PORT" : " NAME"));
-      if (members_.learner && members_.what != "add") return fail(ErrorCode::kInvalid, "--learner goes with 'members add' only");
+        return fail(ErrorCode::kInvalid,
+                    members_.what == "list"
+                        ? "'members list' takes no name"
+                        : "name the member: kahuna members " + members_.what +
+                              (members_.what == "add" ? " HOST:PORT" : " NAME"));
+      if (members_.learner && members_.what != "add")
+        return fail(ErrorCode::kInvalid, "--learner goes with 'members add' only");
       invocation.verb = members_;
     } else if (verb == "move-leader") {
       invocation.verb = move_leader_;

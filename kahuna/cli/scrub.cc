@@ -20,14 +20,16 @@ struct Scrubbed {
   std::string name;
   std::string number;  // of the scrub that was begun, or was under way
   Result<Json> last = fail(ErrorCode::kTimeout, "no answer in time");
-  std::string text;    // of last
+  std::string text;  // of last
   int silent = 0;
   bool ended() const { return !last || !(*last)["running"].is_true(); }
 };
 
 // `begin`: the name of the node there, to begin.
-Result<Json> tell(World& world, client::Client& client, const Address& address, const std::string& begin, std::string& text) {
-  auto answer = ask<std::string>(world, client, [&](auto& c, auto done) { c.scrub(address, begin, done); });
+Result<Json> tell(World& world, client::Client& client, const Address& address,
+                  const std::string& begin, std::string& text) {
+  auto answer =
+      ask<std::string>(world, client, [&](auto& c, auto done) { c.scrub(address, begin, done); });
   if (!answer) return fail(answer.error());
   text = *answer;
   return parse_json(text);
@@ -49,7 +51,8 @@ void wait(World& world) {
 }
 
 // Asks the endpoints, and whoever they know, to begin.
-Result<std::vector<Scrubbed>> begin_all(World& world, client::Client& client, const ConnectOptions& connect, const std::string& name) {
+Result<std::vector<Scrubbed>> begin_all(World& world, client::Client& client,
+                                        const ConnectOptions& connect, const std::string& name) {
   std::vector<Scrubbed> found;
   Error failed(ErrorCode::kUnavailable, "no node answers");
   std::vector<Address> nodes = connect.endpoints;
@@ -59,24 +62,27 @@ Result<std::vector<Scrubbed>> begin_all(World& world, client::Client& client, co
     for (const Address& other : client.known_nodes())
       if (std::find(nodes.begin(), nodes.end(), other) == nodes.end()) nodes.push_back(other);
     if (told) node.name = (*told)["name"].text;
-    const bool twice = std::any_of(found.begin(), found.end(), [&](const Scrubbed& s) { return s.name == node.name; });
+    const bool twice = std::any_of(found.begin(), found.end(),
+                                   [&](const Scrubbed& s) { return s.name == node.name; });
     if (!told) failed = told.error();
     if (!told || twice || (!name.empty() && node.name != name)) continue;
     node.last = tell(world, client, node.address, node.name, node.text);
     if (node.last) node.number = (*node.last)["scrub"].text;
-    if (node.number == "0") node.last = fail(ErrorCode::kUnavailable, "the node is still starting; try again");
+    if (node.number == "0")
+      node.last = fail(ErrorCode::kUnavailable, "the node is still starting; try again");
     found.push_back(std::move(node));
   }
   if (found.empty() && !name.empty() && failed.text == "no node answers")
-    return fail(ErrorCode::kInvalid, "no node that answers is named '" + name + "'; 'kahuna status' lists them");
+    return fail(ErrorCode::kInvalid,
+                "no node that answers is named '" + name + "'; 'kahuna status' lists them");
   if (found.empty()) return std::unexpected(failed);
   return found;
 }
 
 std::string json_of(const Scrubbed& node) {
   if (node.last) return node.text;
-  return fmt::format("{{\"name\":{},\"error\":\"{}\",\"text\":{}}}", json_string(node.name), name_of(node.last.error().code),
-                     json_string(node.last.error().text));
+  return fmt::format("{{\"name\":{},\"error\":\"{}\",\"text\":{}}}", json_string(node.name),
+                     name_of(node.last.error().code), json_string(node.last.error().text));
 }
 
 void print(const Scrubbed& node) {
@@ -90,7 +96,8 @@ void print(const Scrubbed& node) {
   if (damaged == 0)
     fmt::print("{}: {:.1f} MiB read, no damage\n", node.name, mib);
   else
-    fmt::print("{}: {:.1f} MiB read, {} damaged, {} of them repaired\n", node.name, mib, damaged, last["repaired"].text);
+    fmt::print("{}: {:.1f} MiB read, {} damaged, {} of them repaired\n", node.name, mib, damaged,
+               last["repaired"].text);
   for (const Json& text : last["damaged"].items) fmt::print("  {}\n", text.text);
 }
 
@@ -103,7 +110,8 @@ int run_verb(World& world, const ConnectOptions& connect, const ScrubOptions& op
     report_error(nodes.error(), connect.json);
     return status_of(nodes.error().code);
   }
-  while (std::any_of(nodes->begin(), nodes->end(), [](const Scrubbed& node) { return !node.ended(); })) {
+  while (std::any_of(nodes->begin(), nodes->end(),
+                     [](const Scrubbed& node) { return !node.ended(); })) {
     wait(world);
     for (Scrubbed& node : *nodes)
       if (!node.ended()) poll(world, *client, node);

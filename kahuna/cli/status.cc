@@ -55,7 +55,8 @@ std::vector<std::string> row_of(const NodeStatus& node) {
     return {"?", to_string(node.address), "unreachable", "", "", "", node.json.error().text};
   }
   const Result<Json> status = parse_json(*node.json);
-  if (!status) return {"?", to_string(node.address), "unreadable", "", "", "", "", status.error().text};
+  if (!status)
+    return {"?", to_string(node.address), "unreadable", "", "", "", "", status.error().text};
   size_t leads = 0, leaderless = 0, damaged = (*status)["damaged"].items.size();
   for (const Json& partition : (*status)["partitions"].items) {
     leads += partition["role"].text == "leader";
@@ -72,8 +73,9 @@ std::vector<std::string> row_of(const NodeStatus& node) {
           (*status)["loops"].text,
           (*status)["boot"].text,
           (*status)["disk_full"].is_true() ? "disk full: takes no writes"
-          : damaged > 0 ? fmt::format("repairing the logs of {} partitions", damaged)
-          : leaderless == 0 ? "" : fmt::format("{} partitions without a leader", leaderless)};
+          : damaged > 0     ? fmt::format("repairing the logs of {} partitions", damaged)
+          : leaderless == 0 ? ""
+                            : fmt::format("{} partitions without a leader", leaderless)};
 }
 
 }  // namespace

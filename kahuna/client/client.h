@@ -25,12 +25,13 @@
 namespace kahuna::client {
 
 struct Options {
-  std::vector<Address> endpoints;                   // at least one; more are learned, while connected
-  Duration timeout = Duration::seconds(10);         // per operation, over all its attempts
+  std::vector<Address> endpoints;            // at least one; more are learned, while connected
+  Duration timeout = Duration::seconds(10);  // per operation, over all its attempts
   Duration attempt_timeout = Duration::seconds(2);  // then another attempt, perhaps elsewhere
   Duration connect_timeout = Duration::seconds(1);
   size_t in_flight_max = 65'536;
-  // Requests to one node that its connection has not taken yet; beyond it they wait. The largest request must fit.
+  // Requests to one node that its connection has not taken yet; beyond it they wait. The largest
+  // request must fit.
   size_t unsent_bytes_max = size_t{16} << 20;
   // Tells the clients of one host apart: operation ids derive from the host's random seed and this.
   // Two clients that live on one host, together or one after the other, must not share it.
@@ -93,16 +94,18 @@ class Client {
   // One page of the keys directly inside `bucket` (text before the last '/').
   virtual void scan(std::string_view bucket, std::string_view cursor, uint32_t limit,
                     std::optional<Duration> timeout, Callback<void(Result<Page>)> done) = 0;
-  // Who belongs to the cluster: a wish of kahuna/node/roster.h. Done once it is recorded; the replicas
-  // follow. Not done: somebody else changed members at that moment.
+  // Who belongs to the cluster: a wish of kahuna/node/roster.h. Done once it is recorded; the
+  // replicas follow. Not done: somebody else changed members at that moment.
   virtual void members(std::string_view wish, std::optional<Duration> timeout,
                        Callback<void(Result<WriteReply>)> done) = 0;
   // Status of the node at one endpoint (not forwarded), JSON. Tried once: kUnavailable, kTimeout.
   virtual void status(const Address& endpoint, Callback<void(Result<std::string>)> done) = 0;
 
-  // Asks the node at that endpoint to read back what it has on its disk, if `node` is its name; either way, what it
-  // has to say of its last scrub, or of the one under way, as JSON. As status().
-  virtual void scrub(const Address& endpoint, std::string_view node, Callback<void(Result<std::string>)> done) = 0;
+  // Asks the node at that endpoint to read back what it has on its disk, if `node` is its name;
+  // either way, what it has to say of its last scrub, or of the one under way, as JSON. As
+  // status().
+  virtual void scrub(const Address& endpoint, std::string_view node,
+                     Callback<void(Result<std::string>)> done) = 0;
 
   // Hands leadership of a partition to the node of that name; done when it leads.
   virtual void move_leader(PartitionId partition, std::string_view node,

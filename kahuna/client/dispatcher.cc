@@ -190,7 +190,8 @@ void Dispatcher::status(const Address& endpoint, Callback<void(Result<std::strin
   ask_node(endpoint, wire::RequestKind::Status, {}, std::move(done));
 }
 
-void Dispatcher::scrub(const Address& endpoint, std::string_view node, Callback<void(Result<std::string>)> done) {
+void Dispatcher::scrub(const Address& endpoint, std::string_view node,
+                       Callback<void(Result<std::string>)> done) {
   ask_node(endpoint, wire::RequestKind::Scrub, node, std::move(done));
 }
 
@@ -209,8 +210,7 @@ void Dispatcher::ask_node(const Address& endpoint, wire::RequestKind kind, std::
 
 void Dispatcher::move_leader(PartitionId partition, std::string_view node,
                              Callback<void(Result<>)> done) {
-  Operation* operation =
-      admit(wire::RequestKind::MoveLeader, node, std::nullopt, std::move(done));
+  Operation* operation = admit(wire::RequestKind::MoveLeader, node, std::nullopt, std::move(done));
   if (!operation) return;
   operation->partition = partition;
   dispatch(*operation);
@@ -284,11 +284,12 @@ size_t Dispatcher::pick(const Operation& operation) {
     }
     return kNoNode;
   };
-  // One that was of no use is followed by the next, connected or not: several may be of no use, and yet
-  // be the only ones that are connected.
+  // One that was of no use is followed by the next, connected or not: several may be of no use, and
+  // yet be the only ones that are connected.
   const bool next = operation.avoid < count && !MUTANT(client_prefers_the_connected);
   if (next) home_ = (operation.avoid + 1) % count;
-  size_t node = first([&](Session::State state) { return next || state == Session::State::kReady; });
+  size_t node =
+      first([&](Session::State state) { return next || state == Session::State::kReady; });
   if (node == kNoNode) node = first([](Session::State s) { return s != Session::State::kIdle; });
   if (node == kNoNode) node = first([](Session::State) { return true; });
   if (node != kNoNode) {
@@ -324,7 +325,8 @@ void Dispatcher::learn_members(const wire::Hello& hello) {
   roster_.clear();
   for (const wire::Member* member : *hello.members()) {
     if (!member->address() || roster_.size() >= kNodesMax) continue;
-    if (auto address = parse_address(member->address()->string_view())) roster_.push_back(std::move(*address));
+    if (auto address = parse_address(member->address()->string_view()))
+      roster_.push_back(std::move(*address));
   }
   for (const Address& address : roster_) find_or_add_node(address);
 }
@@ -333,8 +335,11 @@ void Dispatcher::stay_in_touch() {
   if (closed_) return;
   std::vector<Session*> members;
   for (const auto& session : sessions_)
-    if (std::find(roster_.begin(), roster_.end(), session->address()) != roster_.end()) members.push_back(session.get());
-  const auto in_touch = [](const Session* session) { return session->state() != Session::State::kIdle; };
+    if (std::find(roster_.begin(), roster_.end(), session->address()) != roster_.end())
+      members.push_back(session.get());
+  const auto in_touch = [](const Session* session) {
+    return session->state() != Session::State::kIdle;
+  };
   if (members.empty() || std::any_of(members.begin(), members.end(), in_touch)) return;
   const Time now = host_.clock->now();
   const size_t first = random_.below(members.size());

@@ -39,7 +39,8 @@ class Dispatcher final : public Client, public Session::Owner {
   void members(std::string_view wish, std::optional<Duration> timeout,
                Callback<void(Result<WriteReply>)> done) override;
   void status(const Address& endpoint, Callback<void(Result<std::string>)> done) override;
-  void scrub(const Address& endpoint, std::string_view node, Callback<void(Result<std::string>)> done) override;
+  void scrub(const Address& endpoint, std::string_view node,
+             Callback<void(Result<std::string>)> done) override;
   void move_leader(PartitionId partition, std::string_view node,
                    Callback<void(Result<>)> done) override;
   void close() override;
@@ -81,8 +82,8 @@ class Dispatcher final : public Client, public Session::Owner {
   size_t find_or_add_node(const Address& address);
   bool learn_route(const wire::Route* route);
   void learn_members(const wire::Hello& hello);
-  // A client that is connected to no member would not hear who comes in their place: connects to one, if
-  // that is so. Tried once; what is asked next tries on.
+  // A client that is connected to no member would not hear who comes in their place: connects to
+  // one, if that is so. Tried once; what is asked next tries on.
   void stay_in_touch();
   void advance(uint64_t watermark);
 

@@ -19,11 +19,10 @@
 
 namespace kahuna::client {
 
-using Completion =
-    std::variant<std::monostate, Callback<void(Result<WriteReply>)>,
-                 Callback<void(Result<std::optional<Value>>)>, Callback<void(Result<ExistsReply>)>,
-                 Callback<void(Result<Page>)>, Callback<void(Result<std::string>)>,
-                 Callback<void(Result<>)>>;
+using Completion = std::variant<std::monostate, Callback<void(Result<WriteReply>)>,
+                                Callback<void(Result<std::optional<Value>>)>,
+                                Callback<void(Result<ExistsReply>)>, Callback<void(Result<Page>)>,
+                                Callback<void(Result<std::string>)>, Callback<void(Result<>)>>;
 
 // Calls whichever callback `done` holds with the error.
 void complete_with_error(Completion done, const Error& error);
@@ -59,7 +58,9 @@ struct Operation {
   Completion done;
 
   // Of one node, once.
-  bool asks_a_node() const { return kind == wire::RequestKind::Status || kind == wire::RequestKind::Scrub; }
+  bool asks_a_node() const {
+    return kind == wire::RequestKind::Status || kind == wire::RequestKind::Scrub;
+  }
   bool writes() const {
     return kind == wire::RequestKind::Set || kind == wire::RequestKind::Delete ||
            kind == wire::RequestKind::Members;

@@ -54,8 +54,9 @@ void Session::connected(Result<std::unique_ptr<Stream>> stream) {
   CHECK_EQ(state_, State::kConnecting);
   if (!stream) return lose(stream.error());
   enter(State::kGreeting);
-  connection_ = std::make_unique<codec::FrameConnection>(*host_.scheduler, std::move(*stream),
-                                                         *this, codec::FrameConnection::Options{options_.unsent_bytes_max});
+  connection_ = std::make_unique<codec::FrameConnection>(
+      *host_.scheduler, std::move(*stream), *this,
+      codec::FrameConnection::Options{options_.unsent_bytes_max});
   flatbuffers::FlatBufferBuilder builder(128);
   wire::HelloBuilder greeting(builder);
   greeting.add_protocol(kProtocol);
@@ -139,18 +140,18 @@ const wire::Hello* Session::verified_hello(ByteView payload) {
   const auto& hello = *flatbuffers::GetRoot<wire::Hello>(payload.data());
   if (hello.refused() && hello.refused()->size() > 0) {
     lose(Error(ErrorCode::kWrongCluster,
-                      to_string(address_) + " refused us: " + hello.refused()->str()));
+               to_string(address_) + " refused us: " + hello.refused()->str()));
     return nullptr;
   }
   if (hello.protocol() != kProtocol || hello.role() != wire::Role::Node) {
     lose(Error(ErrorCode::kVersion, to_string(address_) + " speaks protocol " +
-                                               std::to_string(hello.protocol()) + ", we speak 1"));
+                                        std::to_string(hello.protocol()) + ", we speak 1"));
     return nullptr;
   }
   const ClusterId expected = owner_.expected_cluster();
   if (expected && hello.cluster() != 0 && hello.cluster() != expected.value()) {
     lose(Error(ErrorCode::kWrongCluster,
-                      to_string(address_) + " belongs to another cluster; check the endpoints"));
+               to_string(address_) + " belongs to another cluster; check the endpoints"));
     return nullptr;
   }
   return &hello;

@@ -9,9 +9,11 @@
 //   E4 rows are ordered bytewise by key;
 //   E5 dropping a *superseded* row (see RowKind::kRecord) never changes any answer, so compaction
 //      may do it; nothing else is ever removed without a remove();
-//   E6 first(), get(), scan() and view() may be called on every loop of the node at once, whatever is under
+//   E6 first(), get(), scan() and view() may be called on every loop of the node at once, whatever
+//   is under
 //      way; all else belongs to the loop that opened the engine.
-//   E7 what is put into a range that was removed is not older than what was there: of a record row that
+//   E7 what is put into a range that was removed is not older than what was there: of a record row
+//   that
 //      sorts behind a removed one of the same position nothing may be left.
 #pragma once
 
@@ -38,9 +40,9 @@ enum class RowKind : uint8_t {
   // superseded when another with the same position sorts before it.
   kRecord = 0x10,
   kOperations = 0x20,  // exactly-once records, many to a row; 0x20 · partition id · highest stamp
-  kState = 0x30,      // a partition's own state (floor, last stamp, log time); 0x30 · partition id
-  kMembers = 0x31,    // who belongs to its group; 0x31 · partition id
-  kInstall = 0x38,    // while a snapshot replaces a partition's rows; 0x38 · partition id
+  kState = 0x30,    // a partition's own state (floor, last stamp, log time); 0x30 · partition id
+  kMembers = 0x31,  // who belongs to its group; 0x31 · partition id
+  kInstall = 0x38,  // while a snapshot replaces a partition's rows; 0x38 · partition id
 };
 // stamp, log index, ordinal: each inverted, big endian, so that newest sorts first (trap 10).
 inline constexpr size_t kVersionSuffixBytes = 8 + 8 + 4;
@@ -95,7 +97,8 @@ class WriteBatch {
       if (bytes.size() < kHeaderBytes) return false;
       uint8_t kind = uint8_t(bytes[0]);
       uint64_t row_bytes = length_at(bytes, 1), value_bytes = length_at(bytes, 5);
-      if (kind > kRemoveRange || row_bytes + value_bytes > bytes.size() - kHeaderBytes) return false;
+      if (kind > kRemoveRange || row_bytes + value_bytes > bytes.size() - kHeaderBytes)
+        return false;
       visit(Operation{Kind(kind), bytes.substr(kHeaderBytes, row_bytes),
                       bytes.substr(kHeaderBytes + row_bytes, value_bytes)});
       bytes.remove_prefix(kHeaderBytes + row_bytes + value_bytes);
@@ -126,8 +129,8 @@ class WriteBatch {
 // Visits a row; false stops the scan.
 using RowVisitor = std::function<bool(std::string_view row, std::string_view value)>;
 
-// Rows and marks as they were at one moment. Used on the loop that asked for it, and gone before the
-// engine.
+// Rows and marks as they were at one moment. Used on the loop that asked for it, and gone before
+// the engine.
 class View {
  public:
   virtual ~View() = default;
@@ -141,12 +144,14 @@ class Engine {
  public:
   virtual ~Engine() = default;
 
-  // E1. kOverloaded: memtables full, kNoSpace: the disk is; nothing written, retry after a flush made
-  // progress (the caller keeps the batch). kIo, kDamaged: the engine is failing; stop the replica.
+  // E1. kOverloaded: memtables full, kNoSpace: the disk is; nothing written, retry after a flush
+  // made progress (the caller keeps the batch). kIo, kDamaged: the engine is failing; stop the
+  // replica.
   virtual Result<> write(const WriteBatch& batch) = 0;
   // write() with its work done away from the loop: visible at some moment before `done` runs, which
   // is on the loop and never inside this call. Between the two no other write begins (CHECKed) and
-  // the batch does not change. Does not happen, or happens whole, when the engine is destroyed first.
+  // the batch does not change. Does not happen, or happens whole, when the engine is destroyed
+  // first.
   virtual void start_write(std::shared_ptr<const WriteBatch> batch,
                            Callback<void(Result<>)> done) = 0;
 
@@ -160,8 +165,8 @@ class Engine {
   // visitor must not write to the engine.
   virtual Result<> scan(std::string_view from, std::string_view to, const RowVisitor& visit) = 0;
 
-  // What is visible now, for reading later: of rows, those in the ranges. Holds back the reclaiming of
-  // what is overwritten meanwhile.
+  // What is visible now, for reading later: of rows, those in the ranges. Holds back the reclaiming
+  // of what is overwritten meanwhile.
   virtual std::unique_ptr<View> view(std::vector<RowRange> ranges) = 0;
 
   // Applied marks as of now (all groups ever marked).
@@ -172,13 +177,13 @@ class Engine {
   // Bytes written since the last flush began: the node flushes when it is large or old.
   virtual size_t unflushed_bytes() const = 0;
   // Starts a flush of everything written so far; `done` runs on the loop when flushed() covers it
-  // or it failed. One at a time (kOverloaded otherwise). kNoSpace: flushed() stays, nothing is lost,
-  // reads go on, and a later flush covers it all; any other error is final.
+  // or it failed. One at a time (kOverloaded otherwise). kNoSpace: flushed() stays, nothing is
+  // lost, reads go on, and a later flush covers it all; any other error is final.
   virtual void flush(Callback<void(Result<>)> done) = 0;
 
-  // Reads back what its files hold, a file at a time and so many bytes a second on average, and verifies
-  // it. How many bytes were read; kDamaged: something is not as it was written, and the text says where. Suspends,
-  // for long; one call at a time.
+  // Reads back what its files hold, a file at a time and so many bytes a second on average, and
+  // verifies it. How many bytes were read; kDamaged: something is not as it was written, and the
+  // text says where. Suspends, for long; one call at a time.
   virtual Result<uint64_t> scrub(Suspend suspend, size_t bytes_per_second) {
     (void)suspend, (void)bytes_per_second;
     return uint64_t{0};
@@ -187,7 +192,8 @@ class Engine {
 
 // How long reading so much may take at that rate, at least.
 inline Duration time_to_read(uint64_t bytes, size_t bytes_per_second) {
-  return Duration::nanos(static_cast<int64_t>(static_cast<double>(bytes) * 1e9 / static_cast<double>(bytes_per_second)));
+  return Duration::nanos(static_cast<int64_t>(static_cast<double>(bytes) * 1e9 /
+                                              static_cast<double>(bytes_per_second)));
 }
 
 }  // namespace kahuna::engine

@@ -90,7 +90,8 @@ Result<Image> read_image(Suspend suspend, Disk& disk, const std::string& dir, Im
   MutableByteView all(reinterpret_cast<std::byte*>(image.bytes.data()), image.bytes.size());
   auto read = read_whole(suspend, *file, 0, all, kReadAttempts);
   // What the disk never gives back is lost.
-  if (!read && read.error().code == ErrorCode::kIo) return damaged("cannot be read: " + read.error().text);
+  if (!read && read.error().code == ErrorCode::kIo)
+    return damaged("cannot be read: " + read.error().text);
   if (!read) return fail(std::move(read.error()));
   const size_t got = *read;
   if (got != image.bytes.size() || got < sizeof(Header)) return damaged("too short");

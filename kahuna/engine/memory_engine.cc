@@ -137,8 +137,8 @@ Result<std::vector<ImageName>> MemoryEngine::list_images(Suspend suspend) {
 Result<> MemoryEngine::load(Suspend suspend) {
   RETURN_IF_ERROR(make_dir(suspend, *disk_, dir_));
   RETURN_IF_ERROR(sync_dir(suspend, *disk_, ""));
-  // What is read here counts as flushed, but a process that died may have left a name behind that would
-  // not survive a loss of power.
+  // What is read here counts as flushed, but a process that died may have left a name behind that
+  // would not survive a loss of power.
   RETURN_IF_ERROR(sync_dir(suspend, *disk_, dir_));
   ASSIGN_OR_RETURN(std::vector<ImageName> chain, list_images(suspend));
   const uint64_t full = !chain.empty() && chain.front().full ? chain.front().number : 0;
@@ -306,10 +306,12 @@ Result<uint64_t> MemoryEngine::scrub(Suspend suspend, size_t bytes_per_second) {
   uint64_t bytes = 0;
   for (ImageName name : chain) {
     auto image = read_image(suspend, *disk_, dir_, name);
-    if (!image && image.error().code == ErrorCode::kNotFound) continue;  // a full one has taken its place
+    if (!image && image.error().code == ErrorCode::kNotFound)
+      continue;  // a full one has taken its place
     if (!image) return fail(std::move(image.error()));
     bytes += image->bytes.size();
-    suspend.sleep_until(suspend.fibers().clock().now() + time_to_read(image->bytes.size(), bytes_per_second));
+    suspend.sleep_until(suspend.fibers().clock().now() +
+                        time_to_read(image->bytes.size(), bytes_per_second));
   }
   return bytes;
 }

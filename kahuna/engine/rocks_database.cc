@@ -79,8 +79,7 @@ Result<> RocksDatabase::open() {
   rocksdb::DB* db = nullptr;
   rocksdb::Status status = rocksdb::DB::Open(settings, path_, &db);
   // A file that others name is missing, or the name is damaged.
-  if (status.IsPathNotFound())
-    return fail(ErrorCode::kDamaged, "engine: " + status.ToString());
+  if (status.IsPathNotFound()) return fail(ErrorCode::kDamaged, "engine: " + status.ToString());
   if (!status.ok()) return fail(error_of(status));
   db_.reset(db);
   return {};
@@ -131,8 +130,10 @@ std::vector<RocksDatabase::Table> RocksDatabase::tables() {
   std::vector<rocksdb::LiveFileMetaData> files;
   db_->GetLiveFilesMetaData(&files);
   std::vector<Table> tables;
-  for (const auto& file : files) tables.push_back({file.db_path + file.name, file.file_number, file.size});
-  std::sort(tables.begin(), tables.end(), [](const Table& a, const Table& b) { return a.number < b.number; });
+  for (const auto& file : files)
+    tables.push_back({file.db_path + file.name, file.file_number, file.size});
+  std::sort(tables.begin(), tables.end(),
+            [](const Table& a, const Table& b) { return a.number < b.number; });
   return tables;
 }
 
@@ -146,14 +147,18 @@ Result<> RocksDatabase::verify(const Table& table) {
       rocksdb::Status opened = reader.Open(table.path);
       return opened.ok() ? reader.VerifyChecksum() : opened;
     };
-    // The disk itself is asked, not what the system keeps of the file, unless its file system cannot.
+    // The disk itself is asked, not what the system keeps of the file, unless its file system
+    // cannot.
     if (!simulated()) status = read(true);
     if (simulated() || (!status.ok() && !status.IsCorruption())) status = read(false);
   }
   if (status.ok()) return {};
   const auto now = tables();
-  if (std::none_of(now.begin(), now.end(), [&](const Table& t) { return t.number == table.number; })) return {};
-  if (status.IsPathNotFound()) return fail(ErrorCode::kDamaged, "engine: " + table.path + " is missing");
+  if (std::none_of(now.begin(), now.end(),
+                   [&](const Table& t) { return t.number == table.number; }))
+    return {};
+  if (status.IsPathNotFound())
+    return fail(ErrorCode::kDamaged, "engine: " + table.path + " is missing");
   return fail(error_of(status));
 }
 
@@ -164,7 +169,8 @@ Result<> RocksDatabase::verify_manifest() {
   for (int attempt = 0; attempt < kReadAttempts; ++attempt) {
     std::vector<std::string> families;
     status = rocksdb::DB::ListColumnFamilies(
-        rocks_scrub_settings(simulated() ? env_.get() : machine_env_.get(), false), path_, &families);
+        rocks_scrub_settings(simulated() ? env_.get() : machine_env_.get(), false), path_,
+        &families);
     if (status.ok()) return {};
   }
   if (status.IsPathNotFound()) return fail(ErrorCode::kDamaged, "engine: " + status.ToString());

@@ -71,8 +71,8 @@ class RocksDatabase {
   std::string path_;
   std::shared_ptr<InsertionHints> hints_ = std::make_shared<InsertionHints>();
   std::shared_ptr<std::atomic<int>> views_ = std::make_shared<std::atomic<int>>(0);
-  std::optional<RocksEntropy> entropy_;  // simulation only
-  std::unique_ptr<RocksSimEnv> env_;     // simulation only
+  std::optional<RocksEntropy> entropy_;        // simulation only
+  std::unique_ptr<RocksSimEnv> env_;           // simulation only
   std::unique_ptr<rocksdb::Env> machine_env_;  // otherwise
   std::unique_ptr<rocksdb::DB> db_;
 

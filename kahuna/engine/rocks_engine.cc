@@ -72,8 +72,8 @@ Result<Marks> read_marks(RocksDatabase& database, const rocksdb::Snapshot* snaps
   Marks marks;
   bool malformed = false;
   std::string from(1, char(RowKind::kMark)), to(1, char(uint8_t(RowKind::kMark) + 1));
-  RETURN_IF_ERROR(scan_rows(
-      database, snapshot, from, to, [&](std::string_view row, std::string_view value) {
+  RETURN_IF_ERROR(
+      scan_rows(database, snapshot, from, to, [&](std::string_view row, std::string_view value) {
         malformed = row.size() != kMarkRowBytes || value.size() != kMarkValueBytes;
         if (malformed) return false;
         marks[PartitionId(read_big(row.substr(1)))] = {Index(read_big(value)),
@@ -338,11 +338,13 @@ Result<uint64_t> RocksEngine::scrub(Suspend suspend, size_t bytes_per_second) {
     return Result<>();
   }));
   for (const RocksDatabase::Table& table : *tables) {
-    RETURN_IF_ERROR(blocking(suspend, [table](RocksDatabase& database) { return database.verify(table); }));
+    RETURN_IF_ERROR(
+        blocking(suspend, [table](RocksDatabase& database) { return database.verify(table); }));
     bytes += table.bytes;
     suspend.sleep_until(clock_.now() + time_to_read(table.bytes, bytes_per_second));
   }
-  RETURN_IF_ERROR(blocking(suspend, [](RocksDatabase& database) { return database.verify_manifest(); }));
+  RETURN_IF_ERROR(
+      blocking(suspend, [](RocksDatabase& database) { return database.verify_manifest(); }));
   return bytes;
 }
 

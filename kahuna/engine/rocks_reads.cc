@@ -29,11 +29,12 @@ IOStatus persistent(const Read& read) {
   return IOStatus::Corruption("cannot be read: " + status.ToString());
 }
 
-// Where a failed sequential read leaves the file is not said, so from then on it is read by position.
+// Where a failed sequential read leaves the file is not said, so from then on it is read by
+// position.
 class SequentialFile final : public rocksdb::FSSequentialFileOwnerWrapper {
  public:
-  SequentialFile(std::unique_ptr<rocksdb::FSSequentialFile> file, std::shared_ptr<rocksdb::FileSystem> base,
-                 std::string name, FileOptions how)
+  SequentialFile(std::unique_ptr<rocksdb::FSSequentialFile> file,
+                 std::shared_ptr<rocksdb::FileSystem> base, std::string name, FileOptions how)
       : FSSequentialFileOwnerWrapper(std::move(file)),
         base_(std::move(base)),
         name_(std::move(name)),
@@ -46,7 +47,8 @@ class SequentialFile final : public rocksdb::FSSequentialFileOwnerWrapper {
       if (failed(status)) status = base_->NewRandomAccessFile(name_, how_, &by_position_, debug);
     }
     if (by_position_)
-      status = persistent([&] { return by_position_->Read(offset_, n, options, result, scratch, debug); });
+      status = persistent(
+          [&] { return by_position_->Read(offset_, n, options, result, scratch, debug); });
     if (status.ok()) offset_ += result->size();
     return status;
   }
@@ -57,7 +59,8 @@ class SequentialFile final : public rocksdb::FSSequentialFileOwnerWrapper {
   IOStatus PositionedRead(uint64_t offset, size_t n, const IOOptions& options, Slice* result,
                           char* scratch, IODebugContext* debug) override {
     return persistent([&] {
-      return FSSequentialFileOwnerWrapper::PositionedRead(offset, n, options, result, scratch, debug);
+      return FSSequentialFileOwnerWrapper::PositionedRead(offset, n, options, result, scratch,
+                                                          debug);
     });
   }
 
@@ -74,8 +77,9 @@ class RandomAccessFile final : public rocksdb::FSRandomAccessFileOwnerWrapper {
   using FSRandomAccessFileOwnerWrapper::FSRandomAccessFileOwnerWrapper;
   IOStatus Read(uint64_t offset, size_t n, const IOOptions& options, Slice* result, char* scratch,
                 IODebugContext* debug) const override {
-    return persistent(
-        [&] { return FSRandomAccessFileOwnerWrapper::Read(offset, n, options, result, scratch, debug); });
+    return persistent([&] {
+      return FSRandomAccessFileOwnerWrapper::Read(offset, n, options, result, scratch, debug);
+    });
   }
   IOStatus MultiRead(rocksdb::FSReadRequest* requests, size_t count, const IOOptions& options,
                      IODebugContext* debug) override {
@@ -84,7 +88,8 @@ class RandomAccessFile final : public rocksdb::FSRandomAccessFileOwnerWrapper {
     for (size_t i = 0; i < count; ++i) {
       rocksdb::FSReadRequest& request = requests[i];
       if (failed(request.status))
-        request.status = Read(request.offset, request.len, options, &request.result, request.scratch, debug);
+        request.status =
+            Read(request.offset, request.len, options, &request.result, request.scratch, debug);
     }
     return status;
   }
@@ -128,7 +133,8 @@ class PersistentReads final : public rocksdb::FileSystemWrapper {
 
 }  // namespace
 
-std::shared_ptr<rocksdb::FileSystem> with_persistent_reads(std::shared_ptr<rocksdb::FileSystem> base) {
+std::shared_ptr<rocksdb::FileSystem> with_persistent_reads(
+    std::shared_ptr<rocksdb::FileSystem> base) {
   return std::make_shared<PersistentReads>(std::move(base));
 }
 

@@ -86,7 +86,8 @@ rocksdb::Options rocks_settings(const RocksOptions& options, rocksdb::Env* env,
   o.memtable_insert_with_hint_prefix_extractor = std::move(hints);
   o.avoid_flush_during_shutdown = true;
   o.write_buffer_size = options.write_buffer_bytes;
-  // Flushes that fail may add one each; one is written; and from one below the last on RocksDB delays.
+  // Flushes that fail may add one each; one is written; and from one below the last on RocksDB
+  // delays.
   o.max_write_buffer_number = 2 * kMemtablesWaitingMax + 2;
 
   // Compactions: one thread's worth, spread over what levels need. Writes are refused, not slowed,
@@ -106,10 +107,11 @@ rocksdb::Options rocks_settings(const RocksOptions& options, rocksdb::Env* env,
   o.skip_stats_update_on_db_open = true;
   o.use_fsync = false;
   o.allow_fallocate = false;
-  // What is written goes to the disk as it comes, and no faster than this: the journal's syncs wait for all that is
-  // on its way there.
+  // What is written goes to the disk as it comes, and no faster than this: the journal's syncs wait
+  // for all that is on its way there.
   o.bytes_per_sync = kBytesPerSync;
-  if (!env) o.rate_limiter.reset(rocksdb::NewGenericRateLimiter(kBackgroundBytesPerSecond, kRefillMicros));
+  if (!env)
+    o.rate_limiter.reset(rocksdb::NewGenericRateLimiter(kBackgroundBytesPerSecond, kRefillMicros));
 
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(options.block_cache_bytes, env ? 0 : 4);

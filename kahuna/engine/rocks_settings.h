@@ -12,12 +12,12 @@
 
 namespace kahuna::engine {
 
-// Our own bound on full memtables. RocksDB's is higher, since beyond it a flush is not begun any more
-// unless somebody waits for it.
+// Our own bound on full memtables. RocksDB's is higher, since beyond it a flush is not begun any
+// more unless somebody waits for it.
 inline constexpr int kMemtablesWaitingMax = 3;
 
-// Has rows looked for beside the row of the same kind that was inserted before, which helps batches in
-// order of rows. RocksDB keeps one place per prefix for rows and removed ranges, which lie in
+// Has rows looked for beside the row of the same kind that was inserted before, which helps batches
+// in order of rows. RocksDB keeps one place per prefix for rows and removed ranges, which lie in
 // different lists: while a batch removes ranges no hint may be used. Set by the one writer.
 class InsertionHints final : public rocksdb::SliceTransform {
  public:
@@ -38,7 +38,8 @@ rocksdb::Options rocks_settings(const RocksOptions& options, rocksdb::Env* env,
                                 std::shared_ptr<const InsertionHints> hints,
                                 std::shared_ptr<const std::atomic<int>> views);
 
-// To read a file beside the open database. `direct`: from the disk, not from what the system keeps of it.
+// To read a file beside the open database. `direct`: from the disk, not from what the system keeps
+// of it.
 rocksdb::Options rocks_scrub_settings(rocksdb::Env* env, bool direct);
 
 // kOverloaded: try again later; kNoSpace; kDamaged; kInUse; kIo.

@@ -29,8 +29,7 @@ StateItem with_hard_state(StateItem state, const raft::HardState& hard) {
   return state;
 }
 bool same_hard_state(const StateItem& a, const StateItem& b) {
-  return a.term == b.term && a.vote_node == b.vote_node &&
-         a.vote_incarnation == b.vote_incarnation;
+  return a.term == b.term && a.vote_node == b.vote_node && a.vote_incarnation == b.vote_incarnation;
 }
 }  // namespace
 
@@ -228,8 +227,8 @@ void Core::flush() {
 }
 
 // With a full disk: writes what lets the oldest segments be recycled, past the batch that waits for
-// one. Marks may overtake queued records: they only repeat, earlier, what those will say, and of what is
-// committed no more than what those leave as it is.
+// one. Marks may overtake queued records: they only repeat, earlier, what those will say, and of
+// what is committed no more than what those leave as it is.
 void Core::relieve() {
   std::vector<std::byte> marks;
   for (uint64_t id : marks_due_) {

@@ -6,7 +6,8 @@
 //   C2 records lie in the queue in the order in which replay must see them;
 //   C3 a segment leaves `used_` only from the front, only when dead by what is synced, and only
 //      after a batch that says so was synced itself (format.md, "Recycling");
-//   C4 every segment of the directory is in one of used_, spares_, free_, replaced_, but while a fiber
+//   C4 every segment of the directory is in one of used_, spares_, free_, replaced_, but while a
+//   fiber
 //      has it in hand;
 //   C5 after fatal_ or closed_ no waiter runs and nothing is written.
 #pragma once
@@ -56,8 +57,8 @@ class Core : public std::enable_shared_from_this<Core> {
     bool active = false;
     SegmentPtr segment;
     uint64_t number = 0;
-    uint64_t end = 0;      // queue position after it
-    size_t drop = 0;       // leading segments that this batch declares free
+    uint64_t end = 0;                       // queue position after it
+    size_t drop = 0;                        // leading segments that this batch declares free
     size_t body_done = 0, header_done = 0;  // bytes written
     bool writing_body = false, writing_header = false;
   };
@@ -115,7 +116,8 @@ class Core : public std::enable_shared_from_this<Core> {
   // --- scrubbing (core_scrub.cc) ---
   class Pace;
   std::optional<ScrubExpectation> expectation_of(const SegmentPtr& segment) const;
-  std::optional<std::string> scrub_segment(Suspend suspend, SegmentPtr segment, Pace& pace, uint64_t& bytes);
+  std::optional<std::string> scrub_segment(Suspend suspend, SegmentPtr segment, Pace& pace,
+                                           uint64_t& bytes);
   void drop_damaged_spares();
   void leave_damaged(Suspend suspend, Pace& pace);
   bool leave_front(Suspend suspend, Pace& pace);
@@ -132,13 +134,13 @@ class Core : public std::enable_shared_from_this<Core> {
   bool closed_ = false, fatal_ = false;
 
   LiveIndex index_;
-  std::vector<std::byte> queue_;      // records not yet in a batch
-  uint64_t queue_end_ = 0;            // position after them, in bytes since open
+  std::vector<std::byte> queue_;  // records not yet in a batch
+  uint64_t queue_end_ = 0;        // position after them, in bytes since open
   uint64_t synced_end_ = 0;
-  std::deque<Waiter> waiters_;        // ascending position
-  std::vector<uint64_t> marks_due_;   // groups whose release is not queued yet
+  std::deque<Waiter> waiters_;       // ascending position
+  std::vector<uint64_t> marks_due_;  // groups whose release is not queued yet
   bool flush_scheduled_ = false;
-  bool blocked_ = false;              // the next batch waits for a segment
+  bool blocked_ = false;  // the next batch waits for a segment
   BatchBuilder builder_;
   Flight flight_;
   uint64_t next_batch_ = 1;
@@ -149,13 +151,13 @@ class Core : public std::enable_shared_from_this<Core> {
   std::vector<SegmentPtr> replaced_;  // by seals; free once a batch after it is synced
   uint32_t next_life_ = 1, next_file_ = 1;
 
-  Callback<void()> on_full_;          // while adopt() waits: no space for what it queued
-  Callback<void()> wake_;             // of the parked maintenance fiber
-  Time retry_at_;                     // after a full disk, not before
+  Callback<void()> on_full_;  // while adopt() waits: no space for what it queued
+  Callback<void()> wake_;     // of the parked maintenance fiber
+  Time retry_at_;             // after a full disk, not before
   TimerId retry_timer_ = 0;
-  uint64_t copies_end_ = 0;           // queue position after the last copies
+  uint64_t copies_end_ = 0;              // queue position after the last copies
   uint64_t copy_tried_at_ = UINT64_MAX;  // synced_end_ when copying found nothing to do
-  uint32_t uncopyable_life_ = 0;      // a segment found damaged while it was copied
+  uint32_t uncopyable_life_ = 0;         // a segment found damaged while it was copied
 };
 
 }  // namespace kahuna::journal

@@ -116,8 +116,9 @@ bool Core::copy_due() const {
          front.life() != uncopyable_life_ && copy_tried_at_ != synced_end_;
 }
 
-// What memory has need not be read: a whole segment, for the one entry of a group where nothing happens. When it lacks
-// anything all is read, and what was queued before is queued twice: copies, of which the later wins.
+// What memory has need not be read: a whole segment, for the one entry of a group where nothing
+// happens. When it lacks anything all is read, and what was queued before is queued twice: copies,
+// of which the later wins.
 bool Core::copy_forward(Suspend suspend) {
   SegmentPtr front = used_.front();
   const uint64_t began_at = queue_end_;
@@ -149,8 +150,8 @@ bool Core::copy_forward(Suspend suspend) {
   return true;
 }
 
-// Queues what is live in that segment, states and entries, as far as memory has the latter; some of it, when it
-// is much. False: there is more.
+// Queues what is live in that segment, states and entries, as far as memory has the latter; some of
+// it, when it is much. False: there is more.
 bool Core::queue_from_memory(uint32_t life, size_t bytes_max) {
   size_t copied = 0;
   bool all = true;
@@ -161,7 +162,8 @@ bool Core::queue_from_memory(uint32_t life, size_t bytes_max) {
       state_due |= extent.first <= group.queued.released;  // it says so
       const uint64_t first = std::max(extent.first, group.queued.released + 1);
       for (uint64_t i = first; i <= extent.last && i < group.pending_first; ++i) {
-        auto entry = memory_ && copied < bytes_max ? memory_(PartitionId(id), Index(i)) : std::nullopt;
+        auto entry =
+            memory_ && copied < bytes_max ? memory_(PartitionId(id), Index(i)) : std::nullopt;
         if (!entry || entry->payload.size() > entry_bytes_max(options_)) {
           all = false;
           if (copied >= bytes_max) break;

@@ -1,16 +1,21 @@
 // Looks for damage in what is at rest, while the journal runs, and moves away from it.
 //
-//   S1 only what was synced before it is read is judged, in a segment that stays in its life and its role
+//   S1 only what was synced before it is read is judged, in a segment that stays in its life and
+//   its role
 //      meanwhile; what is found twice in a row is damage;
-//   S2 damage is never written over. Its segment takes no more batches; what is live in it, and in those
-//      before it, is appended again from memory; then it goes the way of all segments (C3), and its file
-//      is removed;
-//   S3 what is appended again is what lives there at that moment, is durable, and is about to be replaced by
-//      nothing in the queue: as copies it cuts nothing, and a crash at any point leaves the group as it was;
-//   S4 an entry whose content is lost stays so: not memory but the other replicas have it (raft/repair.h).
+//   S2 damage is never written over. Its segment takes no more batches; what is live in it, and in
+//   those
+//      before it, is appended again from memory; then it goes the way of all segments (C3), and its
+//      file is removed;
+//   S3 what is appended again is what lives there at that moment, is durable, and is about to be
+//   replaced by
+//      nothing in the queue: as copies it cuts nothing, and a crash at any point leaves the group
+//      as it was;
+//   S4 an entry whose content is lost stays so: not memory but the other replicas have it
+//   (raft/repair.h).
 //
-// The rate holds for what is read and for what is appended again. What is read is asked of the disk itself, where
-// that is possible: pages that the system keeps show no rot.
+// The rate holds for what is read and for what is appended again. What is read is asked of the disk
+// itself, where that is possible: pages that the system keeps show no rot.
 #include <algorithm>
 #include <cstring>
 #include <iterator>
@@ -31,8 +36,8 @@ bool holds(const std::deque<SegmentPtr>& list, const SegmentPtr& segment) {
 }
 
 // Reads pages through `file`; what cannot be read is filled with bytes that no checksum accepts.
-void read_pages(Suspend suspend, const SegmentPtr& file, uint64_t at, const std::shared_ptr<PageBuffer>& buffer,
-                size_t bytes) {
+void read_pages(Suspend suspend, const SegmentPtr& file, uint64_t at,
+                const std::shared_ptr<PageBuffer>& buffer, size_t bytes) {
   constexpr int kUnreadable = 0xdb;
   auto all = read_part(suspend, file, at, buffer, bytes, 1);
   if (all && *all == bytes) return;
@@ -51,7 +56,9 @@ void read_pages(Suspend suspend, const SegmentPtr& file, uint64_t at, const std:
 // Waits until so many bytes are due.
 class Core::Pace {
  public:
-  Pace(Clock& clock, size_t bytes_per_second) : clock_(clock), rate_(bytes_per_second) { CHECK_GT(rate_, 0u); }
+  Pace(Clock& clock, size_t bytes_per_second) : clock_(clock), rate_(bytes_per_second) {
+    CHECK_GT(rate_, 0u);
+  }
   void spend(Suspend suspend, uint64_t bytes) {
     const auto nanos = static_cast<double>(bytes) * 1e9 / static_cast<double>(rate_);
     due_ = std::max(due_, clock_.now()) + Duration::nanos(static_cast<int64_t>(nanos));
@@ -100,7 +107,8 @@ std::optional<ScrubExpectation> Core::expectation_of(const SegmentPtr& segment) 
   // Batches are consecutive over the segments.
   expected.batch_end = next_batch_;
   for (auto later = at + 1; later != used_.end(); ++later)
-    if ((*later)->first_batch != 0) expected.batch_end = std::min(expected.batch_end, (*later)->first_batch);
+    if ((*later)->first_batch != 0)
+      expected.batch_end = std::min(expected.batch_end, (*later)->first_batch);
   if (flight_.active && flight_.segment == segment) {
     --expected.batch_end;
     expected.body_end = builder_.body_offset();
@@ -110,7 +118,8 @@ std::optional<ScrubExpectation> Core::expectation_of(const SegmentPtr& segment) 
 }
 
 // A sentence when it is damaged.
-std::optional<std::string> Core::scrub_segment(Suspend suspend, SegmentPtr segment, Pace& pace, uint64_t& bytes) {
+std::optional<std::string> Core::scrub_segment(Suspend suspend, SegmentPtr segment, Pace& pace,
+                                               uint64_t& bytes) {
   const auto expected = expectation_of(segment);
   if (!expected) return std::nullopt;
   const std::string name = place_.path(segment_name(segment->header.id.file));
@@ -128,7 +137,8 @@ std::optional<std::string> Core::scrub_segment(Suspend suspend, SegmentPtr segme
 
   const uint64_t size = expected->header.bytes;
   const uint64_t low_end = expected->idle ? size : round_up(expected->body_end, kPageBytes);
-  const uint64_t high = expected->idle ? size : std::max(low_end, round_down(expected->header_begin, kPageBytes));
+  const uint64_t high =
+      expected->idle ? size : std::max(low_end, round_down(expected->header_begin, kPageBytes));
   auto buffer = std::make_shared<PageBuffer>(kReadBytes);
   ScrubJudge judge(*expected);
   bool good = true;
@@ -158,7 +168,8 @@ std::optional<std::string> Core::scrub_segment(Suspend suspend, SegmentPtr segme
 void Core::drop_damaged_spares() {
   for (auto* list : {&spares_, &free_}) {
     std::vector<SegmentPtr> damaged;
-    std::copy_if(list->begin(), list->end(), std::back_inserter(damaged), [](const auto& s) { return s->damaged; });
+    std::copy_if(list->begin(), list->end(), std::back_inserter(damaged),
+                 [](const auto& s) { return s->damaged; });
     std::erase_if(*list, [](const auto& s) { return s->damaged; });
     free_.insert(free_.begin(), damaged.begin(), damaged.end());
   }

@@ -35,8 +35,9 @@ Result<> Core::start(Suspend suspend, Fibers& fibers) {
     leave_superseded(found);
     RETURN_IF_ERROR(remove_many_free(suspend, found));
   } else if (begun.error().code == ErrorCode::kNoSpace && found.may_go_on &&
-           found.last->header.unit == unit()) {
-    // What was removed does not come back, after a loss of power, beside what is acknowledged from now on.
+             found.last->header.unit == unit()) {
+    // What was removed does not come back, after a loss of power, beside what is acknowledged from
+    // now on.
     RETURN_IF_ERROR(kahuna::sync_dir(suspend, *host_.disk, options_.dir));
     go_on(found);
   } else {
@@ -78,7 +79,8 @@ Result<> Core::begin_segment(Suspend suspend, Recovery& found) {
     if (created.error().code != ErrorCode::kNoSpace || found.free.empty())
       return fail(std::move(created.error()));
     // A journal without any segment is one that was lost (Options::must_exist).
-    const bool only = used_.empty() && !found.last && found.superseded.empty() && found.free.size() == 1;
+    const bool only =
+        used_.empty() && !found.last && found.superseded.empty() && found.free.size() == 1;
     if (only && !MUTANT(last_segment_makes_room)) return fail(std::move(created.error()));
     RETURN_IF_ERROR(remove_last_free(suspend, found));
   }
@@ -96,8 +98,8 @@ Result<> Core::write_seal(Suspend suspend, Recovery& found) {
   builder_.plan(found.seal_records, segment->header.unit);
   builder_.encode(found.seal_records, *segment, found.seal_batch, links, true);
   next_batch_ = found.seal_batch + 1;
-  RETURN_IF_ERROR(write_part(suspend, segment, builder_.body_offset(), builder_.body(),
-                             builder_.body_bytes()));
+  RETURN_IF_ERROR(
+      write_part(suspend, segment, builder_.body_offset(), builder_.body(), builder_.body_bytes()));
   RETURN_IF_ERROR(write_part(suspend, segment, builder_.header_offset(), builder_.header(),
                              builder_.header_bytes()));
   RETURN_IF_ERROR(sync_segment(suspend, segment));

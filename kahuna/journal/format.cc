@@ -55,7 +55,9 @@ constexpr uint32_t kHeaderFlag = 1u << 31, kSealFlag = 1u << 30, kFirstFlag = 1u
                    kWhereMask = kFirstFlag - 1;
 static_assert(kSegmentBytesMax / kSectorBytes <= kWhereMask);
 
-uint32_t journal_seed(uint64_t journal) { return crc32c(pod_view(journal)); }
+uint32_t journal_seed(uint64_t journal) {
+  return crc32c(pod_view(journal));
+}
 
 bool all_zero(ByteView bytes) {
   for (size_t i = 0; i < bytes.size(); i += 8)
@@ -82,9 +84,10 @@ std::optional<uint32_t> parse_segment_name(std::string_view name) {
 
 void encode_segment_header(const SegmentHeader& header, MutableByteView sector) {
   CHECK_EQ(sector.size(), kSectorBytes);
-  SegmentHeaderBytes out{kSegmentMagic,     kFormatVersion, header.unit,    header.level.value(),
-                         header.id.journal, header.bytes,   header.id.file, header.id.life,
-                         header.for_seal ? kForSealFlag : 0};
+  SegmentHeaderBytes out{
+      kSegmentMagic,        kFormatVersion,    header.unit,
+      header.level.value(), header.id.journal, header.bytes,
+      header.id.file,       header.id.life,    header.for_seal ? kForSealFlag : 0};
   std::memset(sector.data(), 0, sector.size());
   std::memcpy(sector.data(), &out, sizeof(out));
   uint32_t crc = crc32c(sector.first(kSegmentCrcOffset));
@@ -110,7 +113,10 @@ Result<SegmentHeader> decode_segment_header(ByteView sector) {
       in.bytes > kSegmentBytesMax || in.bytes % kPageBytes != 0 || in.life == 0 ||
       in.life > kLifeMax)
     return fail(ErrorCode::kDamaged, "header values are out of range");
-  return SegmentHeader{{in.journal, in.file, in.life}, in.bytes, in.unit, SemanticLevel(in.level),
+  return SegmentHeader{{in.journal, in.file, in.life},
+                       in.bytes,
+                       in.unit,
+                       SemanticLevel(in.level),
                        (in.flags & kForSealFlag) != 0};
 }
 
@@ -222,11 +228,9 @@ void encode_header(const SegmentId& id, uint64_t offset, const SectorStamp& stam
     std::memset(at, 0, kSectorBytes);
     std::memcpy(at, &slot, sizeof(slot));
     std::byte* item = at + sizeof(slot);
-    if (now.states)
-      std::memcpy(item, items.states.data() + states, now.states * sizeof(StateItem));
+    if (now.states) std::memcpy(item, items.states.data() + states, now.states * sizeof(StateItem));
     item += now.states * sizeof(StateItem);
-    if (now.ranges)
-      std::memcpy(item, items.ranges.data() + ranges, now.ranges * sizeof(RangeItem));
+    if (now.ranges) std::memcpy(item, items.ranges.data() + ranges, now.ranges * sizeof(RangeItem));
     states += now.states;
     ranges += now.ranges;
     stamp_sector(id, offset + part * kSectorBytes, stamp, MutableByteView(at, kSectorBytes));

@@ -34,8 +34,12 @@ inline constexpr uint32_t kFormatVersion = 1;
 inline constexpr size_t kSegmentBytesMin = 64 * 1024;
 inline constexpr size_t kSegmentBytesMax = size_t{1} << 32;
 
-constexpr uint64_t round_up(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit * unit; }
-constexpr uint64_t round_down(uint64_t n, uint64_t unit) { return n / unit * unit; }
+constexpr uint64_t round_up(uint64_t n, uint64_t unit) {
+  return (n + unit - 1) / unit * unit;
+}
+constexpr uint64_t round_down(uint64_t n, uint64_t unit) {
+  return n / unit * unit;
+}
 
 // --- segments ---
 
@@ -206,15 +210,17 @@ struct RecordHead {
   uint32_t crc = 0;     // of all that follows, padding excluded; covers life, batch and offset too
   uint32_t length = 0;  // payload bytes
   uint64_t group = 0;
-  uint8_t type = 0;     // RecordType
-  uint8_t kind = 0;     // raft::EntryKind
+  uint8_t type = 0;  // RecordType
+  uint8_t kind = 0;  // raft::EntryKind
   uint16_t reserved = 0;
   uint32_t level = 0;
   uint64_t term = 0;
-  uint64_t index = 0;   // kState: commit index; kFaulty: the first index
+  uint64_t index = 0;  // kState: commit index; kFaulty: the first index
 };
 static_assert(sizeof(RecordHead) == 40);
-constexpr size_t record_bytes(size_t payload) { return sizeof(RecordHead) + round_up(payload, 8); }
+constexpr size_t record_bytes(size_t payload) {
+  return sizeof(RecordHead) + round_up(payload, 8);
+}
 
 // Payload of a kState record.
 struct StateTail {

@@ -166,8 +166,8 @@ void SegmentImage::judge_body(uint64_t number, uint64_t body_at, uint64_t length
   ByteView records = ByteView(body).subspan(sizeof(Preamble));
   bool trusting =
       MUTANT(crc_not_checked) || MUTANT(torn_tail_accepted) || MUTANT(old_segment_reused);
-  if (!trusting && (crc32c(records) != crc ||
-                    !records_good(records, header_.id, number, sizeof(Preamble))))
+  if (!trusting &&
+      (crc32c(records) != crc || !records_good(records, header_.id, number, sizeof(Preamble))))
     return;
   result.body_good = true;
   result.links = BatchLinks{preamble->synced, preamble->oldest_batch, preamble->oldest_life};

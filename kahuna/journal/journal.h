@@ -27,15 +27,15 @@
 namespace kahuna::journal {
 
 struct Options {
-  std::string dir = "journal";                     // inside the node's data directory
-  size_t segment_bytes = size_t{32} << 20;         // preallocated, zero-filled, recycled
+  std::string dir = "journal";              // inside the node's data directory
+  size_t segment_bytes = size_t{32} << 20;  // preallocated, zero-filled, recycled
   size_t batch_bytes_max = size_t{4} << 20;
-  size_t pending_bytes_max = size_t{64} << 20;     // queued beyond the batch in flight
-  bool direct = false;                             // ask for unbuffered files
-  // It was opened before in this directory. One that has no segment any more was lost, with votes and entries that
-  // others count on: kDamaged.
+  size_t pending_bytes_max = size_t{64} << 20;  // queued beyond the batch in flight
+  bool direct = false;                          // ask for unbuffered files
+  // It was opened before in this directory. One that has no segment any more was lost, with votes
+  // and entries that others count on: kDamaged.
   bool must_exist = false;
-  size_t spare_segments = 1;                       // kept ready ahead of the one being written
+  size_t spare_segments = 1;  // kept ready ahead of the one being written
   // Beyond this many segments in use, what is live in the oldest is copied forward if it is little.
   size_t copy_forward_segments = 3;
   // Report a last batch whose header is whole as faulty even when its body provably never reached
@@ -55,16 +55,17 @@ struct RecoveredGroup {
   std::vector<raft::Entry> entries;
   Index commit;    // highest commit index noted
   Index released;  // release(group, index) known to recovery (may lag; safe)
-  // What follows `entries`, when content is lost that was perhaps acknowledged (traps 21, 22): begins
-  // with a lost entry; intact ones may follow. kahuna/raft/repair.h says what that means. Reported
-  // again at every open, until append() puts the content back, or something else in its place.
+  // What follows `entries`, when content is lost that was perhaps acknowledged (traps 21, 22):
+  // begins with a lost entry; intact ones may follow. kahuna/raft/repair.h says what that means.
+  // Reported again at every open, until append() puts the content back, or something else in its
+  // place.
   std::vector<raft::TailEntry> faulty;
   std::string damage;  // where on disk, for people; "" when not known
 };
 
 struct Statistics {
   uint64_t batches = 0;  // each was made durable on its own
-  uint64_t bytes = 0;     // written in batches, bodies and headers
+  uint64_t bytes = 0;    // written in batches, bodies and headers
   uint64_t records = 0;
   uint64_t segments = 0;  // in use now
   uint64_t recycled = 0;
@@ -72,8 +73,8 @@ struct Statistics {
   bool no_space = false;  // the last attempt to prepare a segment found the disk full
 };
 
-// The entry at that index as this replica holds it in memory, if just that is durable in its log; of an index
-// whose content the state has made unnecessary, a kBase entry. Does not suspend.
+// The entry at that index as this replica holds it in memory, if just that is durable in its log;
+// of an index whose content the state has made unnecessary, a kBase entry. Does not suspend.
 using Memory = std::function<std::optional<raft::Entry>(PartitionId, Index)>;
 
 struct ScrubReport {
@@ -101,12 +102,14 @@ class Journal {
 
   // Queues one replica's persist effect; `done` runs after the batch that holds it is synced (J1).
   // Never suspends. `persist.entries` replace everything at or above entries[0].index in this
-  // group, but for those up to `persist.restored`, which replace one entry each. Errors, nothing was queued: kOverloaded when pending_bytes_max would be passed; kNoSpace
-  // when the disk is full (a later append may succeed); kTooLarge when one entry exceeds a segment;
-  // kIo after on_fatal. `done` is not called after the Journal is destroyed. When only `commit` is
-  // new nothing is written: it is noted with the group's next record, and `done` runs after those
-  // queued before. An empty log may begin at any index; what lies below then counts as released.
-  virtual Result<> append(PartitionId group, const raft::Persist& persist, Callback<void()> done) = 0;
+  // group, but for those up to `persist.restored`, which replace one entry each. Errors, nothing
+  // was queued: kOverloaded when pending_bytes_max would be passed; kNoSpace when the disk is full
+  // (a later append may succeed); kTooLarge when one entry exceeds a segment; kIo after on_fatal.
+  // `done` is not called after the Journal is destroyed. When only `commit` is new nothing is
+  // written: it is noted with the group's next record, and `done` runs after those queued before.
+  // An empty log may begin at any index; what lies below then counts as released.
+  virtual Result<> append(PartitionId group, const raft::Persist& persist,
+                          Callback<void()> done) = 0;
 
   // The group's records up to `index` are no longer needed: the engine has flushed past them.
   // Lazy: takes effect with later batches. Segments with nothing live are recycled; when the oldest
@@ -124,15 +127,17 @@ class Journal {
 
   virtual const Statistics& statistics() const = 0;
 
-  // Where live entries are had from when they are to be appended again. Without it, or for what it lacks, they are
-  // read from the disk, and a scrub does not free their segment. Called until it is set anew.
+  // Where live entries are had from when they are to be appended again. Without it, or for what it
+  // lacks, they are read from the disk, and a scrub does not free their segment. Called until it is
+  // set anew.
   virtual void set_memory(Memory memory) { (void)memory; }
 
-  // Reads back from the disk what is at rest there: the synced batches of the segments in use, and those that
-  // are kept for use. A segment in which anything is damaged, needed or not, is left: what is live in it, and
-  // in older ones, is appended again from memory, and its file removed (core_scrub.cc). What cannot be had from
-  // memory now keeps it; a later call goes on. `bytes_per_second`, above 0, is what is read and appended again.
-  // Suspends, for long; one call at a time.
+  // Reads back from the disk what is at rest there: the synced batches of the segments in use, and
+  // those that are kept for use. A segment in which anything is damaged, needed or not, is left:
+  // what is live in it, and in older ones, is appended again from memory, and its file removed
+  // (core_scrub.cc). What cannot be had from memory now keeps it; a later call goes on.
+  // `bytes_per_second`, above 0, is what is read and appended again. Suspends, for long; one call
+  // at a time.
   virtual ScrubReport scrub(Suspend suspend, size_t bytes_per_second) {
     (void)suspend, (void)bytes_per_second;
     return {};

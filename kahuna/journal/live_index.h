@@ -25,15 +25,15 @@ struct Extent {
 
 struct GroupIndex {
   // Queued view.
-  StateItem queued;            // group is set; what the next state record would say
-  uint64_t queued_last = 0;    // last entry; equals queued.released when the log is empty
-  bool state_due = false;      // queued differs from the last state record queued
+  StateItem queued;                     // group is set; what the next state record would say
+  uint64_t queued_last = 0;             // last entry; equals queued.released when the log is empty
+  bool state_due = false;               // queued differs from the last state record queued
   uint64_t pending_first = UINT64_MAX;  // least entry queued and not yet durable
   uint64_t pending_until = 0;           // queue position after which there is none
   // Durable view.
   std::vector<Extent> extents;  // ascending, without overlap
   uint64_t released = 0;
-  uint32_t state_life = 0;      // segment of the newest state record; 0 = none
+  uint32_t state_life = 0;  // segment of the newest state record; 0 = none
 };
 
 // What is live in one segment.

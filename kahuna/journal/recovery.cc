@@ -77,13 +77,14 @@ class Recoverer {
   const Options& options_;
   std::map<uint32_t, ImagePtr> images_;  // by life: read already, and small enough to keep
   uint64_t images_held_ = 0;
-  std::vector<SegmentPtr> segments_;  // ascending life
-  std::vector<Survey> chain_;         // those with batches in them, ascending life
+  std::vector<SegmentPtr> segments_;                 // ascending life
+  std::vector<Survey> chain_;                        // those with batches in them, ascending life
   std::set<std::pair<uint32_t, uint64_t>> foreign_;  // misdirected: (life, batch)
-  uint64_t next_ = 1;               // the batch that comes next
+  uint64_t next_ = 1;                                // the batch that comes next
   std::optional<Held> held_;
   std::optional<HeaderItems> faulty_;  // of the last batch, when its body is lost
-  // The newest batch that some seal held which was passed over although it had been synced; 0: none.
+  // The newest batch that some seal held which was passed over although it had been synced; 0:
+  // none.
   uint64_t lost_seal_ = 0;
   HeaderItems lost_seal_items_;
   Recovery out_;
@@ -105,8 +106,8 @@ Result<> Recoverer::open_files() {
                                            segment_name(header.id.file) + "; it was renamed");
     if (out_.journal == 0) out_.journal = header.id.journal;
     if (header.id.journal != out_.journal)
-      return fail(ErrorCode::kDamaged, "journal file " + name +
-                                           " belongs to another journal than its neighbours");
+      return fail(ErrorCode::kDamaged,
+                  "journal file " + name + " belongs to another journal than its neighbours");
     out_.next_life = std::max(out_.next_life, header.id.life + 1);
     out_.next_file = std::max(out_.next_file, *file + 1);
     segments_.push_back(std::move(*opened));
@@ -116,10 +117,9 @@ Result<> Recoverer::open_files() {
   });
   for (size_t i = 1; i < segments_.size(); ++i)
     if (segments_[i]->life() == segments_[i - 1]->life())
-      return fail(ErrorCode::kDamaged, "journal segments " +
-                                           segment_name(segments_[i - 1]->header.id.file) +
-                                           " and " + segment_name(segments_[i]->header.id.file) +
-                                           " claim the same life");
+      return fail(ErrorCode::kDamaged,
+                  "journal segments " + segment_name(segments_[i - 1]->header.id.file) + " and " +
+                      segment_name(segments_[i]->header.id.file) + " claim the same life");
   return {};
 }
 
@@ -153,7 +153,8 @@ Result<> Recoverer::survey() {
   // Nor is one that shows nothing but a piece of its first batch at a wrong place.
   const uint32_t newest = chain_.empty() ? 0 : chain_.back().segment->life();
   for (const SegmentPtr& segment : out_.free)
-    if (segment->life() > newest && !segment->header.for_seal && is_misdirected(segment->life(), 0)) traceless = segment;
+    if (segment->life() > newest && !segment->header.for_seal && is_misdirected(segment->life(), 0))
+      traceless = segment;
   if (!traceless) return {};
   SOMETIMES(journal_first_batch_without_trace);
   return fail(ErrorCode::kDamaged,
@@ -162,7 +163,8 @@ Result<> Recoverer::survey() {
                   "changed; remove this replica's data and let it rejoin");
 }
 
-// Whether a sector of that batch, or of a later one of that life, was found where it does not belong.
+// Whether a sector of that batch, or of a later one of that life, was found where it does not
+// belong.
 bool Recoverer::is_misdirected(uint32_t life, uint64_t batch) const {
   const auto found = foreign_.lower_bound({life, batch});
   return found != foreign_.end() && found->first == life;
@@ -170,8 +172,8 @@ bool Recoverer::is_misdirected(uint32_t life, uint64_t batch) const {
 
 // What a seal replaces is kept until a batch follows it, so a seal that is last and not whole can
 // be passed over. It is last when a sector of it, or of what would follow it, was never written:
-// damage may have taken all traces of what did. One that was synced still says what was in it, should
-// what it replaced be lost too.
+// damage may have taken all traces of what did. One that was synced still says what was in it,
+// should what it replaced be lost too.
 Result<> Recoverer::drop_torn_seals() {
   while (!chain_.empty()) {
     const Survey& last = chain_.back();
@@ -184,7 +186,8 @@ Result<> Recoverer::drop_torn_seals() {
         !is_misdirected_after(last.segment->life(), last.batch_min) &&
         (seal.unwritten ||
          (seal.body_bytes > 0 &&
-          image->judge(last.batch_min + 1, kBodyZone + seal.body_bytes, end - seal.header_bytes).unwritten));
+          image->judge(last.batch_min + 1, kBodyZone + seal.body_bytes, end - seal.header_bytes)
+              .unwritten));
     if (!nothing_behind && !MUTANT(lost_seal_passed_over)) {
       SOMETIMES(journal_seal_without_end);
       return lost_without_trace(*last.segment, kBodyZone, last.batch_min);
@@ -269,8 +272,9 @@ Result<> Recoverer::walk_segment(const Survey& survey, uint64_t cut) {
     if (batch.body_good) {
       if (!batch.header_good) SOMETIMES(journal_header_lost);
       apply_held();
-      held_ = Held{survey.segment,     next_,           batch.body_bytes,
-                   batch.header_bytes, batch.header_good, std::move(batch.body)};
+      held_ =
+          Held{survey.segment,       next_, batch.body_bytes, batch.header_bytes, batch.header_good,
+               std::move(batch.body)};
     } else if (later && batch.header_good) {
       SOMETIMES(journal_body_lost_inside);
       apply_held();
@@ -324,9 +328,9 @@ Result<> Recoverer::judge_last(const SegmentImage& image, const Segment& segment
 std::unexpected<Error> Recoverer::lost_without_trace(const Segment& segment, uint64_t offset,
                                                      uint64_t batch) const {
   return fail(ErrorCode::kDamaged,
-               "journal: " + place_text(segment, offset) + " batch " + std::to_string(batch) +
-                   " has lost both body and header, and was perhaps acknowledged; nothing was "
-                   "changed; remove this replica's data and let it rejoin");
+              "journal: " + place_text(segment, offset) + " batch " + std::to_string(batch) +
+                  " has lost both body and header, and was perhaps acknowledged; nothing was "
+                  "changed; remove this replica's data and let it rejoin");
 }
 
 // Decides what the seal says, and applies it.
@@ -373,9 +377,11 @@ Result<Recovery> recover(Suspend suspend, const SegmentPlace& place, const Optio
   if (found.journal == 0 && options.must_exist && !MUTANT(lost_journal_begins_anew)) {
     SOMETIMES(journal_is_gone);
     return fail(ErrorCode::kDamaged,
-                "the log in directory '" + place.dir + "' is gone, with what this node has promised the others, its votes "
-                "included: put it back as it was, or remove this node from the cluster and start a new one on an empty "
-                "directory");
+                "the log in directory '" + place.dir +
+                    "' is gone, with what this node has promised the others, its votes "
+                    "included: put it back as it was, or remove this node from the cluster and "
+                    "start a new one on an empty "
+                    "directory");
   }
   return found;
 }

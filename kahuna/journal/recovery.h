@@ -24,8 +24,8 @@ struct Recovery {
   SegmentPtr last;                     // the one written last; null in an empty journal
   std::vector<std::string> leftovers;  // names of unfinished files, to be removed
   uint32_t next_life = 1, next_file = 1;
-  uint64_t oldest_batch = 1;           // where the next recovery must start
-  uint32_t oldest_life = 0;            // 0 = at the seal
+  uint64_t oldest_batch = 1;  // where the next recovery must start
+  uint32_t oldest_life = 0;   // 0 = at the seal
 
   // The seal: the batch that opens a new segment and takes the place of the last one found. Its
   // records are already applied to `replay`, as lying in life `next_life`, which its segment gets.

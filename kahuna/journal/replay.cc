@@ -27,16 +27,13 @@ void Replay::apply(const Record& record, uint32_t life) {
   Group& group = this->group(record.head.group);
   const uint64_t index = record.head.index;
   switch (static_cast<RecordType>(record.head.type)) {
-    case RecordType::kState:
-      apply_state(state_of(record), life);
-      return;
+    case RecordType::kState: apply_state(state_of(record), life); return;
     case RecordType::kEntry:
       group.log.erase(group.log.lower_bound(index), group.log.end());
       [[fallthrough]];
     case RecordType::kCopied:
       if (index > group.state.released)
-        group.log.insert_or_assign(
-            index, Slot{entry_of(record), false, life, record.bytes, 0});
+        group.log.insert_or_assign(index, Slot{entry_of(record), false, life, record.bytes, 0});
       return;
     case RecordType::kFaulty: {
       RangeItem range;
@@ -81,8 +78,7 @@ void Replay::apply_damaged(const HeaderItems& items, uint32_t life, const std::s
   for (const RangeItem& range : items.ranges) {
     Group& group = this->group(range.group);
     switch (static_cast<RecordType>(range.type)) {
-      case RecordType::kState:
-        break;
+      case RecordType::kState: break;
       case RecordType::kCopied:
         // The originals may still be there; what is not is lost.
         for (uint64_t i = range.first; i <= range.last; ++i) {

@@ -23,7 +23,8 @@ bool ScrubJudge::take(uint64_t offset, ByteView bytes) {
 
 bool ScrubJudge::finish() {
   if (expected_.idle) return true;
-  damaged_at_ = body_left_ > 0 || body_batch_ != expected_.batch_end ? expected_.body_end : expected_.header.bytes;
+  damaged_at_ = body_left_ > 0 || body_batch_ != expected_.batch_end ? expected_.body_end
+                                                                     : expected_.header.bytes;
   return body_left_ == 0 && body_batch_ == expected_.batch_end && header_left_ == 0 &&
          headers_end_ == expected_.batch_first;
 }
@@ -57,8 +58,8 @@ bool ScrubJudge::judge_body(uint64_t at, const Sector& sector, ByteView bytes) {
   Preamble preamble;
   std::memcpy(&preamble, bytes.data(), sizeof(preamble));
   const uint64_t sectors = sectors_for(preamble.length);
-  if (preamble.magic != kPreambleMagic || sectors == 0 || preamble.length > expected_.header.bytes ||
-      at + sectors * kSectorBytes > expected_.body_end)
+  if (preamble.magic != kPreambleMagic || sectors == 0 ||
+      preamble.length > expected_.header.bytes || at + sectors * kSectorBytes > expected_.body_end)
     return false;
   body_left_ = sectors - 1;
   ++body_batch_;

@@ -14,7 +14,9 @@ constexpr std::byte kUnreadable{0xdb};
 constexpr std::string_view kTemporarySuffix = ".new";
 }  // namespace
 
-PageBuffer::~PageBuffer() { ::operator delete(data_, std::align_val_t(kPageBytes)); }
+PageBuffer::~PageBuffer() {
+  ::operator delete(data_, std::align_val_t(kPageBytes));
+}
 
 void PageBuffer::ensure(size_t bytes) {
   if (bytes <= capacity_) return;
@@ -31,11 +33,9 @@ Result<> write_bytes(Suspend suspend, SegmentPtr segment, uint64_t offset, ByteV
                      std::shared_ptr<PageBuffer> holder) {
   for (size_t done = 0; done < bytes.size();) {
     auto n = await<Result<size_t>>(suspend, [&](IoDone report) {
-      segment->file->write_at(
-          offset + done, bytes.subspan(done),
-          [segment, holder, report = std::move(report)](Result<size_t> result) mutable {
-            report(std::move(result));
-          });
+      segment->file->write_at(offset + done, bytes.subspan(done),
+                              [segment, holder, report = std::move(report)](
+                                  Result<size_t> result) mutable { report(std::move(result)); });
     });
     if (!n) return fail(std::move(n.error()));
     const size_t progress = round_down(*n, segment->header.unit);
@@ -66,11 +66,9 @@ Result<size_t> read_part(Suspend suspend, SegmentPtr segment, uint64_t offset,
   int failed = 0;  // in a row
   while (done < bytes) {
     auto n = await<Result<size_t>>(suspend, [&](IoDone report) {
-      segment->file->read_at(
-          offset + done, MutableByteView(buffer->data() + done, bytes - done),
-          [segment, buffer, report = std::move(report)](Result<size_t> result) mutable {
-            report(std::move(result));
-          });
+      segment->file->read_at(offset + done, MutableByteView(buffer->data() + done, bytes - done),
+                             [segment, buffer, report = std::move(report)](
+                                 Result<size_t> result) mutable { report(std::move(result)); });
     });
     if (!n && ++failed < attempts && !MUTANT(read_not_repeated)) {
       SOMETIMES(journal_reads_again);
@@ -112,7 +110,8 @@ Result<SegmentBytes> read_image(Suspend suspend, SegmentPtr segment, uint64_t by
 }
 
 namespace {
-// In each sector of the page: one that goes to a wrong place leaves no sector there that looks unwritten.
+// In each sector of the page: one that goes to a wrong place leaves no sector there that looks
+// unwritten.
 Result<> write_header_copy(Suspend suspend, SegmentPtr segment, uint64_t offset,
                            const SegmentHeader& header) {
   auto page = std::make_shared<PageBuffer>(kPageBytes);
@@ -194,10 +193,9 @@ Result<SegmentPtr> open_segment(Suspend suspend, const SegmentPlace& place,
                                          a.error().text + "); nothing was changed");
   segment->header = !b || (a && a->id.life > b->id.life) ? *a : *b;
   if (segment->file->size() < segment->header.bytes)
-    return fail(ErrorCode::kDamaged, "journal segment " + name + " was cut to " +
-                                         std::to_string(segment->file->size()) + " of " +
-                                         std::to_string(segment->header.bytes) +
-                                         " bytes; nothing was changed");
+    return fail(ErrorCode::kDamaged,
+                "journal segment " + name + " was cut to " + std::to_string(segment->file->size()) +
+                    " of " + std::to_string(segment->header.bytes) + " bytes; nothing was changed");
   segment->reset_positions();
   return segment;
 }

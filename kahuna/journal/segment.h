@@ -74,8 +74,8 @@ struct SegmentPlace {
 Result<> write_part(Suspend suspend, SegmentPtr segment, uint64_t offset,
                     std::shared_ptr<PageBuffer> buffer, size_t bytes);
 Result<> sync_segment(Suspend suspend, SegmentPtr segment);
-// Reads [offset, offset + bytes) of the file; short only at its end. A transfer that fails is asked for again
-// until it has failed `attempts` times.
+// Reads [offset, offset + bytes) of the file; short only at its end. A transfer that fails is asked
+// for again until it has failed `attempts` times.
 Result<size_t> read_part(Suspend suspend, SegmentPtr segment, uint64_t offset,
                          std::shared_ptr<PageBuffer> buffer, size_t bytes, int attempts);
 // A page is lost when so many attempts to read it failed: an error that passes is no damage.

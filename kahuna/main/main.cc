@@ -49,7 +49,8 @@ int dispatch(const cli::Invocation& invocation) {
         } else {
           // A few sockets are served as well by epoll, which starts faster.
           constexpr bool kBusy = std::is_same_v<Options, cli::BenchOptions>;
-          return in_world(kBusy ? net::IoBackend::kUring : net::IoBackend::kEpoll,
+          return in_world(
+              kBusy ? net::IoBackend::kUring : net::IoBackend::kEpoll,
               [&](cli::World& world) { return cli::run_verb(world, invocation.connect, options); });
         }
       },

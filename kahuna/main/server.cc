@@ -1,14 +1,14 @@
 #include "kahuna/main/server.h"
 
+#include <unistd.h>
+
 #include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <span>
-#include <thread>
 #include <string>
+#include <thread>
 #include <vector>
-
-#include <unistd.h>
 
 #include "kahuna/cli/log.h"
 #include "kahuna/engine/memory_engine.h"
@@ -85,8 +85,8 @@ class LoopThreads {
   std::vector<std::thread> threads_;
 };
 
-// The process begins anew, as any restart would, under the same number: who watches it sees none. Returns when
-// that fails.
+// The process begins anew, as any restart would, under the same number: who watches it sees none.
+// Returns when that fails.
 void start_again() {
   std::vector<std::string> words;
   std::ifstream line("/proc/self/cmdline", std::ios::binary);
@@ -100,8 +100,12 @@ void start_again() {
 
 class Server {
  public:
-  Server(LoopWorld& world, std::span<const std::unique_ptr<net::Loop>> others, const cli::ServerOptions& options)
-      : world_(world), others_(others), options_(options), log_(*world.host().clock, options.log_level) {}
+  Server(LoopWorld& world, std::span<const std::unique_ptr<net::Loop>> others,
+         const cli::ServerOptions& options)
+      : world_(world),
+        others_(others),
+        options_(options),
+        log_(*world.host().clock, options.log_level) {}
 
   int run() {
     const net::Loop& loop = world_.loop();
@@ -122,8 +126,9 @@ class Server {
       if (why.empty())
         log_.info("disk-has-room", {{"text", "the disk has room again: this node takes writes"}});
       else
-        log_.warn("disk-full", {{"text", "the disk is full: this node takes no writes until there is room"},
-                                {"reason", std::string(why)}});
+        log_.warn("disk-full",
+                  {{"text", "the disk is full: this node takes no writes until there is room"},
+                   {"reason", std::string(why)}});
     };
     options.on_damage = [this](std::string_view text) {
       log_.warn("disk-damage", {{"text", std::string(text)}});
@@ -179,7 +184,8 @@ class Server {
     const Time now = world_.host().clock->now();
     if (!warned_ && now - started_ > kBootPatience) {
       warned_ = true;
-      log_.warn("waiting", {{"for", options_.joins ? "recovery, or to be let into the cluster" : "recovery, or the other founders"}});
+      log_.warn("waiting", {{"for", options_.joins ? "recovery, or to be let into the cluster"
+                                                   : "recovery, or the other founders"}});
     }
     boot_timer_ = world_.host().clock->call_at(now + kBootCheckInterval, [this] { await_boot(); });
   }

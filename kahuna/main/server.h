@@ -5,8 +5,9 @@
 
 namespace kahuna {
 
-// Returns the exit status: 0 after SIGINT or SIGTERM, 1 when the node could not start or go on. One that stopped to set
-// up its store anew is started again in place of this process (Node::renews_engine).
+// Returns the exit status: 0 after SIGINT or SIGTERM, 1 when the node could not start or go on. One
+// that stopped to set up its store anew is started again in place of this process
+// (Node::renews_engine).
 int run_server(const cli::ServerOptions& options);
 
 }  // namespace kahuna

@@ -6,9 +6,14 @@
 
 namespace kahuna::node {
 
-Dialer::Dialer(Host& host, Hooks& hooks, std::string name, Address address, std::optional<Duration> patience)
-    : host_(host), hooks_(hooks), name_(std::move(name)), address_(std::move(address)),
-      random_(host.random((patience ? "dialer/requests/" : "dialer/") + name_)), liveness_(*host.clock, [this] {
+Dialer::Dialer(Host& host, Hooks& hooks, std::string name, Address address,
+               std::optional<Duration> patience)
+    : host_(host),
+      hooks_(hooks),
+      name_(std::move(name)),
+      address_(std::move(address)),
+      random_(host.random((patience ? "dialer/requests/" : "dialer/") + name_)),
+      liveness_(*host.clock, [this] {
         SOMETIMES(peer_connection_dead);
         drop();
       }) {
@@ -16,19 +21,24 @@ Dialer::Dialer(Host& host, Hooks& hooks, std::string name, Address address, std:
   connect();
 }
 
-Dialer::~Dialer() { host_.clock->cancel(timer_); }
+Dialer::~Dialer() {
+  host_.clock->cancel(timer_);
+}
 
 Result<> Dialer::send(codec::FrameKind kind, ByteView payload) {
   if (!up_) return fail(ErrorCode::kUnavailable, "no connection to node '" + name_ + "'");
-  Result<> sent = admits() ? connection_->send(kind, payload)
-                           : fail(ErrorCode::kOverloaded, "the connection to node '" + name_ +
-                                                              "' carries less than it is asked for");
+  Result<> sent = admits()
+                      ? connection_->send(kind, payload)
+                      : fail(ErrorCode::kOverloaded, "the connection to node '" + name_ +
+                                                         "' carries less than it is asked for");
   if (!MUTANT(peer_never_probed)) liveness_.on_use();  // refused too: it may be dead
   return sent;
 }
 
 bool Dialer::admits() {
-  if (!bound_ || bound_->admits(host_.clock->now(), connection_->sent_bytes(), connection_->unsent_bytes())) return true;
+  if (!bound_ ||
+      bound_->admits(host_.clock->now(), connection_->sent_bytes(), connection_->unsent_bytes()))
+    return true;
   SOMETIMES(forwarded_requests_would_wait);
   return MUTANT(forwarded_without_end);
 }
@@ -101,6 +111,8 @@ void Dialer::on_frame(codec::FrameConnection&, codec::FrameKind kind, ByteView p
   drop();
 }
 
-void Dialer::on_disconnect(codec::FrameConnection&, Error) { drop(); }
+void Dialer::on_disconnect(codec::FrameConnection&, Error) {
+  drop();
+}
 
 }  // namespace kahuna::node

@@ -1,10 +1,10 @@
-// Keeps one outgoing connection to one peer: connects, greets, reconnects with back-off. Messages go
-// out on it and nothing need come back, so it asks for a sign of life (net/codec/liveness.h) and
+// Keeps one outgoing connection to one peer: connects, greets, reconnects with back-off. Messages
+// go out on it and nothing need come back, so it asks for a sign of life (net/codec/liveness.h) and
 // drops a connection that gives none.
 //
-// A peer has two: one for what replicas say to each other, and one for requests that its clients asked of this node and
-// the peer is to answer. So however much clients ask for, no vote or heartbeat waits behind it. The second is dropped
-// when the first is.
+// A peer has two: one for what replicas say to each other, and one for requests that its clients
+// asked of this node and the peer is to answer. So however much clients ask for, no vote or
+// heartbeat waits behind it. The second is dropped when the first is.
 #pragma once
 
 #include <memory>
@@ -31,7 +31,7 @@ class Dialer final : public codec::FrameConnection::Owner {
     virtual void on_refused(Dialer& dialer, const Hello& hello) = 0;
     virtual void on_response(Dialer& dialer, ByteView payload) = 0;
     virtual void on_heard(Dialer& dialer) = 0;  // a frame came, of any kind
-    virtual void on_down(Dialer& dialer) = 0;  // was up; reconnecting by itself
+    virtual void on_down(Dialer& dialer) = 0;   // was up; reconnecting by itself
   };
   static constexpr Duration kBackOffMin = Duration::millis(20);
   static constexpr Duration kBackOffMax = Duration::seconds(1);
@@ -39,7 +39,8 @@ class Dialer final : public codec::FrameConnection::Owner {
   static constexpr Duration kGreetTimeout = Duration::seconds(2);
 
   // `patience`: for requests; what cannot leave within it is refused.
-  Dialer(Host& host, Hooks& hooks, std::string name, Address address, std::optional<Duration> patience = std::nullopt);
+  Dialer(Host& host, Hooks& hooks, std::string name, Address address,
+         std::optional<Duration> patience = std::nullopt);
   ~Dialer() override;
 
   const std::string& name() const { return name_; }
@@ -53,13 +54,14 @@ class Dialer final : public codec::FrameConnection::Owner {
   // The peer is gone, as another connection tells.
   void hang_up();
 
-  NodeId node;              // the peer, once known
-  NodeId member;            // who it must be; none: whoever has the name
-  Revision roster;          // the peer is known to go by this one, or a later one
-  PeerBatchBuilder outbox;  // this turn's messages; the owner sends it
+  NodeId node;                       // the peer, once known
+  NodeId member;                     // who it must be; none: whoever has the name
+  Revision roster;                   // the peer is known to go by this one, or a later one
+  PeerBatchBuilder outbox;           // this turn's messages; the owner sends it
   std::unique_ptr<Dialer> requests;  // null: it is for requests itself
 
-  void on_frame(codec::FrameConnection& connection, codec::FrameKind kind, ByteView payload) override;
+  void on_frame(codec::FrameConnection& connection, codec::FrameKind kind,
+                ByteView payload) override;
   void on_disconnect(codec::FrameConnection& connection, Error reason) override;
 
  private:

@@ -1,5 +1,5 @@
-// Whether the disk is full, as the journal and the engine of one event loop found it. While it is, no
-// new writes are taken, and whoever found it full is made to try again at intervals.
+// Whether the disk is full, as the journal and the engine of one event loop found it. While it is,
+// no new writes are taken, and whoever found it full is made to try again at intervals.
 //
 // Used by Groups, on its loop.
 #pragma once

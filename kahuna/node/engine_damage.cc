@@ -31,10 +31,18 @@ Result<> forget(Suspend suspend, Disk& disk, const char* marker) {
 }
 }  // namespace
 
-Result<bool> is_engine_damaged(Suspend suspend, Disk& disk) { return is_noted(suspend, disk, kDamaged); }
-Result<> note_damaged_engine(Suspend suspend, Disk& disk) { return note(suspend, disk, kDamaged); }
-Result<> forget_damaged_engine(Suspend suspend, Disk& disk) { return forget(suspend, disk, kDamaged); }
-Result<bool> is_only_copy(Suspend suspend, Disk& disk) { return is_noted(suspend, disk, kOnly); }
+Result<bool> is_engine_damaged(Suspend suspend, Disk& disk) {
+  return is_noted(suspend, disk, kDamaged);
+}
+Result<> note_damaged_engine(Suspend suspend, Disk& disk) {
+  return note(suspend, disk, kDamaged);
+}
+Result<> forget_damaged_engine(Suspend suspend, Disk& disk) {
+  return forget(suspend, disk, kDamaged);
+}
+Result<bool> is_only_copy(Suspend suspend, Disk& disk) {
+  return is_noted(suspend, disk, kOnly);
+}
 Result<> note_only_copy(Suspend suspend, Disk& disk, bool only) {
   return only ? note(suspend, disk, kOnly) : forget(suspend, disk, kOnly);
 }

@@ -9,9 +9,12 @@
 namespace kahuna::node {
 namespace {
 
-constexpr const char* kMoved = "engine.moved";  // beside the note: nothing of the old engine is in its place any more
+constexpr const char* kMoved =
+    "engine.moved";  // beside the note: nothing of the old engine is in its place any more
 
-std::string old_dir(const std::string& dir) { return dir + ".old"; }
+std::string old_dir(const std::string& dir) {
+  return dir + ".old";
+}
 
 Result<bool> exists(Suspend suspend, Disk& disk, const std::string& path) {
   auto file = open(suspend, disk, path, {});
@@ -45,14 +48,15 @@ class Copy {
   Copy(Suspend suspend, engine::Engine& from, engine::Engine& to, size_t batch_bytes)
       : suspend_(suspend), from_(from), to_(to), batch_bytes_(batch_bytes) {}
 
-  // False: some row of the partition does not read well, and nothing of it is kept. Errors are those of `to`,
-  // and those of `from` that are no damage.
+  // False: some row of the partition does not read well, and nothing of it is kept. Errors are
+  // those of `to`, and those of `from` that are no damage.
   Result<bool> copy(const partition::Descriptor& descriptor) {
     auto mark = from_.applied().find(descriptor.id);
     if (mark == from_.applied().end()) return false;
     std::string install;
     auto installing = from_.get(partition::make_install_row(descriptor.id), install);
-    if (!installing && installing.error().code != ErrorCode::kDamaged) return fail(std::move(installing.error()));
+    if (!installing && installing.error().code != ErrorCode::kDamaged)
+      return fail(std::move(installing.error()));
     bool whole = installing && !*installing;
     const auto ranges = partition::rows_of(descriptor);
     for (const engine::RowRange& range : ranges) {
@@ -73,14 +77,17 @@ class Copy {
 
   // All that was written is durable.
   Result<> flush() {
-    return await<Result<>>(suspend_, [this](Callback<void(Result<>)> done) { to_.flush(std::move(done)); });
+    return await<Result<>>(suspend_,
+                           [this](Callback<void(Result<>)> done) { to_.flush(std::move(done)); });
   }
 
  private:
-  // Rows of the partition were written to the new engine before damage was met. They go again, but no state may come
-  // in their place that is older: the engine would not miss what they superseded there (E7). Of a partition of which
-  // nothing was written any state may come that its log goes on from: what was promised besides is in the log.
-  void leave(const partition::Descriptor& descriptor, raft::LogPosition position, const std::vector<engine::RowRange>& ranges) {
+  // Rows of the partition were written to the new engine before damage was met. They go again, but
+  // no state may come in their place that is older: the engine would not miss what they superseded
+  // there (E7). Of a partition of which nothing was written any state may come that its log goes on
+  // from: what was promised besides is in the log.
+  void leave(const partition::Descriptor& descriptor, raft::LogPosition position,
+             const std::vector<engine::RowRange>& ranges) {
     SOMETIMES(engine_salvage_leaves_a_partition_half_copied);
     for (const auto& [first, last] : ranges) batch_.remove_range(first, last);
     if (MUTANT(salvage_forgets_what_it_wrote)) return;
@@ -146,10 +153,13 @@ Result<> copy_all(Suspend suspend, engine::Engine& old, Salvage& salvage, const 
 // G4, for people.
 Error explained(Error error, const Options& options) {
   const bool full = error.code == ErrorCode::kNoSpace;
-  error.text = std::string(full ? "no room" : "no way") + " to copy what is whole of the damaged store of node '" + options.name +
-               "' (" + error.text + "); nothing of it is given up: " + (full ? "free some space" : "see to that") +
-               " and start the node again. If the other nodes are well, '" + old_dir(options.engine_dir) +
-               "' may be removed from its directory first: then all of it is fetched from the log and from them";
+  error.text =
+      std::string(full ? "no room" : "no way") +
+      " to copy what is whole of the damaged store of node '" + options.name + "' (" + error.text +
+      "); nothing of it is given up: " + (full ? "free some space" : "see to that") +
+      " and start the node again. If the other nodes are well, '" + old_dir(options.engine_dir) +
+      "' may be removed from its directory first: then all of it is fetched from the log and from "
+      "them";
   return error;
 }
 
@@ -169,7 +179,8 @@ Result<Salvage> salvage(Suspend suspend, Host& host, Fibers& fibers, const Optio
   Salvage salvage;
   RETURN_IF_ERROR(remove_engine(suspend, *host.disk, dir));
   auto old = options.open_engine(suspend, host, fibers, old_dir(dir));
-  if (!old && old.error().code != ErrorCode::kDamaged && !MUTANT(salvage_gives_up_at_any_error)) return fail(std::move(old.error()));
+  if (!old && old.error().code != ErrorCode::kDamaged && !MUTANT(salvage_gives_up_at_any_error))
+    return fail(std::move(old.error()));
   auto opened = options.open_engine(suspend, host, fibers, dir);
   if (!opened) return fail(give_up(suspend, host, options, salvage, std::move(opened.error())));
   salvage.engine = std::move(*opened);
@@ -178,7 +189,8 @@ Result<Salvage> salvage(Suspend suspend, Host& host, Fibers& fibers, const Optio
     salvage.lost = partitions.size();
   } else if (auto copied = copy_all(suspend, **old, salvage, options, partitions); !copied) {
     Error error = give_up(suspend, host, options, salvage, std::move(copied.error()));
-    if (error.code != ErrorCode::kNoSpace || !MUTANT(salvage_gives_up_for_want_of_room)) return fail(std::move(error));
+    if (error.code != ErrorCode::kNoSpace || !MUTANT(salvage_gives_up_for_want_of_room))
+      return fail(std::move(error));
     ASSIGN_OR_RETURN(salvage.engine, options.open_engine(suspend, host, fibers, dir));
     salvage.kept = 0;
     salvage.lost = partitions.size();

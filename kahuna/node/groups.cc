@@ -22,11 +22,19 @@ static void use_again(std::vector<T>& next, std::vector<T>& list) {
 
 Groups::Groups(Host& host, Hooks& hooks, journal::Journal& journal, engine::Engine& engine,
                NodeId self, const Options& options, Observer* observer)
-    : host_(host), hooks_(hooks), journal_(journal), engine_(engine), self_(self),
-      options_(options), observer_(observer), streams_(host, *this, engine, options),
-      hand_overs_([this](Token token, Result<> moved) { hooks_.on_transfer(token, std::move(moved)); }),
-      disk_(*host.clock, [this](DiskWatch::Part part) { retry_full(part); },
-            [this](std::string_view why) { hooks_.on_disk_full(why); }),
+    : host_(host),
+      hooks_(hooks),
+      journal_(journal),
+      engine_(engine),
+      self_(self),
+      options_(options),
+      observer_(observer),
+      streams_(host, *this, engine, options),
+      hand_overs_(
+          [this](Token token, Result<> moved) { hooks_.on_transfer(token, std::move(moved)); }),
+      disk_(
+          *host.clock, [this](DiskWatch::Part part) { retry_full(part); },
+          [this](std::string_view why) { hooks_.on_disk_full(why); }),
       slow_disk_(options.slow_disk) {
   journal_.set_memory([this](PartitionId id, Index index) { return held(id, index); });
 }
@@ -42,34 +50,41 @@ Groups::~Groups() {
   host_.clock->cancel(members_timer_);
 }
 
-Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<ReplicaId> founders, bool alone,
-                     Duration promise, journal::RecoveredGroup found) {
+Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<ReplicaId> founders,
+                     bool alone, Duration promise, journal::RecoveredGroup found) {
   auto mark = engine_.applied().find(descriptor.id);
   const bool marked = mark != engine_.applied().end();
   raft::LogPosition applied = marked ? mark->second : raft::kFoundingBase;
   const bool nothing = found.entries.empty() && found.faulty.empty();
   const Index before = std::max(found.released, found.commit);
-  raft::Recovered recovered = raft::recover(found.hard_state, std::move(found.entries), found.commit,
-                                            applied, std::move(found.faulty));
-  const auto founder = std::find_if(founders.begin(), founders.end(), [&](ReplicaId r) { return r.node == self_; });
+  raft::Recovered recovered = raft::recover(found.hard_state, std::move(found.entries),
+                                            found.commit, applied, std::move(found.faulty));
+  const auto founder =
+      std::find_if(founders.begin(), founders.end(), [&](ReplicaId r) { return r.node == self_; });
   const bool state_lost = recovered.stateless;
   // Only founders have the state in which a group begins.
   const bool comes = founder == founders.end() && !marked && !state_lost;
   const bool gone = !marked && nothing && before > raft::kFoundingBase.index;
   if ((state_lost || comes || gone) && alone)
-    return fail(ErrorCode::kDamaged, "partition " + std::to_string(descriptor.id.value()) + ": its state up to entry " +
-                                         std::to_string(std::max(recovered.applied, before).value()) +
-                                         " is lost, and no other replica has it; restore a backup");
+    return fail(ErrorCode::kDamaged,
+                "partition " + std::to_string(descriptor.id.value()) + ": its state up to entry " +
+                    std::to_string(std::max(recovered.applied, before).value()) +
+                    " is lost, and no other replica has it; restore a backup");
   if (gone && !MUTANT(lost_state_counts_as_held))
-    return fail(ErrorCode::kDamaged, "partition " + std::to_string(descriptor.id.value()) + ": neither its state nor its log "
-                                        "is here any more, which reached entry " + std::to_string(before.value()) +
-                                        ": what this node has promised of it is not known; remove it from the cluster and start a "
-                                        "new one on an empty directory");
+    return fail(ErrorCode::kDamaged, "partition " + std::to_string(descriptor.id.value()) +
+                                         ": neither its state nor its log "
+                                         "is here any more, which reached entry " +
+                                         std::to_string(before.value()) +
+                                         ": what this node has promised of it is not known; remove "
+                                         "it from the cluster and start a "
+                                         "new one on an empty directory");
   std::optional<Install> install;
   RETURN_IF_ERROR(recover_install(descriptor, install));
-  recovered.stateless = state_lost || install.has_value() || (comes && !MUTANT(comes_with_the_founding_state));
+  recovered.stateless =
+      state_lost || install.has_value() || (comes && !MUTANT(comes_with_the_founding_state));
   ASSIGN_OR_RETURN(partition::StateMachine state,
-                   recovered.stateless ? partition::StateMachine::make_empty(engine_, descriptor) : open_state(descriptor));
+                   recovered.stateless ? partition::StateMachine::make_empty(engine_, descriptor)
+                                       : open_state(descriptor));
   const ReplicaId self_id = founder == founders.end() ? ReplicaId{self_, 1} : *founder;
   founders_ = std::move(founders);
   recovered.promise = promise;
@@ -100,10 +115,12 @@ Result<> Groups::add(const partition::Descriptor& descriptor, std::vector<Replic
 }
 
 Result<partition::StateMachine> Groups::open_state(const partition::Descriptor& descriptor) {
-  auto state = partition::StateMachine::open(engine_, descriptor, options_.limits,
-                                             host_.random("hash tables", descriptor.id.value()).next());
+  auto state =
+      partition::StateMachine::open(engine_, descriptor, options_.limits,
+                                    host_.random("hash tables", descriptor.id.value()).next());
   if (state && !state->members().empty() && !raft::decode_configuration(as_bytes(state->members())))
-    return fail(ErrorCode::kDamaged, "partition " + std::to_string(descriptor.id.value()) + ": malformed members row");
+    return fail(ErrorCode::kDamaged,
+                "partition " + std::to_string(descriptor.id.value()) + ": malformed members row");
   return state;
 }
 
@@ -118,9 +135,11 @@ void Groups::start() {
 
 Groups::Group* Groups::find(PartitionId id) const {
   // On a node's only loop ids are dense from 0; otherwise they are searched.
-  if (id.value() < groups_.size() && groups_[id.value()]->id == id) return groups_[id.value()].get();
-  auto at = std::lower_bound(groups_.begin(), groups_.end(), id,
-                             [](const auto& group, PartitionId wanted) { return group->id < wanted; });
+  if (id.value() < groups_.size() && groups_[id.value()]->id == id)
+    return groups_[id.value()].get();
+  auto at =
+      std::lower_bound(groups_.begin(), groups_.end(), id,
+                       [](const auto& group, PartitionId wanted) { return group->id < wanted; });
   return at != groups_.end() && (*at)->id == id ? at->get() : nullptr;
 }
 
@@ -143,8 +162,10 @@ std::vector<PartitionId> Groups::ids() const {
 std::vector<ReplicaStatus> Groups::statuses() const {
   std::vector<ReplicaStatus> statuses;
   for (const auto& group : groups_)
-    statuses.push_back({group->replica.status(), group->install ? LogTime() : group->state.log_time(),
-                        std::any_of(group->replica.configuration().voters.begin(), group->replica.configuration().voters.end(),
+    statuses.push_back({group->replica.status(),
+                        group->install ? LogTime() : group->state.log_time(),
+                        std::any_of(group->replica.configuration().voters.begin(),
+                                    group->replica.configuration().voters.end(),
                                     [this](ReplicaId voter) { return voter.node != self_; })});
   return statuses;
 }
@@ -164,10 +185,12 @@ Result<> Groups::propose(PartitionId id, const partition::Command& command, Toke
   if (!group) return fail(ErrorCode::kWrongPartition, "this node does not host the partition");
   if (stopped_) return fail(ErrorCode::kUnavailable, "this node is stopping");
   if (disk_.is_full())
-    return fail(ErrorCode::kNoSpace, "the disk of node '" + options_.name + "' is full: it takes no writes until there "
-                                     "is room (reads go on); free some space there");
+    return fail(ErrorCode::kNoSpace, "the disk of node '" + options_.name +
+                                         "' is full: it takes no writes until there "
+                                         "is room (reads go on); free some space there");
   if (!group->stalled_persists.empty())
-    return fail(ErrorCode::kOverloaded, "the disk of node '" + options_.name + "' cannot keep up at the moment");
+    return fail(ErrorCode::kOverloaded,
+                "the disk of node '" + options_.name + "' cannot keep up at the moment");
   partition::Command const* proposed = &command;
   partition::Command judged;
   if (MUTANT(condition_at_propose) && group->replica.role() == raft::Role::kLeader) {
@@ -177,7 +200,8 @@ Result<> Groups::propose(PartitionId id, const partition::Command& command, Toke
     if ((c.if_exists && !exists) || (c.if_absent && exists) ||
         (c.if_value && (exists ? (*record)->value : std::string()) != *c.if_value) ||
         (c.if_revision && exists && (*record)->revision != *c.if_revision)) {
-      partition::Reply reply{partition::Outcome::kNotSet, exists ? (*record)->revision : Revision(), {}, false};
+      partition::Reply reply{
+          partition::Outcome::kNotSet, exists ? (*record)->revision : Revision(), {}, false};
       host_.scheduler->post(guarded([this, token, reply] { hooks_.on_write(token, reply); }));
       return {};
     }
@@ -187,9 +211,10 @@ Result<> Groups::propose(PartitionId id, const partition::Command& command, Toke
   }
   const bool leads = group->replica.role() == raft::Role::kLeader;
   if (!leads) wake(*group);
-  ASSIGN_OR_RETURN(raft::LogPosition at,
-                   group->replica.propose(host_.clock->now(), raft::EntryKind::kCommand,
-                                          partition::encode(*proposed, leads ? log_time(*group) : LogTime())));
+  ASSIGN_OR_RETURN(
+      raft::LogPosition at,
+      group->replica.propose(host_.clock->now(), raft::EntryKind::kCommand,
+                             partition::encode(*proposed, leads ? log_time(*group) : LogTime())));
   CHECK(group->writes.empty() || group->writes.back().at.index < at.index);
   group->writes.push_back({at, token});
   touch(*group);
@@ -205,11 +230,15 @@ Result<> Groups::read(PartitionId id, Token token) {
     return fail(ErrorCode::kNotLeader, "this node does not lead the partition");
   }
   if (disk_.is_full() && !group->stalled_entries.empty())
-    return fail(ErrorCode::kNoSpace, "the disk of node '" + options_.name + "' is full: it could not apply all that was "
-                                     "written and answers no reads until there is room; free some space there");
-  // They are asked anew when their time is over, and what holds them up may last: a full disk, a busy engine.
+    return fail(ErrorCode::kNoSpace,
+                "the disk of node '" + options_.name +
+                    "' is full: it could not apply all that was "
+                    "written and answers no reads until there is room; free some space there");
+  // They are asked anew when their time is over, and what holds them up may last: a full disk, a
+  // busy engine.
   if (group->reads.size() >= kReadsWaitingMax)
-    return fail(ErrorCode::kOverloaded, "too many reads wait until this node has applied what was written");
+    return fail(ErrorCode::kOverloaded,
+                "too many reads wait until this node has applied what was written");
   if (auto index = group->replica.lease_read(host_.clock->now())) {
     SOMETIMES(read_needs_no_round);
     group->reads.push_back({*index, token});
@@ -239,11 +268,12 @@ void Groups::hand_over(Callback<void()> done) {
     hand_overs_.retire(group->replica, now);
     if (group->replica.has_ready()) touch(*group);
   }
-  hand_over_timer_ = host_.clock->call_at(now + options_.raft.election_timeout_max * 2, guarded([this] {
-                                            SOMETIMES(node_hands_over_in_vain);
-                                            hand_over_timer_ = 0;
-                                            std::exchange(handed_over_, {})();
-                                          }));
+  hand_over_timer_ =
+      host_.clock->call_at(now + options_.raft.election_timeout_max * 2, guarded([this] {
+                             SOMETIMES(node_hands_over_in_vain);
+                             hand_over_timer_ = 0;
+                             std::exchange(handed_over_, {})();
+                           }));
   consider_handed_over();
 }
 
@@ -310,7 +340,8 @@ void Groups::process_group(Group& group) {
     }
     streams_.keep_members(group.replica);
     for (ReplicaId to : ready.snapshots_due)
-      streams_.want({group.state.descriptor(), group.replica.status().self, to, group.replica.term(), group.applied});
+      streams_.want({group.state.descriptor(), group.replica.status().self, to,
+                     group.replica.term(), group.applied});
     for (const raft::ReadGrant& grant : ready.granted_reads) {
       group.reads.push_back({grant.index, grant.token});
       round_part_done();
@@ -324,8 +355,10 @@ void Groups::process_group(Group& group) {
   }
   release_reads(group);
   if (group.replica.role() == raft::Role::kLeader) log_time(group);  // runs from the election on
-  if (bool serves = group.replica.can_serve(); serves != std::exchange(group.serves, serves) && serves) {
-    const bool goes_on = !members_timer_ && !wanted_.voters.empty() && !is_there(group.replica, wanted_);
+  if (bool serves = group.replica.can_serve();
+      serves != std::exchange(group.serves, serves) && serves) {
+    const bool goes_on =
+        !members_timer_ && !wanted_.voters.empty() && !is_there(group.replica, wanted_);
     if (goes_on && !MUTANT(next_leader_forgets_a_wish)) move_members_soon();
     hooks_.on_serving(group.id);
   }
@@ -369,13 +402,15 @@ void Groups::persist(Group& group, const raft::Persist& persist) {
   if (queued.error().code == ErrorCode::kNoSpace)
     disk_.found_full(DiskWatch::Part::kJournal, queued.error().text);
   if (!stall_timer_)
-    stall_timer_ = host_.clock->call_at(host_.clock->now() + kStallRetry, guarded([this] { retry_stalled(); }));
+    stall_timer_ = host_.clock->call_at(host_.clock->now() + kStallRetry,
+                                        guarded([this] { retry_stalled(); }));
 }
 
 void Groups::on_persisted(PartitionId id, raft::WriteId write, Time began) {
   Group* group = find(id);
   const Time now = host_.clock->now();
-  if (group->replica.role() == raft::Role::kLeader) slow_disk_.synced(began, group->replica.holds_up_since(), now);
+  if (group->replica.role() == raft::Role::kLeader)
+    slow_disk_.synced(began, group->replica.holds_up_since(), now);
   group->replica.persisted(now, write);
   touch(*group);
 }
@@ -413,15 +448,17 @@ void Groups::apply(Group& group, std::vector<raft::Entry>& entries) {
     }
   }
   if (next > 0) {
-    if (std::find(applied_.begin(), applied_.end(), &group) == applied_.end()) applied_.push_back(&group);
+    if (std::find(applied_.begin(), applied_.end(), &group) == applied_.end())
+      applied_.push_back(&group);
     if (!std::exchange(group.unsaved, true)) unsaved_.push_back(&group);
   }
   if (next == entries.size()) return;
   SOMETIMES(apply_waits_for_the_engine);
   apply_stalled_ = true;
-  group.stalled_entries.insert(group.stalled_entries.end(),
-                               std::make_move_iterator(entries.begin() + static_cast<ptrdiff_t>(next)),
-                               std::make_move_iterator(entries.end()));
+  group.stalled_entries.insert(
+      group.stalled_entries.end(),
+      std::make_move_iterator(entries.begin() + static_cast<ptrdiff_t>(next)),
+      std::make_move_iterator(entries.end()));
 }
 
 void Groups::apply_one(Group& group, const raft::Entry& entry) {
@@ -477,7 +514,8 @@ void Groups::fail_writes(Group& group) {
   writes.swap(group.writes);
   if (!writes.empty()) SOMETIMES(leadership_lost_with_writes_pending);
   for (const auto& write : writes)
-    hooks_.on_write(write.token, fail(ErrorCode::kUnknown, "leadership was lost before the write's outcome was known"));
+    hooks_.on_write(write.token, fail(ErrorCode::kUnknown,
+                                      "leadership was lost before the write's outcome was known"));
 }
 
 // --- reads ---
@@ -517,7 +555,8 @@ void Groups::release_reads(Group& group) {
   waiting.swap(group.reads);
   if (group.install) {
     for (const auto& read : waiting)
-      on_read(read.token, fail(ErrorCode::kNotLeader, "this node's state is being replaced by a newer one"));
+      on_read(read.token,
+              fail(ErrorCode::kNotLeader, "this node's state is being replaced by a newer one"));
     return;
   }
   for (const auto& read : waiting) {
@@ -534,7 +573,8 @@ void Groups::release_reads(Group& group) {
 
 Time Groups::deadline_of(const Group& group) const {
   const Time deadline = group.replica.deadline();
-  return group.replica.role() == raft::Role::kLeader ? deadline : std::max(deadline, group.campaign_at);
+  return group.replica.role() == raft::Role::kLeader ? deadline
+                                                     : std::max(deadline, group.campaign_at);
 }
 
 void Groups::arm(Group& group) {
@@ -546,7 +586,8 @@ void Groups::arm(Group& group) {
 }
 
 // The earliest deadline. Those of followers move later with every heartbeat; entries of due_ learn
-// of it here, when they have come to the top, so that nothing wakes up for a deadline that has moved.
+// of it here, when they have come to the top, so that nothing wakes up for a deadline that has
+// moved.
 Time Groups::next_due() {
   while (!due_.empty()) {
     auto [at, position] = due_.top();
@@ -566,7 +607,8 @@ void Groups::arm_timer() {
   if (!queued_reads_.empty() && round_outstanding_ > 0 && !round_timer_) {
     round_timer_ = host_.clock->call_at(round_deadline_, guarded([this] {
                                           round_timer_ = 0;
-                                          if (!queued_reads_.empty()) touch(*find(queued_reads_.front().group));
+                                          if (!queued_reads_.empty())
+                                            touch(*find(queued_reads_.front().group));
                                         }));
   }
   if (next >= timer_at_) return;

@@ -2,18 +2,21 @@
 //
 // Once a turn, for every replica that was touched: messages go out, entries go to the journal,
 // committed entries are applied, then replies and reads are released. Applied state lives in memory
-// (the journal has the entries) and is saved to the engine behind the turns' back, one batch for all
-// groups at a time.
+// (the journal has the entries) and is saved to the engine behind the turns' back, one batch for
+// all groups at a time.
 //
 //   G1 a reply to a write is given after its entry was applied, never before;
-//   G2 a read is released after leadership was confirmed, by a round started after it arrived or by a
+//   G2 a read is released after leadership was confirmed, by a round started after it arrived or by
+//   a
 //      lease that held then, and after everything committed at its arrival was applied (DESIGN §5);
 //   G3 at most one confirmation round at a time over all groups, unless one takes longer than
 //      kRoundPatience: reads that arrive meanwhile share the next one;
 //   G4 every token handed in is answered exactly once, unless the object is destroyed;
-//   G5 the log is compacted no further than the engine has flushed, and whoever lacks what is gone is
+//   G5 the log is compacted no further than the engine has flushed, and whoever lacks what is gone
+//   is
 //      sent the state (snapshot_streams.h);
-//   G6 a state is replaced in place, by ordinary writes. The first of them says so in the engine, the
+//   G6 a state is replaced in place, by ordinary writes. The first of them says so in the engine,
+//   the
 //      last one takes that back with the new applied mark: an engine that was cut in between
 //      tells, and the replica has no state until another snapshot is whole and flushed.
 #pragma once
@@ -43,7 +46,7 @@ namespace kahuna::node {
 // What a node tells people of a replica.
 struct ReplicaStatus {
   raft::Status raft;
-  LogTime log_time;  // applied; 0 while there is no state
+  LogTime log_time;     // applied; 0 while there is no state
   bool shared = false;  // somebody else votes on it, who therefore has a state
 };
 
@@ -67,11 +70,13 @@ class Groups final : private SnapshotStreams::Hooks {
     virtual void on_stopped(Error reason) = 0;  // engine or journal failed; the node must stop
     // ... because what the engine has on disk is damaged.
     virtual void on_engine_damaged(Error reason) { on_stopped(std::move(reason)); }
-    // What a disk was found to have lost, or that it has been made good again: a sentence for people.
+    // What a disk was found to have lost, or that it has been made good again: a sentence for
+    // people.
     virtual void on_damage(std::string text) { (void)text; }
     // The disk is full, and no writes are taken; "": they are again.
     virtual void on_disk_full(std::string_view why) { (void)why; }
-    // A partition that is led here is given away, because of this node's disk: a sentence for people.
+    // A partition that is led here is given away, because of this node's disk: a sentence for
+    // people.
     virtual void on_slow_disk(std::string text) { (void)text; }
     // Entries were applied, or another state has come.
     virtual void on_applied(PartitionId partition) { (void)partition; }
@@ -81,7 +86,8 @@ class Groups final : private SnapshotStreams::Hooks {
 
   static constexpr Duration kRoundPatience = Duration::millis(2);
   // How often groups are looked at that are not where they should be, and how many move at a time.
-  static constexpr Duration kMembersPaceMin = Duration::millis(20), kMembersPaceMax = Duration::seconds(1);
+  static constexpr Duration kMembersPaceMin = Duration::millis(20),
+                            kMembersPaceMax = Duration::seconds(1);
   static constexpr size_t kMemberStepsMax = 16;
   static constexpr Duration kStallRetry = Duration::millis(5);
   // Replicas of a loop that begin to campaign in one turn, at most; see Options::campaign_pace.
@@ -90,13 +96,13 @@ class Groups final : private SnapshotStreams::Hooks {
   // engine does little else: every few flushes it compacts all there is.
   static constexpr int64_t kExtraFlushes = 16;
 
-  Groups(Host& host, Hooks& hooks, journal::Journal& journal, engine::Engine& engine,
-         NodeId self, const Options& options, Observer* observer);
+  Groups(Host& host, Hooks& hooks, journal::Journal& journal, engine::Engine& engine, NodeId self,
+         const Options& options, Observer* observer);
   ~Groups() override;
 
-  // Before start(): one hosted partition with what the journal found of it. A replica of a node that is not
-  // among the founders begins without a state. `alone`: no other node has what this one has.
-  // `promise`: the longest that it may have given.
+  // Before start(): one hosted partition with what the journal found of it. A replica of a node
+  // that is not among the founders begins without a state. `alone`: no other node has what this one
+  // has. `promise`: the longest that it may have given.
   Result<> add(const partition::Descriptor& descriptor, std::vector<ReplicaId> founders, bool alone,
                Duration promise, journal::RecoveredGroup found);
   void start();
@@ -112,8 +118,8 @@ class Groups final : private SnapshotStreams::Hooks {
   Result<> propose(PartitionId id, const partition::Command& command, Token token);
   // Ends in on_read(token), unless an error is returned at once.
   Result<> read(PartitionId id, Token token);
-  // Hands leadership to that node's replica. Ends in on_transfer(token), unless an error is returned
-  // at once.
+  // Hands leadership to that node's replica. Ends in on_transfer(token), unless an error is
+  // returned at once.
   Result<> transfer(PartitionId id, NodeId to, Token token);
   // The node is about to stop: no replica here will begin to lead, and those that do hand over to
   // others, if there are any. `done` runs when they have, or when that has taken too long.
@@ -125,12 +131,13 @@ class Groups final : private SnapshotStreams::Hooks {
 
   // From now on the groups that are led here move to these members.
   void want(Wanted wanted);
-  // Partitions led here whose members, as committed, do not include that node: `each` runs for every one of which it is
-  // confirmed afterwards that it is led here still. Who leads for all it knows may know of older members only.
+  // Partitions led here whose members, as committed, do not include that node: `each` runs for
+  // every one of which it is confirmed afterwards that it is led here still. Who leads for all it
+  // knows may know of older members only.
   void find_without(NodeId node, std::function<void(PartitionId)> each);
 
-  // Throws the replica's state away and asks its leader for another: for rows that are damaged. Its log
-  // and its vote go on counting. kUnavailable: there is nobody to ask.
+  // Throws the replica's state away and asks its leader for another: for rows that are damaged. Its
+  // log and its vote go on counting. kUnavailable: there is nobody to ask.
   Result<> reseed(PartitionId id);
 
   // journal::Memory
@@ -141,8 +148,8 @@ class Groups final : private SnapshotStreams::Hooks {
   partition::StateMachine* state(PartitionId id);
   std::vector<PartitionId> ids() const;
   std::vector<ReplicaStatus> statuses() const;  // in that order
-  // Partitions of whose log this node's disk has lost a part that is not repaired yet, and what people
-  // should know about it.
+  // Partitions of whose log this node's disk has lost a part that is not repaired yet, and what
+  // people should know about it.
   std::vector<std::pair<PartitionId, std::string>> damaged() const;
   Watermark last_stamp_seen() const { return stamp_seen_; }
 
@@ -221,12 +228,13 @@ class Groups final : private SnapshotStreams::Hooks {
   void read_failed(const Error& error) override;
   void parts_due() override { schedule(); }
   uint64_t log_bytes(PartitionId id) const override;
-  Result<> recover_install(const partition::Descriptor& descriptor, std::optional<Install>& install);
+  Result<> recover_install(const partition::Descriptor& descriptor,
+                           std::optional<Install>& install);
   bool begin_install(Group& group, const SnapshotPart& part);
   void accept_part(Group& group, SnapshotPart part);
   void discard(Group& group);
-  void answer(Group& group, const SnapshotPart& part, SnapshotAnswer answer, uint64_t parts, const std::string& row,
-              raft::LogPosition position = {});
+  void answer(Group& group, const SnapshotPart& part, SnapshotAnswer answer, uint64_t parts,
+              const std::string& row, raft::LogPosition position = {});
   void collect_installs();
   void installs_saved();
   void finish_installs();
@@ -265,11 +273,12 @@ class Groups final : private SnapshotStreams::Hooks {
   std::vector<Answer> answers_;
   std::vector<Group*> applied_;  // groups that applied entries in this pass
 
-  // Saving. What is applied is in groups' states (unsaved), then in batch_ (being saved, or refused by
-  // the engine and to be tried again), then in the engine.
+  // Saving. What is applied is in groups' states (unsaved), then in batch_ (being saved, or refused
+  // by the engine and to be tried again), then in the engine.
   size_t unsaved_entries_ = 0, unsaved_bytes_ = 0;
-  std::deque<Group*> unsaved_;   // groups with unsaved entries, in the order in which they had the first
-  std::vector<Group*> saving_;   // groups in batch_
+  std::deque<Group*>
+      unsaved_;  // groups with unsaved entries, in the order in which they had the first
+  std::vector<Group*> saving_;                 // groups in batch_
   std::shared_ptr<engine::WriteBatch> batch_;  // null: nothing is being saved
   bool save_refused_ = false;                  // batch_ waits for the stall timer
   bool apply_stalled_ = false;                 // some group has stalled_entries
@@ -304,7 +313,8 @@ class Groups final : private SnapshotStreams::Hooks {
     std::function<void(PartitionId)> each;
   };
   std::map<Token, Leaving> leaving_;
-  // What was found so: asked at present, and the term in which it was confirmed last. Kept of a few nodes.
+  // What was found so: asked at present, and the term in which it was confirmed last. Kept of a few
+  // nodes.
   struct Without {
     bool asked = false;
     Term confirmed;
@@ -335,11 +345,12 @@ class Groups final : private SnapshotStreams::Hooks {
   SlowDisk slow_disk_;
   TimerId stall_timer_ = 0;
   TimerId flush_timer_ = 0;
-  bool flush_wanted_ = false;   // a flush begins once what was unsaved when it was asked for is saved:
+  bool flush_wanted_ =
+      false;  // a flush begins once what was unsaved when it was asked for is saved:
   size_t unsaved_before_flush_ = 0;  // the first so many of unsaved_
-  bool flush_follows_ = false;  // ... by the batch under way
+  bool flush_follows_ = false;       // ... by the batch under way
   bool flushing_ = false;
-  Time extra_flush_from_;  // no flush is added before
+  Time extra_flush_from_;       // no flush is added before
   size_t unflushed_bytes_ = 0;  // of entries applied since the last flush began
   std::vector<Callback<void()>> flush_waiters_;
   Watermark stamp_seen_;

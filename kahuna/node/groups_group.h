@@ -11,9 +11,9 @@
 namespace kahuna::node {
 
 struct Groups::Install {
-  uint64_t stream = 0;         // 0: none has come yet
+  uint64_t stream = 0;  // 0: none has come yet
   raft::LogPosition position;
-  ReplicaId from;              // who sends it; none after a restart
+  ReplicaId from;  // who sends it; none after a restart
   Time heard;
   // In the engine, with the install row that says so.
   uint64_t written = 0;
@@ -22,9 +22,9 @@ struct Groups::Install {
   uint64_t accepted = 0;
   std::string accepted_row;
   std::vector<std::string> waiting;
-  bool begins = true;   // the old rows are still there
-  bool last = false;    // the last part was accepted
-  bool whole = false;   // ... and written: the state is there once flushed
+  bool begins = true;  // the old rows are still there
+  bool last = false;   // the last part was accepted
+  bool whole = false;  // ... and written: the state is there once flushed
 };
 
 struct Groups::Group {
@@ -45,7 +45,7 @@ struct Groups::Group {
     Index index;
     Token token;
   };
-  std::vector<WaitingRead> reads;            // confirmed, waiting for the state to catch up
+  std::vector<WaitingRead> reads;              // confirmed, waiting for the state to catch up
   std::deque<raft::Persist> stalled_persists;  // refused by the journal for now, in order
   std::vector<raft::Entry> stalled_entries;    // committed while too much was unsaved, in order
   Index applied;                               // in the state machine
@@ -59,14 +59,20 @@ struct Groups::Group {
   raft::HardState journaled_hard_state;
   std::optional<Install> install;  // a snapshot replaces the state; the replica has none meanwhile
   bool install_due = false;        // in installs_due_
-  std::optional<Time> woken_to_move;  // leader: was quiet, and is asked who is there (groups_members.cc)
-  bool faulty = false;             // the log was not whole when last looked at
+  std::optional<Time>
+      woken_to_move;    // leader: was quiet, and is asked who is there (groups_members.cc)
+  bool faulty = false;  // the log was not whole when last looked at
   std::optional<Time> stopped_since;  // nobody leads, and most do not have what it has lost
   bool stop_told = false;
-  std::string damage;              // where on disk
+  std::string damage;  // where on disk
 
-  Group(size_t at, PartitionId partition, raft::Replica r, partition::StateMachine s, Index applied_to)
-      : position(at), id(partition), replica(std::move(r)), state(std::move(s)), applied(applied_to) {}
+  Group(size_t at, PartitionId partition, raft::Replica r, partition::StateMachine s,
+        Index applied_to)
+      : position(at),
+        id(partition),
+        replica(std::move(r)),
+        state(std::move(s)),
+        applied(applied_to) {}
 };
 
 }  // namespace kahuna::node

@@ -9,20 +9,22 @@
 namespace kahuna::node {
 namespace {
 
-// Whether the part's rows are puts into the partition's ranges, ascending from behind `after`. Then the
-// last of them is in `last`.
-bool read_rows(const SnapshotPart& part, const partition::Descriptor& descriptor, std::string_view after,
-               std::string& last) {
+// Whether the part's rows are puts into the partition's ranges, ascending from behind `after`. Then
+// the last of them is in `last`.
+bool read_rows(const SnapshotPart& part, const partition::Descriptor& descriptor,
+               std::string_view after, std::string& last) {
   const std::vector<engine::RowRange> ranges = partition::rows_of(descriptor);
   last = after;
   bool good = true;
-  bool whole = engine::WriteBatch::for_each_in(part.rows, [&](const engine::WriteBatch::Operation& operation) {
-    const bool inside = std::any_of(ranges.begin(), ranges.end(), [&](const engine::RowRange& range) {
-      return operation.row >= range.first && operation.row < range.second;
-    });
-    good = good && operation.kind == engine::WriteBatch::kPut && inside && operation.row > last;
-    last = operation.row;
-  });
+  bool whole = engine::WriteBatch::for_each_in(
+      part.rows, [&](const engine::WriteBatch::Operation& operation) {
+        const bool inside =
+            std::any_of(ranges.begin(), ranges.end(), [&](const engine::RowRange& range) {
+              return operation.row >= range.first && operation.row < range.second;
+            });
+        good = good && operation.kind == engine::WriteBatch::kPut && inside && operation.row > last;
+        last = operation.row;
+      });
   return good && whole;
 }
 
@@ -62,13 +64,15 @@ void Groups::receive(const SnapshotReply& reply) {
 // --- following ---
 
 // What an engine says of an install that a crash cut short.
-Result<> Groups::recover_install(const partition::Descriptor& descriptor, std::optional<Install>& install) {
+Result<> Groups::recover_install(const partition::Descriptor& descriptor,
+                                 std::optional<Install>& install) {
   std::string value;
   ASSIGN_OR_RETURN(bool found, engine_.get(partition::make_install_row(descriptor.id), value));
   if (!found) return {};
   auto row = partition::read_install_value(value);
   if (!row)
-    return fail(ErrorCode::kDamaged, "partition " + std::to_string(descriptor.id.value()) + ": malformed install row");
+    return fail(ErrorCode::kDamaged,
+                "partition " + std::to_string(descriptor.id.value()) + ": malformed install row");
   SOMETIMES(snapshot_install_was_cut_short);
   install.emplace();
   install->stream = row->stream;
@@ -81,7 +85,8 @@ Result<> Groups::recover_install(const partition::Descriptor& descriptor, std::o
 
 void Groups::answer(Group& group, const SnapshotPart& part, SnapshotAnswer answer, uint64_t parts,
                     const std::string& row, raft::LogPosition position) {
-  hooks_.send(SnapshotReply{group.id, group.replica.status().self, part.from, part.stream, answer, parts, row, position});
+  hooks_.send(SnapshotReply{group.id, group.replica.status().self, part.from, part.stream, answer,
+                            parts, row, position});
   schedule();  // ends the turn's messages
 }
 
@@ -93,7 +98,8 @@ void Groups::receive(SnapshotPart part) {
     return;  // as if lost
   }
   if (part.stream == 0 || part.position.term < Term(1)) return;
-  raft::Offer offer = group->replica.snapshot_offered(host_.clock->now(), part.from, part.term, part.position);
+  raft::Offer offer =
+      group->replica.snapshot_offered(host_.clock->now(), part.from, part.term, part.position);
   touch(*group);
   if (offer == raft::Offer::kStale) {
     SOMETIMES(snapshot_refused_as_stale);
@@ -105,9 +111,10 @@ void Groups::receive(SnapshotPart part) {
   if (!install || install->stream != part.stream || install->position != part.position) {
     // One that is all here is finished first.
     if (install && install->last) return answer(*group, part, SnapshotAnswer::kBusy, 0, {});
-    // Nor does one give way to an older state: the engine would not miss what that holds of the same
-    // keys (E7). A new leader's applied state may be older for a moment.
-    if (install && part.position.index < install->position.index && !MUTANT(older_state_installed)) {
+    // Nor does one give way to an older state: the engine would not miss what that holds of the
+    // same keys (E7). A new leader's applied state may be older for a moment.
+    if (install && part.position.index < install->position.index &&
+        !MUTANT(older_state_installed)) {
       SOMETIMES(snapshot_refused_as_older);
       return answer(*group, part, SnapshotAnswer::kBusy, 0, {}, install->position);
     }
@@ -134,7 +141,8 @@ bool Groups::begin_install(Group& group, const SnapshotPart& part) {
   const Time now = host_.clock->now();
   const Duration patience = options_.raft.election_timeout_max * kSnapshotPatience;
   auto busy = std::count_if(groups_.begin(), groups_.end(), [&](const auto& other) {
-    return other.get() != &group && other->install && other->install->from && now - other->install->heard < patience;
+    return other.get() != &group && other->install && other->install->from &&
+           now - other->install->heard < patience;
   });
   if (size_t(busy) >= kSnapshotStreamsMax) return false;
   if (group.install) {
@@ -160,7 +168,8 @@ void Groups::discard(Group& group) {
 void Groups::accept_part(Group& group, SnapshotPart part) {
   Install& install = *group.install;
   std::string last_row;
-  if (!read_rows(part, group.state.descriptor(), install.accepted_row, last_row)) return;  // its sender is at fault
+  if (!read_rows(part, group.state.descriptor(), install.accepted_row, last_row))
+    return;  // its sender is at fault
   install.waiting.push_back(std::move(part.rows));
   install.accepted = part.number + 1;
   install.accepted_row = std::move(last_row);
@@ -196,7 +205,8 @@ void Groups::collect_installs() {
     std::vector<std::string> parts;
     parts.swap(install.waiting);
     if (!parts.empty() && std::exchange(install.begins, false))
-      for (const auto& [from, to] : partition::rows_of(group->state.descriptor())) batch_->remove_range(from, to);
+      for (const auto& [from, to] : partition::rows_of(group->state.descriptor()))
+        batch_->remove_range(from, to);
     for (const std::string& rows : parts)
       engine::WriteBatch::for_each_in(rows, [&](const engine::WriteBatch::Operation& operation) {
         batch_->put(operation.row, operation.value);
@@ -206,10 +216,12 @@ void Groups::collect_installs() {
       batch_->set_applied({group->id, install.position});
     } else if (!MUTANT(install_row_not_written)) {
       std::string value;
-      partition::make_install_value({install.stream, install.position, install.accepted, install.accepted_row}, value);
+      partition::make_install_value(
+          {install.stream, install.position, install.accepted, install.accepted_row}, value);
       batch_->put(row, value);
     }
-    installs_saving_.push_back({group, install.stream, install.accepted, install.accepted_row, install.last});
+    installs_saving_.push_back(
+        {group, install.stream, install.accepted, install.accepted_row, install.last});
   }
   installs_due_.clear();
 }
@@ -225,8 +237,9 @@ void Groups::installs_saved() {
     install->whole = each.whole;
     if (install->whole) start_flush();
     if (!install->from) continue;
-    hooks_.send(SnapshotReply{each.group->id, each.group->replica.status().self, install->from, install->stream,
-                              SnapshotAnswer::kParts, install->written, install->written_row});
+    hooks_.send(SnapshotReply{each.group->id, each.group->replica.status().self, install->from,
+                              install->stream, SnapshotAnswer::kParts, install->written,
+                              install->written_row});
     schedule();
   }
 }
@@ -264,18 +277,24 @@ void Groups::finish_install(Group& group) {
   hooks_.on_applied(group.id);
   if (observer_) observer_->on_state(self_, group.id, group.state);
   if (install.from)
-    hooks_.send(SnapshotReply{group.id, group.replica.status().self, install.from, install.stream,
-                              SnapshotAnswer::kHave, 0, {}});
+    hooks_.send(SnapshotReply{group.id,
+                              group.replica.status().self,
+                              install.from,
+                              install.stream,
+                              SnapshotAnswer::kHave,
+                              0,
+                              {}});
   touch(group);
 }
 
-// Makes the journal hold `position`, and nothing of before that was not true of it, before anything is
-// appended behind it. `held`: the log holds it, so the journal may. `in_place`: what the journal has behind
-// it stays, and the position takes the place of an entry.
+// Makes the journal hold `position`, and nothing of before that was not true of it, before anything
+// is appended behind it. `held`: the log holds it, so the journal may. `in_place`: what the journal
+// has behind it stays, and the position takes the place of an entry.
 void Groups::cut_journal(Group& group, raft::LogPosition position, bool held, bool in_place) {
   bool journaled = held && position.index <= group.journaled;
   for (const raft::Persist& stalled : group.stalled_persists)
-    if (!stalled.entries.empty() && stalled.entries.front().index <= position.index) journaled = false;
+    if (!stalled.entries.empty() && stalled.entries.front().index <= position.index)
+      journaled = false;
   journal_.release(group.id, position.index.prev());
   if (journaled) return;
   SOMETIMES(snapshot_cuts_the_journal);

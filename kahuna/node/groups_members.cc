@@ -8,7 +8,8 @@ namespace kahuna::node {
 
 // Without a state a replica does not know who belongs to its group, and does not guess: its log may
 // name later configurations, and whoever asks for its vote knows.
-raft::Configuration Groups::configuration_of(const partition::StateMachine& state, bool stateless) const {
+raft::Configuration Groups::configuration_of(const partition::StateMachine& state,
+                                             bool stateless) const {
   if (stateless && !MUTANT(founders_assumed_without_a_state)) return {};
   auto members = raft::decode_configuration(as_bytes(state.members()));
   return members ? *members : raft::Configuration{founders_, {}, {}};
@@ -16,7 +17,8 @@ raft::Configuration Groups::configuration_of(const partition::StateMachine& stat
 
 // Nobody else tells such a replica where to look for a leader that is quiet.
 void Groups::acquaint(Group& group, const std::vector<ReplicaId>& others) {
-  if (!group.replica.configuration().known() && !MUTANT(stranger_asks_nobody)) group.replica.acquaint(others);
+  if (!group.replica.configuration().known() && !MUTANT(stranger_asks_nobody))
+    group.replica.acquaint(others);
 }
 
 void Groups::want(Wanted wanted) {
@@ -33,8 +35,8 @@ void Groups::move_members_soon() {
   members_timer_ = host_.clock->call_at(host_.clock->now(), guarded([this] { move_members(); }));
 }
 
-// A few groups at a time, so that the others are served meanwhile. While nothing can be done it looks
-// less and less often, and when all are there, not at all.
+// A few groups at a time, so that the others are served meanwhile. While nothing can be done it
+// looks less and less often, and when all are there, not at all.
 void Groups::move_members() {
   members_timer_ = 0;
   if (stopped_ || wanted_.voters.empty()) return;
@@ -47,20 +49,23 @@ void Groups::move_members() {
   }
   if (all_there) return;
   members_pace_ = steps > 0 ? kMembersPaceMin : std::min(members_pace_ * 2, kMembersPaceMax);
-  members_timer_ = host_.clock->call_at(host_.clock->now() + members_pace_, guarded([this] { move_members(); }));
+  members_timer_ =
+      host_.clock->call_at(host_.clock->now() + members_pace_, guarded([this] { move_members(); }));
 }
 
 bool Groups::move_members(Group& group) {
   const Time now = host_.clock->now();
   const Duration patience = options_.raft.election_timeout_max;
-  // In a quiet group nobody was heard lately. It is woken, and falls quiet again when all have answered.
+  // In a quiet group nobody was heard lately. It is woken, and falls quiet again when all have
+  // answered.
   if (group.replica.quiet() && !group.woken_to_move) {
     SOMETIMES(members_wake_a_quiet_group);
     group.woken_to_move = now;
     wake(group);
     return true;
   }
-  if (group.woken_to_move && !group.replica.quiet() && now - *group.woken_to_move <= patience) return false;
+  if (group.woken_to_move && !group.replica.quiet() && now - *group.woken_to_move <= patience)
+    return false;
   group.woken_to_move.reset();
   auto step = next_step(group.replica, wanted_, now, patience);
   if (!step) return false;

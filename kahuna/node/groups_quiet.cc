@@ -1,5 +1,5 @@
-// What a driver owes to quiet groups (raft/quiescence.h): they are woken when their leader's node is lost,
-// when somebody wants something of them, and one after the other from time to time.
+// What a driver owes to quiet groups (raft/quiescence.h): they are woken when their leader's node
+// is lost, when somebody wants something of them, and one after the other from time to time.
 #include "kahuna/node/groups_group.h"
 #include "runtime/probe.h"
 
@@ -15,8 +15,8 @@ void Groups::peer_disconnected(NodeId peer) {
   }
 }
 
-// Thousands of groups that lose their leader at once, or have just been founded, would drown each other:
-// they begin one after the other, and those that hear of a leader meanwhile need not.
+// Thousands of groups that lose their leader at once, or have just been founded, would drown each
+// other: they begin one after the other, and those that hear of a leader meanwhile need not.
 bool Groups::defer_campaign(Group& group, Time now, size_t& begun) {
   if (group.replica.role() == raft::Role::kLeader) return false;
   const bool its_turn = group.campaign_at != Time() || campaign_slot_ <= now;
@@ -46,10 +46,11 @@ void Groups::wake(Group& group) {
 
 void Groups::arm_quiet_probe() {
   if (probe_timer_ || MUTANT(quiet_leader_never_probed)) return;
-  probe_timer_ = host_.clock->call_at(host_.clock->now() + options_.quiet_probe_interval, guarded([this] {
-                                        probe_timer_ = 0;
-                                        probe_quiet();
-                                      }));
+  probe_timer_ =
+      host_.clock->call_at(host_.clock->now() + options_.quiet_probe_interval, guarded([this] {
+                             probe_timer_ = 0;
+                             probe_quiet();
+                           }));
 }
 
 // The next quiet follower hears whether its leader, and not only its leader's node, is alive.

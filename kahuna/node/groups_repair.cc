@@ -10,7 +10,8 @@ namespace {
 constexpr int kStoppedTimeouts = 4;
 
 std::string nowhere(const raft::Status& status) {
-  return "the first of them is intact on none of " + std::to_string(status.lost_asked) + " replicas that answered";
+  return "the first of them is intact on none of " + std::to_string(status.lost_asked) +
+         " replicas that answered";
 }
 
 }  // namespace
@@ -18,8 +19,8 @@ std::string nowhere(const raft::Status& status) {
 // The engine has lost what it held of a group: the others have it.
 void Groups::report_lost_state(Group& group) {
   SOMETIMES(replica_starts_without_its_state);
-  hooks_.on_damage("partition " + std::to_string(group.id.value()) + ": the state on node '" + options_.name +
-                   "' is lost; it is fetched from the leader");
+  hooks_.on_damage("partition " + std::to_string(group.id.value()) + ": the state on node '" +
+                   options_.name + "' is lost; it is fetched from the leader");
   if (observer_) observer_->on_state_lost(self_, group.id);
 }
 
@@ -43,16 +44,17 @@ std::optional<raft::Entry> Groups::held(PartitionId id, Index index) const {
   // While the journal refuses what it is told, it holds what the replica is past.
   if (stopped_ || !group || !group->stalled_persists.empty()) return std::nullopt;
   auto entry = group->replica.durable_entry(index);
-  if (entry && MUTANT(scrub_copies_positions_only)) entry->kind = raft::EntryKind::kBase, entry->payload = Payload();
+  if (entry && MUTANT(scrub_copies_positions_only))
+    entry->kind = raft::EntryKind::kBase, entry->payload = Payload();
   return entry;
 }
 
 void Groups::report_damage(Group& group) {
   SOMETIMES(replica_starts_with_a_faulty_log);
   raft::Status status = group.replica.status();
-  hooks_.on_damage("partition " + std::to_string(group.id.value()) + ": the disk of node '" + options_.name +
-                   "' has lost " + std::to_string(status.lost) + " entries of its log behind entry " +
-                   std::to_string(status.last.index.value()) +
+  hooks_.on_damage("partition " + std::to_string(group.id.value()) + ": the disk of node '" +
+                   options_.name + "' has lost " + std::to_string(status.lost) +
+                   " entries of its log behind entry " + std::to_string(status.last.index.value()) +
                    (group.damage.empty() ? "" : " (" + group.damage + ")") +
                    ", perhaps acknowledged ones; they are fetched from the other replicas");
 }
@@ -61,12 +63,13 @@ void Groups::report_repaired(Group& group) {
   SOMETIMES(replica_has_repaired_its_log);
   group.faulty = group.stop_told = false;
   group.stopped_since.reset();
-  hooks_.on_damage("partition " + std::to_string(group.id.value()) + ": the log on node '" + options_.name +
-                   "' is whole again");
+  hooks_.on_damage("partition " + std::to_string(group.id.value()) + ": the log on node '" +
+                   options_.name + "' is whole again");
 }
 
-// A majority with damage: nobody can lead, and what clients hear is that nobody does. Here it says why. Others may be
-// about to lead, or to say that nobody ever had what is lost: it is told when that did not come for a while.
+// A majority with damage: nobody can lead, and what clients hear is that nobody does. Here it says
+// why. Others may be about to lead, or to say that nobody ever had what is lost: it is told when
+// that did not come for a while.
 void Groups::look_at_damage(Group& group) {
   if (group.replica.is_whole()) return report_repaired(group);
   if (group.stop_told) return;
@@ -75,12 +78,16 @@ void Groups::look_at_damage(Group& group) {
   if (!stopped) return group.stopped_since.reset();
   const Time now = host_.clock->now();
   if (!group.stopped_since) group.stopped_since = now;
-  if (now - *group.stopped_since < options_.raft.election_timeout_max * kStoppedTimeouts || MUTANT(lost_majority_untold)) return;
+  if (now - *group.stopped_since < options_.raft.election_timeout_max * kStoppedTimeouts ||
+      MUTANT(lost_majority_untold))
+    return;
   SOMETIMES(damage_is_on_a_majority);
   group.stop_told = true;
-  hooks_.on_damage("partition " + std::to_string(group.id.value()) + ": of the " + std::to_string(status.lost) +
-                   " entries that node '" + options_.name + "' has lost behind entry " + std::to_string(status.last.index.value()) +
-                   ", " + nowhere(status) + "; the partition serves nothing until one that has it is back: start the nodes "
+  hooks_.on_damage("partition " + std::to_string(group.id.value()) + ": of the " +
+                   std::to_string(status.lost) + " entries that node '" + options_.name +
+                   "' has lost behind entry " + std::to_string(status.last.index.value()) + ", " +
+                   nowhere(status) +
+                   "; the partition serves nothing until one that has it is back: start the nodes "
                    "that are down, or give one its disk back");
 }
 
@@ -89,9 +96,11 @@ std::vector<std::pair<PartitionId, std::string>> Groups::damaged() const {
   for (const auto& group : groups_) {
     if (!group->faulty) continue;
     raft::Status status = group->replica.status();
-    std::string text = "repairing " + std::to_string(status.lost) + " entries of the log behind entry " +
+    std::string text = "repairing " + std::to_string(status.lost) +
+                       " entries of the log behind entry " +
                        std::to_string(status.last.index.value());
-    if (status.lost_asked > 0) text += "; " + nowhere(status) + ": the partition waits for one that has it";
+    if (status.lost_asked > 0)
+      text += "; " + nowhere(status) + ": the partition waits for one that has it";
     out.emplace_back(group->id, std::move(text));
   }
   return out;

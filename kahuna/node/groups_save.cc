@@ -1,4 +1,5 @@
-// Saving applied state to the engine, flushing it, and letting go of the log behind what is flushed.
+// Saving applied state to the engine, flushing it, and letting go of the log behind what is
+// flushed.
 #include <algorithm>
 
 #include "kahuna/node/groups_group.h"
@@ -12,8 +13,8 @@ constexpr size_t kSaveParts = 16;
 
 bool Groups::states_due() const {
   return !unsaved_.empty() &&
-         (unsaved_before_flush_ > 0 || unsaved_entries_ >= options_.save_entries || unsaved_bytes_ >= options_.save_bytes ||
-          streams_.wants_save());
+         (unsaved_before_flush_ > 0 || unsaved_entries_ >= options_.save_entries ||
+          unsaved_bytes_ >= options_.save_bytes || streams_.wants_save());
 }
 
 void Groups::consider_save() {
@@ -29,10 +30,11 @@ void Groups::save() {
   write_batch();
 }
 
-// Of the groups that have waited longest, as many as make a part of what is due at once: everybody else in this loop
-// waits for it.
+// Of the groups that have waited longest, as many as make a part of what is due at once: everybody
+// else in this loop waits for it.
 void Groups::collect_states() {
-  const size_t entries = unsaved_entries_ - std::min(unsaved_entries_, options_.save_entries / kSaveParts);
+  const size_t entries =
+      unsaved_entries_ - std::min(unsaved_entries_, options_.save_entries / kSaveParts);
   const size_t bytes = unsaved_bytes_ - std::min(unsaved_bytes_, options_.save_bytes / kSaveParts);
   do {
     Group& group = *unsaved_.front();
@@ -53,7 +55,8 @@ void Groups::forget_unsaved(Group& group) {
 }
 
 void Groups::write_batch() {
-  if (FAULT_POINT(engine_refuses_a_write)) return on_saved(fail(ErrorCode::kOverloaded, "fault point"));
+  if (FAULT_POINT(engine_refuses_a_write))
+    return on_saved(fail(ErrorCode::kOverloaded, "fault point"));
   engine_.start_write(batch_, guarded([this](Result<> result) { on_saved(std::move(result)); }));
 }
 
@@ -68,14 +71,16 @@ void Groups::on_saved(Result<> result) {
     bool retried = disk_.is_full(DiskWatch::Part::kEngine);
     if (!flushing_ && !retried && host_.clock->now() >= extra_flush_from_) flush_engine();
     if (!stall_timer_)
-      stall_timer_ = host_.clock->call_at(host_.clock->now() + kStallRetry, guarded([this] { retry_stalled(); }));
+      stall_timer_ = host_.clock->call_at(host_.clock->now() + kStallRetry,
+                                          guarded([this] { retry_stalled(); }));
     return;
   }
   batch_.reset();
   std::vector<Group*> groups;
   groups.swap(saving_);
   for (Group* group : groups) group->state.saved();
-  // Asked for while this batch was under way, and it was the last: no other one will bring it about.
+  // Asked for while this batch was under way, and it was the last: no other one will bring it
+  // about.
   bool nothing_left = flush_wanted_ && unsaved_before_flush_ == 0 && !MUTANT(last_flush_forgotten);
   if (nothing_left && !flush_follows_) SOMETIMES(flush_asked_for_while_saving);
   if ((flush_follows_ || nothing_left) && !flushing_) flush_engine();
@@ -93,14 +98,16 @@ void Groups::on_saved(Result<> result) {
 void Groups::consider_flush() {
   if (flushing_ || flush_wanted_ || disk_.is_full(DiskWatch::Part::kEngine)) return;
   bool unflushed = !unsaved_.empty() || batch_ || engine_.unflushed_bytes() > 0;
-  if (unflushed_bytes_ >= options_.flush_bytes || engine_.unflushed_bytes() >= options_.flush_bytes ||
+  if (unflushed_bytes_ >= options_.flush_bytes ||
+      engine_.unflushed_bytes() >= options_.flush_bytes ||
       (unflushed && host_.clock->now() >= extra_flush_from_ && FAULT_POINT(engine_flushes_early))) {
     start_flush();
   } else if (unflushed && !flush_timer_) {
-    flush_timer_ = host_.clock->call_at(host_.clock->now() + options_.flush_interval, guarded([this] {
-                                          flush_timer_ = 0;
-                                          start_flush();
-                                        }));
+    flush_timer_ =
+        host_.clock->call_at(host_.clock->now() + options_.flush_interval, guarded([this] {
+                               flush_timer_ = 0;
+                               start_flush();
+                             }));
   }
 }
 
@@ -176,15 +183,16 @@ void Groups::release_flushed() {
   }
 }
 
-// What of a log need not be kept for replicas that are behind. One that is being sent the state, or has
-// just got it, goes on behind it, so that is kept, unless it is so much that the log would soon take
-// no more.
+// What of a log need not be kept for replicas that are behind. One that is being sent the state, or
+// has just got it, goes on behind it, so that is kept, unless it is so much that the log would soon
+// take no more.
 Index Groups::releasable(const Group& group, uint64_t keep_bytes) {
   const Index last = group.replica.status().last.index;
   const Index by_count(last.value() - std::min<uint64_t>(last.value(), options_.log_keep_entries));
   const Index index = std::max(group.replica.before_last(keep_bytes), by_count);
   auto held = streams_.held(group.replica);
-  if (!held || group.replica.log_bytes() > options_.raft.log_bytes_max / kLogShareKept) return index;
+  if (!held || group.replica.log_bytes() > options_.raft.log_bytes_max / kLogShareKept)
+    return index;
   return std::min(index, *held);
 }
 

@@ -13,8 +13,8 @@ void Groups::consider_giving_way(Group& group) {
   if (!target || !group.replica.transfer(now, *target)) return;
   SOMETIMES(node_gives_way_for_its_disk);
   slow_disk_.given_away(group.id, now);
-  hooks_.on_slow_disk("partition " + std::to_string(group.id.value()) + ": the disk of node '" + options_.name +
-                      "' makes the others wait; another node is asked to lead");
+  hooks_.on_slow_disk("partition " + std::to_string(group.id.value()) + ": the disk of node '" +
+                      options_.name + "' makes the others wait; another node is asked to lead");
 }
 
 }  // namespace kahuna::node

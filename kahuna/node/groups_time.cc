@@ -8,10 +8,12 @@
 
 namespace kahuna::node {
 
-// The newest command that is not applied yet has the greatest stamp (L1); what is applied is in the state.
+// The newest command that is not applied yet has the greatest stamp (L1); what is applied is in the
+// state.
 LogTime Groups::last_log_time(const Group& group) {
   const raft::Replica& replica = group.replica;
-  for (Index i = replica.status().last.index; i > group.applied && !MUTANT(log_time_of_the_state); i = i.prev()) {
+  for (Index i = replica.status().last.index; i > group.applied && !MUTANT(log_time_of_the_state);
+       i = i.prev()) {
     const raft::Entry* entry = replica.entry(i);
     CHECK(entry != nullptr);
     if (entry->kind != raft::EntryKind::kCommand) continue;

@@ -48,9 +48,9 @@ void HandOvers::look(raft::Replica& replica, Time now) {
   waiting_.erase(found);
   if (leader == waiting.to) return answer_(waiting.token, {});
   SOMETIMES(leadership_was_not_taken);
-  answer_(waiting.token,
-          fail(ErrorCode::kUnavailable, leads ? "that node's replica lacks too much, or does not answer"
-                                              : "another replica has taken leadership"));
+  answer_(waiting.token, fail(ErrorCode::kUnavailable,
+                              leads ? "that node's replica lacks too much, or does not answer"
+                                    : "another replica has taken leadership"));
 }
 
 }  // namespace kahuna::node

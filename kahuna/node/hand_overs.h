@@ -1,5 +1,6 @@
 // Leadership on its way from replicas of this loop to others: because somebody asked for it, or
-// because the node is about to stop. Belongs to Groups, which shows it every replica after its turn.
+// because the node is about to stop. Belongs to Groups, which shows it every replica after its
+// turn.
 //
 //   O1 every token is answered once: when another leads, or when it is clear that nobody was told;
 //   O2 after retire() no replica here begins to lead, and each that leads tries once to hand over.

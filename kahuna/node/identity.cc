@@ -1,8 +1,8 @@
 #include "kahuna/node/identity.h"
 
-#include <algorithm>
-
 #include <flatbuffers/flatbuffers.h>
+
+#include <algorithm>
 
 #include "kahuna/node/roster.h"
 #include "runtime/hash.h"
@@ -23,7 +23,8 @@ constexpr size_t kPartitionsMax = 16'384;
 constexpr size_t kPrefixBytes = 8;
 constexpr size_t kFileBytesMax = 1 << 20;
 constexpr int kReadAttempts = 4;
-// Settled boots are forgotten when the file is next rewritten, at the next boot; with so many, at once.
+// Settled boots are forgotten when the file is next rewritten, at the next boot; with so many, at
+// once.
 constexpr size_t kBootsKept = 16;
 
 bool is_boot(Boot held, Boot known) {
@@ -45,8 +46,9 @@ Result<Founding> unpack(const meta::Founding& stored) {
   f.cluster = ClusterId(stored.cluster());
   f.partitions = stored.partitions();
   f.level = SemanticLevel(stored.level());
-  if (!stored.members() || stored.members()->size() == 0 || stored.members()->size() > kMembersMax ||
-      f.partitions == 0 || f.partitions > kPartitionsMax || !f.cluster)
+  if (!stored.members() || stored.members()->size() == 0 ||
+      stored.members()->size() > kMembersMax || f.partitions == 0 ||
+      f.partitions > kPartitionsMax || !f.cluster)
     return fail(ErrorCode::kDamaged, "the founding record is not well formed");
   for (const auto* m : *stored.members()) {
     if (!m->name() || !m->address() || m->node() == 0)
@@ -61,8 +63,8 @@ flatbuffers::Offset<meta::Roster> build(flatbuffers::FlatBufferBuilder& b, const
   std::vector<flatbuffers::Offset<meta::Member>> members;
   for (const RosterMember& m : roster.members) {
     auto address = b.CreateString(to_string(m.address)), name = b.CreateString(m.name);
-    members.push_back(
-        meta::CreateMember(b, m.node.value(), name, address, m.incarnation, static_cast<uint8_t>(m.state)));
+    members.push_back(meta::CreateMember(b, m.node.value(), name, address, m.incarnation,
+                                         static_cast<uint8_t>(m.state)));
   }
   return meta::CreateRoster(b, b.CreateVector(members), roster.revision.value());
 }
@@ -76,8 +78,8 @@ Result<Roster> unpack(const meta::Roster& stored) {
     if (!m->name() || !m->address() || m->node() == 0 || m->state() < 1 || m->state() > 3)
       return fail(ErrorCode::kDamaged, "a member of the roster is not well formed");
     ASSIGN_OR_RETURN(Address address, parse_address(m->address()->string_view()));
-    roster.members.push_back({NodeId(m->node()), m->name()->str(), std::move(address), m->incarnation(),
-                              static_cast<MemberState>(m->state())});
+    roster.members.push_back({NodeId(m->node()), m->name()->str(), std::move(address),
+                              m->incarnation(), static_cast<MemberState>(m->state())});
   }
   if (std::none_of(roster.members.begin(), roster.members.end(),
                    [](const RosterMember& m) { return m.state == MemberState::kVoter; }))
@@ -95,7 +97,8 @@ bool valid_name(std::string_view name) {
 }
 
 bool can_have_been(const Boots& boots, Boot known) {
-  if (MUTANT(boots_compared_by_number) && !boots.empty() && known.number < boots.back().number) return true;
+  if (MUTANT(boots_compared_by_number) && !boots.empty() && known.number < boots.back().number)
+    return true;
   if (boots.empty() || known.number < boots.front().number) return !boots.empty();
   return std::any_of(boots.begin(), boots.end(), [&](const Boot& b) { return is_boot(b, known); });
 }
@@ -152,7 +155,8 @@ Result<std::unique_ptr<Identity>> Identity::load(Suspend s, Host& host, const st
     ASSIGN_OR_RETURN(std::vector<std::string> names, list(s, disk, ""));
     for (const std::string& found : names) {
       if (found != "lock" && found != "identity.tmp")
-        return fail(ErrorCode::kDamaged, "data directory " + disk.native_path("") + " holds '" + found +
+        return fail(ErrorCode::kDamaged, "data directory " + disk.native_path("") + " holds '" +
+                                             found +
                                              "' but no identity file; use an empty directory, or "
                                              "restore the one this data came from");
     }
@@ -174,17 +178,18 @@ Result<std::unique_ptr<Identity>> Identity::load(Suspend s, Host& host, const st
   auto* data = const_cast<std::byte*>(bytes.data());
   auto read = read_whole(s, **file, 0, {data, size}, kReadAttempts);
   if (!read && read.error().code == ErrorCode::kIo)
-    return fail(ErrorCode::kDamaged, "the identity file cannot be read (" + read.error().text +
-                                     "); this directory's node must be replaced: start it on an empty directory");
+    return fail(ErrorCode::kDamaged,
+                "the identity file cannot be read (" + read.error().text +
+                    "); this directory's node must be replaced: start it on an empty directory");
   if (!read) return fail(std::move(read.error()));
   const size_t n = *read;
   uint32_t length = 0, crc = 0;
   std::memcpy(&length, data, 4);
   std::memcpy(&crc, data + 4, 4);
-  if (n != size || length != size - kPrefixBytes ||
-      crc != crc32c({data + kPrefixBytes, length}))
-    return fail(ErrorCode::kDamaged, "the identity file fails its checksum; this directory's node must "
-                                     "be replaced: start it on an empty directory");
+  if (n != size || length != size - kPrefixBytes || crc != crc32c({data + kPrefixBytes, length}))
+    return fail(ErrorCode::kDamaged,
+                "the identity file fails its checksum; this directory's node must "
+                "be replaced: start it on an empty directory");
   flatbuffers::Verifier verifier(reinterpret_cast<uint8_t*>(data + kPrefixBytes), length);
   if (!meta::VerifyIdentityBuffer(verifier))
     return fail(ErrorCode::kVersion, "the identity file is of a layout this version does not know");
@@ -197,16 +202,17 @@ Result<std::unique_ptr<Identity>> Identity::load(Suspend s, Host& host, const st
   identity->node_ = NodeId(stored.node());
   identity->boot_.number = stored.boot() + 1;
   if (stored.boots())
-    for (const meta::Boot* b : *stored.boots()) identity->boots_.push_back({b->number(), b->nonce()});
+    for (const meta::Boot* b : *stored.boots())
+      identity->boots_.push_back({b->number(), b->nonce()});
   if (identity->boots_.empty()) identity->boots_.push_back({stored.boot(), 0});
   if (identity->boots_.size() < kBootsMax) identity->boots_.push_back(identity->boot_);
   const Duration before = Duration::micros(static_cast<int64_t>(stored.promise_us()));
   identity->longest_promise_ = std::max(promise, before);
   identity->name_ = stored.name() ? stored.name()->str() : "";
   if (identity->name_ != name)
-    return fail(ErrorCode::kInvalid, "data directory " + disk.native_path("") + " belongs to node '" +
-                                         identity->name_ + "', not '" + name +
-                                         "'; fix --name or --data");
+    return fail(ErrorCode::kInvalid, "data directory " + disk.native_path("") +
+                                         " belongs to node '" + identity->name_ + "', not '" +
+                                         name + "'; fix --name or --data");
   if (stored.founding()) {
     ASSIGN_OR_RETURN(identity->founding_, unpack(*stored.founding()));
   }
@@ -230,7 +236,8 @@ Result<> Identity::lay_out(Suspend s, Host& host, Layout layout, bool journals_l
 }
 
 Result<> Identity::settle_boots(Suspend s, Host& host, Boot recorded) {
-  auto it = std::find_if(boots_.begin(), boots_.end(), [&](const Boot& b) { return is_boot(b, recorded); });
+  auto it = std::find_if(boots_.begin(), boots_.end(),
+                         [&](const Boot& b) { return is_boot(b, recorded); });
   if (it == boots_.end()) return {};
   boots_.erase(boots_.begin(), it);
   return boots_.size() < kBootsKept ? Result<>() : store(s, host);
@@ -264,7 +271,9 @@ Result<> Identity::store(Suspend s, Host& host) {
   const bool as_founded = roster_.revision == Revision();
   flatbuffers::Offset<meta::Roster> roster;
   if (!as_founded) roster = build(b, roster_);
-  uint32_t format = !as_founded || removed_ ? kFormatRoster : layout_ == Layout() ? kFormat : kFormatLayouts;
+  uint32_t format = !as_founded || removed_ ? kFormatRoster
+                    : layout_ == Layout()   ? kFormat
+                                            : kFormatLayouts;
   std::vector<meta::Boot> boots;
   for (const Boot& each : boots_) boots.emplace_back(each.number, each.nonce);
   const auto boots_offset = b.CreateVectorOfStructs(boots);

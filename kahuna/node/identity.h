@@ -8,9 +8,12 @@
 // 4. The roster is a copy of what meta records, for a start without meta; it only ever gets newer.
 // 5. Once marked as removed the directory is never served from again.
 // 6. The boot counter is raised and durable before load() returns: no two boots share a number.
-// 7. It says which boots it has been through, from the latest that it knows to be recorded by meta: a
-//    directory that was rolled back cannot name the one that the cluster knows, however often it boots.
-// 8. The longest lease promise ever made is in it before any as long is made: a later boot with shorter
+// 7. It says which boots it has been through, from the latest that it knows to be recorded by meta:
+// a
+//    directory that was rolled back cannot name the one that the cluster knows, however often it
+//    boots.
+// 8. The longest lease promise ever made is in it before any as long is made: a later boot with
+// shorter
 //    ones keeps it.
 #pragma once
 
@@ -26,16 +29,18 @@
 
 namespace kahuna::node {
 
-// One life of a node's process. Numbers count up in the directory; the nonce tells apart two boots of
-// which one began from a copy of the directory.
+// One life of a node's process. Numbers count up in the directory; the nonce tells apart two boots
+// of which one began from a copy of the directory.
 struct Boot {
   uint64_t number = 0, nonce = 0;  // nonce 0, in an older directory: not known any more
 };
-// A boot at the end, and before it those the directory went through since one that meta has on record.
+// A boot at the end, and before it those the directory went through since one that meta has on
+// record.
 using Boots = std::vector<Boot>;
 // So many boots without a word from meta, and further ones count as the same.
 inline constexpr size_t kBootsMax = 256;
-// Whether the directory of those boots can have been `known`: it was one of them, or is older than all.
+// Whether the directory of those boots can have been `known`: it was one of them, or is older than
+// all.
 bool can_have_been(const Boots& boots, Boot known);
 
 // 1..64 of letters, digits, '-', '_', '.'.
@@ -77,7 +82,8 @@ struct Roster {
 // One journal per event loop, and which partition's log is in which (id % loops).
 struct Layout {
   size_t loops = 1;
-  uint64_t made = 0;  // the boot that made it, so that no two have a journal in common; 0 = the first
+  uint64_t made =
+      0;  // the boot that made it, so that no two have a journal in common; 0 = the first
   friend bool operator==(const Layout&, const Layout&) = default;
   size_t loop_of(PartitionId partition) const { return partition.value() % loops; }
   // "journal" or "journal-2" in the first layout, "journal-2.17" in one made in boot 17.
@@ -90,9 +96,9 @@ Result<Founding> decode_founding(ByteView bytes);
 
 class Identity {
  public:
-  // Locks the directory, reads the identity or formats an empty directory, for `loops` event loops, and
-  // notes that lease promises of `promise` will be made (zero: none will). Suspends.
-  // kInUse: another server; kVersion: other layout; kDamaged: bad checksum, or data without identity;
+  // Locks the directory, reads the identity or formats an empty directory, for `loops` event loops,
+  // and notes that lease promises of `promise` will be made (zero: none will). Suspends. kInUse:
+  // another server; kVersion: other layout; kDamaged: bad checksum, or data without identity;
   // kInvalid: the directory belongs to a node of another name.
   static Result<std::unique_ptr<Identity>> load(Suspend suspend, Host& host,
                                                 const std::string& name, size_t loops,
@@ -106,7 +112,8 @@ class Identity {
   const std::optional<Founding>& founding() const { return founding_; }
   // Of all boots up to this one; 0: no promise was ever made.
   Duration longest_promise() const { return longest_promise_; }
-  // Makes the founding durable, and the roster if there is a later one. CHECKs that there was none. Suspends.
+  // Makes the founding durable, and the roster if there is a later one. CHECKs that there was none.
+  // Suspends.
   Result<> found(Suspend suspend, Host& host, Founding founding, std::optional<Roster> roster = {});
 
   // As last stored; of the founding when never. Nothing before that.

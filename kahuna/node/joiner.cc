@@ -7,14 +7,22 @@
 
 namespace kahuna::node {
 
-Joiner::Joiner(Host& host, Hooks& hooks, std::vector<Address> addresses, ClusterId cluster, std::string wish)
-    : host_(host), hooks_(hooks), addresses_(std::move(addresses)), cluster_(cluster), wish_(std::move(wish)),
-      random_(host.random("joiner")), client_(random_.next() | 1) {
+Joiner::Joiner(Host& host, Hooks& hooks, std::vector<Address> addresses, ClusterId cluster,
+               std::string wish)
+    : host_(host),
+      hooks_(hooks),
+      addresses_(std::move(addresses)),
+      cluster_(cluster),
+      wish_(std::move(wish)),
+      random_(host.random("joiner")),
+      client_(random_.next() | 1) {
   CHECK(!addresses_.empty());
   connect();
 }
 
-Joiner::~Joiner() { host_.clock->cancel(timer_); }
+Joiner::~Joiner() {
+  host_.clock->cancel(timer_);
+}
 
 void Joiner::connect() {
   timer_ = 0;
@@ -24,13 +32,14 @@ void Joiner::connect() {
       [this, alive = std::weak_ptr<char>(alive_)](Result<std::unique_ptr<Stream>> stream) {
         if (alive.expired()) return;
         if (!stream) return try_another();
-        connection_ = std::make_unique<codec::FrameConnection>(*host_.scheduler, std::move(*stream), *this,
-                                                               codec::FrameConnection::Options{});
+        connection_ = std::make_unique<codec::FrameConnection>(
+            *host_.scheduler, std::move(*stream), *this, codec::FrameConnection::Options{});
         Hello hello;
         hello.cluster = cluster_;
         hello.watermark = hooks_.watermark();
         (void)connection_->send(codec::FrameKind::kHello, as_bytes(encode_hello(hello)));
-        timer_ = host_.clock->call_at(host_.clock->now() + kAnswerTimeout, [this] { try_another(); });
+        timer_ =
+            host_.clock->call_at(host_.clock->now() + kAnswerTimeout, [this] { try_another(); });
       });
 }
 
@@ -38,8 +47,9 @@ void Joiner::again(Duration wait) {
   connection_.reset();
   host_.clock->cancel(timer_);
   auto half = static_cast<uint64_t>(wait.nanos() / 2);
-  timer_ = host_.clock->call_at(host_.clock->now() + Duration::nanos(static_cast<int64_t>(half + random_.below(half + 1))),
-                                [this] { connect(); });
+  timer_ = host_.clock->call_at(
+      host_.clock->now() + Duration::nanos(static_cast<int64_t>(half + random_.below(half + 1))),
+      [this] { connect(); });
 }
 
 void Joiner::try_another() {
@@ -53,7 +63,9 @@ void Joiner::on_frame(codec::FrameConnection&, codec::FrameKind kind, ByteView p
   try_another();
 }
 
-void Joiner::on_disconnect(codec::FrameConnection&, Error) { try_another(); }
+void Joiner::on_disconnect(codec::FrameConnection&, Error) {
+  try_another();
+}
 
 void Joiner::on_hello(ByteView payload) {
   auto hello = decode_hello(payload);
@@ -62,8 +74,10 @@ void Joiner::on_hello(ByteView payload) {
   if (cluster_ && hello->cluster && hello->cluster != cluster_) {
     connection_.reset();
     host_.clock->cancel(timer_);
-    return hooks_.on_join_refused({ErrorCode::kWrongCluster, "this data directory belongs to another cluster than the node at " +
-                                                                 to_string(addresses_[next_]) + "; fix --join or --data"});
+    return hooks_.on_join_refused(
+        {ErrorCode::kWrongCluster,
+         "this data directory belongs to another cluster than the node at " +
+             to_string(addresses_[next_]) + "; fix --join or --data"});
   }
   if (!hello->refused.empty() || !hello->cluster) return try_another();
   if (wish_.empty()) {

@@ -1,6 +1,6 @@
-// Asks a cluster to take this node in, as a client would: the leader of meta records it in the roster
-// (roster.h), then its members come and bring the founding (node_peers.cc). Goes on asking until they
-// have: whoever answered may have lost it again.
+// Asks a cluster to take this node in, as a client would: the leader of meta records it in the
+// roster (roster.h), then its members come and bring the founding (node_peers.cc). Goes on asking
+// until they have: whoever answered may have lost it again.
 //
 // A node that belongs to a cluster already only makes sure that it is that one.
 #pragma once
@@ -33,10 +33,12 @@ class Joiner final : public codec::FrameConnection::Owner {
   static constexpr Duration kPatience = Duration::seconds(3);
 
   // `wish`: roster.h; empty: only the cluster is looked at. `cluster`: none when not known.
-  Joiner(Host& host, Hooks& hooks, std::vector<Address> addresses, ClusterId cluster, std::string wish);
+  Joiner(Host& host, Hooks& hooks, std::vector<Address> addresses, ClusterId cluster,
+         std::string wish);
   ~Joiner() override;
 
-  void on_frame(codec::FrameConnection& connection, codec::FrameKind kind, ByteView payload) override;
+  void on_frame(codec::FrameConnection& connection, codec::FrameKind kind,
+                ByteView payload) override;
   void on_disconnect(codec::FrameConnection& connection, Error reason) override;
 
  private:

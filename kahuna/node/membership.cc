@@ -19,8 +19,13 @@ bool has(const std::vector<ReplicaId>& list, ReplicaId replica) {
 class Way {
  public:
   Way(const raft::Replica& leader, const Wanted& wanted, Time now, Duration patience)
-      : leader_(leader), wanted_(wanted), now_(now), patience_(patience), self_(leader.status().self),
-        commit_(leader.status().commit), is_(leader.configuration()) {}
+      : leader_(leader),
+        wanted_(wanted),
+        now_(now),
+        patience_(patience),
+        self_(leader.status().self),
+        commit_(leader.status().commit),
+        is_(leader.configuration()) {}
 
   std::optional<MemberStep> next() const {
     MemberStep step{is_.voters, learners(), {}};
@@ -40,7 +45,8 @@ class Way {
       return std::nullopt;
     }
     if (!has(step.voters, self_)) step.successor = successor(step.voters);
-    if (!step.learners.empty() || step.voters.size() > is_.voters.size()) SOMETIMES(members_come_to_vote);
+    if (!step.learners.empty() || step.voters.size() > is_.voters.size())
+      SOMETIMES(members_come_to_vote);
     if (step.voters.size() < is_.voters.size()) SOMETIMES(members_leave);
     return step;
   }
@@ -53,7 +59,8 @@ class Way {
   }
   bool is_near(ReplicaId replica) const {
     auto follower = leader_.follower(replica);
-    return follower && follower->has_state && follower->match.value() + kPromotionLagMax >= commit_.value();
+    return follower && follower->has_state &&
+           follower->match.value() + kPromotionLagMax >= commit_.value();
   }
 
   // Whoever is to come begins by learning; whoever learns and is not to, goes.
@@ -68,9 +75,9 @@ class Way {
     return list;
   }
 
-  // Those who leave stay while those who come and answer are not ready: together they may be what makes a
-  // quorum; and while there would be so few without them that any failure counts. They take nobody's place. The
-  // dead wait for nobody.
+  // Those who leave stay while those who come and answer are not ready: together they may be what
+  // makes a quorum; and while there would be so few without them that any failure counts. They take
+  // nobody's place. The dead wait for nobody.
   std::vector<ReplicaId> voters() const {
     std::vector<ReplicaId> list;
     bool somebody_comes = false;
@@ -85,18 +92,21 @@ class Way {
     const size_t floor = std::min(kVotersFloor, wanted_.voters.size());
     for (ReplicaId replica : is_.voters) {
       if (has(wanted_.voters, replica) || !answers(replica)) continue;
-      if ((somebody_comes || list.size() < floor) && list.size() < raft::kVotersMax) list.push_back(replica);
+      if ((somebody_comes || list.size() < floor) && list.size() < raft::kVotersMax)
+        list.push_back(replica);
     }
     std::sort(list.begin(), list.end());
     return list;
   }
 
   bool majority_answers(const std::vector<ReplicaId>& voters) const {
-    const auto count = std::count_if(voters.begin(), voters.end(), [&](ReplicaId r) { return answers(r); });
+    const auto count =
+        std::count_if(voters.begin(), voters.end(), [&](ReplicaId r) { return answers(r); });
     return 2 * static_cast<size_t>(count) > voters.size();
   }
 
-  // Somebody leads when as many fail as may. A leader that leaves leaves one who needs nothing more of it.
+  // Somebody leads when as many fail as may. A leader that leaves leaves one who needs nothing more
+  // of it.
   bool enough_can_lead(const std::vector<ReplicaId>& voters) const {
     size_t can = 0;
     bool heir = has(voters, self_);
@@ -131,7 +141,8 @@ bool is_there(const raft::Replica& leader, const Wanted& wanted) {
   return is.voters == wanted.voters && is.learners == wanted.learners && leader.settled();
 }
 
-std::optional<MemberStep> next_step(const raft::Replica& leader, const Wanted& wanted, Time now, Duration patience) {
+std::optional<MemberStep> next_step(const raft::Replica& leader, const Wanted& wanted, Time now,
+                                    Duration patience) {
   if (!leader.can_serve() || !leader.settled() || wanted.voters.empty()) return std::nullopt;
   return Way(leader, wanted, now, patience).next();
 }
@@ -149,7 +160,8 @@ Result<std::optional<Roster>> Membership::recorded(Revision& revision) {
   if (!record) {
     hooks_.meta_failed(record.error());
     if (MUTANT(failed_read_is_no_record)) return std::nullopt;
-    return fail(ErrorCode::kUnavailable, "the record of the members cannot be read: " + record.error().text);
+    return fail(ErrorCode::kUnavailable,
+                "the record of the members cannot be read: " + record.error().text);
   }
   if (!*record) return std::nullopt;
   revision = (*record)->revision;
@@ -186,7 +198,8 @@ Result<std::optional<partition::Command>> Membership::command(std::string_view w
   ASSIGN_OR_RETURN(std::optional<Roster> before, recorded(revision));
   if (!before && roster_.revision != Revision()) {
     // Its state is behind what this node has heard of.
-    return fail(ErrorCode::kUnavailable, "the leader of meta does not know the members yet; try again");
+    return fail(ErrorCode::kUnavailable,
+                "the leader of meta does not know the members yet; try again");
   }
   if (!before) before = roster_;
   ASSIGN_OR_RETURN(std::optional<Roster> next, fulfil(*before, wish));

@@ -1,14 +1,19 @@
-// Who is to belong to the cluster, as this node knows it, and the way of each partition's group there.
+// Who is to belong to the cluster, as this node knows it, and the way of each partition's group
+// there.
 //
-//   V1 a node goes by the roster of the highest revision that it has heard of, from its own replica of
-//      meta or from a peer: one that is outside of meta, too, must learn what becomes of the groups that
-//      it still leads;
-//   V2 every leader moves its own group towards the roster, a step at a time (next_step). A step depends
+//   V1 a node goes by the roster of the highest revision that it has heard of, from its own replica
+//   of
+//      meta or from a peer: one that is outside of meta, too, must learn what becomes of the groups
+//      that it still leads;
+//   V2 every leader moves its own group towards the roster, a step at a time (next_step). A step
+//   depends
 //      on nothing but the roster and the group, so whoever leads next resumes or repeats it;
 //   V3 a member that comes votes only when it has a state and its log is near the leader's;
-//   V4 a group takes no step into a configuration of which no majority answers, or of which so few of those who
+//   V4 a group takes no step into a configuration of which no majority answers, or of which so few
+//   of those who
 //      answer have a state that nobody could lead when as many fail as a majority does without;
-//   V5 while those who leave answer no step leaves fewer than three voters, unless fewer are wanted.
+//   V5 while those who leave answer no step leaves fewer than three voters, unless fewer are
+//   wanted.
 #pragma once
 
 #include <optional>
@@ -32,7 +37,8 @@ inline constexpr uint64_t kPromotionLagMax = 1000;
 // Whether the group is where it is to be.
 bool is_there(const raft::Replica& leader, const Wanted& wanted);
 // nullopt: it is there, or it must wait. Who was not heard within `patience` is taken for dead.
-std::optional<MemberStep> next_step(const raft::Replica& leader, const Wanted& wanted, Time now, Duration patience);
+std::optional<MemberStep> next_step(const raft::Replica& leader, const Wanted& wanted, Time now,
+                                    Duration patience);
 
 class Membership {
  public:
@@ -57,8 +63,8 @@ class Membership {
   // A peer said so.
   void heard(const Roster& roster);
 
-  // What to write to meta for a wish (roster.h), on its leader; nullopt: nothing. kNotLeader, kUnavailable:
-  // ask again.
+  // What to write to meta for a wish (roster.h), on its leader; nullopt: nothing. kNotLeader,
+  // kUnavailable: ask again.
   Result<std::optional<partition::Command>> command(std::string_view wish);
 
   const Roster& roster() const { return roster_; }

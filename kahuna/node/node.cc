@@ -10,29 +10,36 @@ namespace {
 
 Result<> validate(const Options& o) {
   if (!valid_name(o.name))
-    return fail(ErrorCode::kInvalid, "bad node name '" + o.name + "': use 1..64 of letters, digits, '-', '_', '.'");
+    return fail(ErrorCode::kInvalid,
+                "bad node name '" + o.name + "': use 1..64 of letters, digits, '-', '_', '.'");
   if (o.joins && !o.founders.empty())
-    return fail(ErrorCode::kInvalid, "a node that joins a cluster does not found one: give it --join or --founders");
+    return fail(ErrorCode::kInvalid,
+                "a node that joins a cluster does not found one: give it --join or --founders");
   if (!o.joins && (o.founders.empty() || o.founders.size() > 9))
-    return fail(ErrorCode::kInvalid, "name 1..9 founders, for example --founders n1=127.0.0.1:2073,n2=…");
+    return fail(ErrorCode::kInvalid,
+                "name 1..9 founders, for example --founders n1=127.0.0.1:2073,n2=…");
   bool self = false;
   for (size_t i = 0; i < o.founders.size(); ++i) {
     if (!valid_name(o.founders[i].name))
       return fail(ErrorCode::kInvalid, "bad founder name '" + o.founders[i].name + "'");
     for (size_t j = 0; j < i; ++j)
-      if (o.founders[i].name == o.founders[j].name || o.founders[i].address == o.founders[j].address)
+      if (o.founders[i].name == o.founders[j].name ||
+          o.founders[i].address == o.founders[j].address)
         return fail(ErrorCode::kInvalid, "founder '" + o.founders[i].name + "' is listed twice");
     self = self || o.founders[i].name == o.name;
   }
-  if (!self && !o.joins) return fail(ErrorCode::kInvalid, "node '" + o.name + "' is not among its own founders");
+  if (!self && !o.joins)
+    return fail(ErrorCode::kInvalid, "node '" + o.name + "' is not among its own founders");
   if (o.partitions < 1 || o.partitions > 16'384)
     return fail(ErrorCode::kInvalid, "the number of partitions must be 1..16384");
-  if (o.scrub_bytes_per_second == 0) return fail(ErrorCode::kInvalid, "a scrub must read some bytes a second");
+  if (o.scrub_bytes_per_second == 0)
+    return fail(ErrorCode::kInvalid, "a scrub must read some bytes a second");
   // A command that fits no segment would stop the node that was asked to log it.
   const size_t command = partition::command_bytes_max(o.value_bytes_max);
   const size_t entry = journal::entry_bytes_max(o.journal);
   if (entry < command)
-    return fail(ErrorCode::kInvalid, "journal segments of " + std::to_string(o.journal.segment_bytes) +
+    return fail(ErrorCode::kInvalid, "journal segments of " +
+                                         std::to_string(o.journal.segment_bytes) +
                                          " bytes hold entries of at most " + std::to_string(entry) +
                                          ", but a command may take " + std::to_string(command) +
                                          "; make segments larger");
@@ -124,10 +131,10 @@ void NodeImpl::collect_status(uint64_t session, uint64_t request) {
   });
 }
 
-
 std::unique_ptr<Node> Node::start(Host& host, Options options, Callback<void(Error)> on_fatal,
                                   Observer* observer) {
-  auto node = std::make_unique<NodeImpl>(host, fitted(std::move(options)), std::move(on_fatal), observer);
+  auto node =
+      std::make_unique<NodeImpl>(host, fitted(std::move(options)), std::move(on_fatal), observer);
   node->start();
   return node;
 }

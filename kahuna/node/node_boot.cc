@@ -13,20 +13,21 @@ namespace kahuna::node {
 Result<> NodeImpl::boot(Suspend s) {
   ASSIGN_OR_RETURN(identity_, Identity::load(s, host_, options_.name, loops(), longest_promise()));
   if (identity_->removed()) return fail(was_removed(options_.name));
-  // An address that is in use is found out before logs and engine are opened, which leaves something in the directory
-  // each time: whoever supervises this node may start it again and again.
+  // An address that is in use is found out before logs and engine are opened, which leaves
+  // something in the directory each time: whoever supervises this node may start it again and
+  // again.
   RETURN_IF_ERROR(host_.network->listen(options_.listen, [](std::unique_ptr<Stream>) {}));
   ASSIGN_OR_RETURN(only_copy_, is_only_copy(s, *host_.disk));
   RETURN_IF_ERROR(open_engine(s));
   RETURN_IF_ERROR(open_journals(s));
-  ASSIGN_OR_RETURN(listener_, host_.network->listen(options_.listen, [this](std::unique_ptr<Stream> stream) {
+  ASSIGN_OR_RETURN(listener_,
+                   host_.network->listen(options_.listen, [this](std::unique_ptr<Stream> stream) {
                      accept(std::move(stream));
                    }));
   if (options_.joins) begin_joining();
   if (identity_->founding()) return start_groups(s);
   for (const Founder& f : options_.founders)
-    if (f.name != options_.name)
-      dialers_.push_back(dial(f.name, f.address));
+    if (f.name != options_.name) dialers_.push_back(dial(f.name, f.address));
   consider_founding();
   return {};
 }
@@ -44,16 +45,19 @@ Result<> NodeImpl::open_journals(Suspend s) {
 }
 
 // A node is founded, or let in, with its journals open.
-bool NodeImpl::had_journals() const { return identity_->founding().has_value(); }
+bool NodeImpl::had_journals() const {
+  return identity_->founding().has_value();
+}
 
 Result<> NodeImpl::open_journal(Suspend s, const Layout& layout, bool must_exist) {
   journal::Options options = options_.journal;
   options.dir = layout.journal_dir(options.dir, 0);
   options.must_exist = must_exist;
-  ASSIGN_OR_RETURN(journal_, journal::Journal::open(s, host_, fibers_, std::move(options),
-                                                    [this, alive = std::weak_ptr<char>(alive_)](Error error) {
-                                                      if (!alive.expired()) fatal_later(std::move(error));
-                                                    }));
+  ASSIGN_OR_RETURN(journal_,
+                   journal::Journal::open(s, host_, fibers_, std::move(options),
+                                          [this, alive = std::weak_ptr<char>(alive_)](Error error) {
+                                            if (!alive.expired()) fatal_later(std::move(error));
+                                          }));
   return {};
 }
 
@@ -63,8 +67,8 @@ Result<> NodeImpl::lay_out_journals(Suspend s) {
   const Layout before = identity_->layout(), after{loops(), identity_->boot().number};
   if (auto copied = copy_journals(s, before, after); !copied) {
     Error error = std::move(copied.error());
-    error.text += "; this while the logs were copied for --loops " + std::to_string(after.loops) + "; they are as they were, for --loops " +
-                  std::to_string(before.loops);
+    error.text += "; this while the logs were copied for --loops " + std::to_string(after.loops) +
+                  "; they are as they were, for --loops " + std::to_string(before.loops);
     return fail(std::move(error));
   }
   RETURN_IF_ERROR(identity_->lay_out(s, host_, after, true));
@@ -74,8 +78,10 @@ Result<> NodeImpl::lay_out_journals(Suspend s) {
 
 Result<> NodeImpl::copy_journals(Suspend s, const Layout& before, const Layout& after) {
   RETURN_IF_ERROR(identity_->lay_out(s, host_, before, true));
-  ASSIGN_OR_RETURN(RecoveredGroups groups, read_journals(s, host_, options_.journal, before, had_journals()));
-  if (MUTANT(layout_stored_before_journals)) RETURN_IF_ERROR(identity_->lay_out(s, host_, after, true));
+  ASSIGN_OR_RETURN(RecoveredGroups groups,
+                   read_journals(s, host_, options_.journal, before, had_journals()));
+  if (MUTANT(layout_stored_before_journals))
+    RETURN_IF_ERROR(identity_->lay_out(s, host_, after, true));
   if (MUTANT(old_journals_removed_before_layout))
     RETURN_IF_ERROR(remove_other_journals(s, host_, options_.journal, after));
   RETURN_IF_ERROR(open_journal(s, after, false));
@@ -100,15 +106,22 @@ Result<> NodeImpl::start_groups(Suspend s) {
     });
   }
   engine::Engine& engine = shards_ ? *engine_queue_ : *engine_;
-  auto groups = std::make_unique<Groups>(host_, *this, *journal_, engine, identity_->node(), options_, observer_);
-  Shard::Start start{identity_->node(), founding, is_alone(), identity_->layout(), identity_->longest_promise(),
-                     engine_.get(), engine_->applied()};
+  auto groups = std::make_unique<Groups>(host_, *this, *journal_, engine, identity_->node(),
+                                         options_, observer_);
+  Shard::Start start{identity_->node(),
+                     founding,
+                     is_alone(),
+                     identity_->layout(),
+                     identity_->longest_promise(),
+                     engine_.get(),
+                     engine_->applied()};
   auto hosted = add_groups(*groups, start, 0, recovered_);
   if (hosted) groups_ = std::move(groups);
   if (hosted && shards_) hosted = shards_->start(s, start);
   if (!hosted) {
     // The engine is all that is read there, on any loop.
-    if (hosted.error().code == ErrorCode::kDamaged && !is_alone() && !MUTANT(damage_on_another_loop_forgotten)) {
+    if (hosted.error().code == ErrorCode::kDamaged && !is_alone() &&
+        !MUTANT(damage_on_another_loop_forgotten)) {
       RETURN_IF_ERROR(note_damaged_engine(s, *host_.disk));
       renews_engine_ = true;
     }
@@ -116,7 +129,8 @@ Result<> NodeImpl::start_groups(Suspend s) {
   }
   Watermark stamp;
   for (PartitionId id : groups_->ids())
-    if (partition::StateMachine* state = groups_->state(id)) stamp = std::max(stamp, state->last_stamp());
+    if (partition::StateMachine* state = groups_->state(id))
+      stamp = std::max(stamp, state->last_stamp());
   service_.open(partition::founding_descriptors(founding.partitions), identity_->node(), stamp);
   registry_.open(identity_->node(), identity_->boots(), encode_founding(founding));
   auto recorded = registry_.recorded(identity_->node());
@@ -149,13 +163,17 @@ Result<> NodeImpl::open_engine(Suspend s) {
   }
   SOMETIMES(engine_set_up_anew);
   std::vector<partition::Descriptor> partitions;
-  if (const auto& founding = identity_->founding()) partitions = partition::founding_descriptors(founding->partitions);
+  if (const auto& founding = identity_->founding())
+    partitions = partition::founding_descriptors(founding->partitions);
   ASSIGN_OR_RETURN(Salvage salvage, salvage_engine(s, host_, fibers_, options_, partitions));
   engine_ = std::move(salvage.engine);
-  on_damage("the store of node '" + options_.name + "' is damaged (" + why + "): " +
-            (salvage.kept == 0 ? "all of it is fetched from the log and the other nodes"
-                               : "the states of " + std::to_string(salvage.kept) + " of " + std::to_string(partitions.size()) +
-                                     " partitions are whole; the others are fetched from the log and the other nodes"));
+  on_damage(
+      "the store of node '" + options_.name + "' is damaged (" + why + "): " +
+      (salvage.kept == 0
+           ? "all of it is fetched from the log and the other nodes"
+           : "the states of " + std::to_string(salvage.kept) + " of " +
+                 std::to_string(partitions.size()) +
+                 " partitions are whole; the others are fetched from the log and the other nodes"));
   return {};
 }
 
@@ -170,8 +188,10 @@ void NodeImpl::consider_only_copy() {
     if (alive.expired()) return;
     noting_only_ = false;
     std::vector<ReplicaStatus> all = groups_->statuses();
-    for (const LoopStatus& each : others) all.insert(all.end(), each.replicas.begin(), each.replicas.end());
-    const bool shared = std::all_of(all.begin(), all.end(), [](const ReplicaStatus& each) { return each.shared; });
+    for (const LoopStatus& each : others)
+      all.insert(all.end(), each.replicas.begin(), each.replicas.end());
+    const bool shared =
+        std::all_of(all.begin(), all.end(), [](const ReplicaStatus& each) { return each.shared; });
     const size_t hosted = partition::founding_descriptors(identity_->founding()->partitions).size();
     if (shared && all.size() == hosted && !is_only_member()) note_only(false);
   };
@@ -196,7 +216,8 @@ void NodeImpl::note_only(bool only) {
 
 void NodeImpl::on_engine_rotten(Error reason) {
   if (!is_alone()) return on_engine_damaged(std::move(reason));
-  on_damage("the store of node '" + options_.name + "' is damaged, and no other node has what it holds: restore a backup; "
+  on_damage("the store of node '" + options_.name +
+            "' is damaged, and no other node has what it holds: restore a backup; "
             "the node goes on until it meets the damage");
 }
 
@@ -206,7 +227,8 @@ void NodeImpl::on_engine_damaged(Error reason) {
   fibers_.spawn("engine damage", [this, reason = std::move(reason)](Suspend s) mutable {
     if (auto noted = note_damaged_engine(s, *host_.disk); !noted) return fatal_later(noted.error());
     renews_engine_ = true;
-    reason.text += "; the store is set up anew from the other nodes when this node is started again";
+    reason.text +=
+        "; the store is set up anew from the other nodes when this node is started again";
     fatal_later(std::move(reason));
   });
 }

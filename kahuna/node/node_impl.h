@@ -1,9 +1,8 @@
-// A node's parts and how they hang together: the class behind node.h. Included by node*.cc only: node.cc
-// (status, stopping), node_boot.cc (from a directory to running replicas), node_peers.cc (founding, other
-// nodes), node_members.cc (when the roster changes), node_sessions.cc (accepted connections).
+// A node's parts and how they hang together: the class behind node.h. Included by node*.cc only:
+// node.cc (status, stopping), node_boot.cc (from a directory to running replicas), node_peers.cc
+// (founding, other nodes), node_members.cc (when the roster changes), node_sessions.cc (accepted
+// connections).
 #pragma once
-
-#include "kahuna/node/node.h"
 
 #include <algorithm>
 #include <map>
@@ -16,6 +15,7 @@
 #include "kahuna/node/identity.h"
 #include "kahuna/node/joiner.h"
 #include "kahuna/node/membership.h"
+#include "kahuna/node/node.h"
 #include "kahuna/node/registry.h"
 #include "kahuna/node/scrubber.h"
 #include "kahuna/node/service.h"
@@ -35,7 +35,8 @@ inline constexpr Duration kLastFlushPatience = Duration::seconds(10);
 // A turn's messages to one peer are cut into frames of about this size.
 inline constexpr size_t kBatchBytesMax = 1024 * 1024;
 inline constexpr PartitionId kMetaPartition{0};
-// Tokens of no request: those have a generation above 0 in their upper half, and a slot in their lower.
+// Tokens of no request: those have a generation above 0 in their upper half, and a slot in their
+// lower.
 inline constexpr Token kNoToken = 0;
 inline constexpr Token kRegistryToken = UINT64_MAX;
 
@@ -53,9 +54,16 @@ class NodeImpl final : public Node,
                        public codec::FrameConnection::Owner {
  public:
   NodeImpl(Host& host, Options options, Callback<void(Error)> on_fatal, Observer* observer)
-      : host_(host), options_(std::move(options)), on_fatal_(std::move(on_fatal)), observer_(observer),
-        service_(host_, *this, options_), registry_(host_, *this), signs_(*host.clock, *this), membership_(*this),
-        departure_(host_, *this), scrubber_(host_, *this),
+      : host_(host),
+        options_(std::move(options)),
+        on_fatal_(std::move(on_fatal)),
+        observer_(observer),
+        service_(host_, *this, options_),
+        registry_(host_, *this),
+        signs_(*host.clock, *this),
+        membership_(*this),
+        departure_(host_, *this),
+        scrubber_(host_, *this),
         fibers_(*host.clock, *host.scheduler) {
     if (host.loops && host.loops->count() > 1)
       shards_ = std::make_unique<Shards>(host, *this, options_, observer);
@@ -145,7 +153,9 @@ class NodeImpl final : public Node,
     if (!answer && answer.error().code == ErrorCode::kDamaged) on_engine_damaged(answer.error());
     service_.on_read(token, std::move(answer));
   }
-  void on_transfer(Token token, Result<> moved) override { service_.on_transfer(token, std::move(moved)); }
+  void on_transfer(Token token, Result<> moved) override {
+    service_.on_transfer(token, std::move(moved));
+  }
   void on_stopped(Error reason) override { fatal_later(std::move(reason)); }
   void on_engine_damaged(Error reason) override;
   void on_disk_full(std::string_view why) override { on_shard_disk_full(0, why); }
@@ -181,12 +191,14 @@ class NodeImpl final : public Node,
   }
   bool takes_answers(uint64_t session) const override {
     auto it = sessions_.find(session);
-    return it == sessions_.end() || it->second.connection->unsent_bytes() < options_.answer_bytes_max;
+    return it == sessions_.end() ||
+           it->second.connection->unsent_bytes() < options_.answer_bytes_max;
   }
   Result<> forward(NodeId to, ByteView request) override {
     Dialer* dialer = dialer_of(to);
     if (!dialer || FAULT_POINT(forwarding_is_refused))
-      return fail(ErrorCode::kUnavailable, "the partition's leader is a node that this one is not connected to");
+      return fail(ErrorCode::kUnavailable,
+                  "the partition's leader is a node that this one is not connected to");
     if (MUTANT(requests_among_replicas)) return dialer->send(codec::FrameKind::kRequest, request);
     return dialer->requests->send(codec::FrameKind::kRequest, request);
   }
@@ -232,7 +244,9 @@ class NodeImpl final : public Node,
   journal::ScrubReport scrub_journal(Suspend s, size_t loop) override {
     return loop > 0 ? shards_->scrub(s, loop) : journal_->scrub(s, options_.scrub_bytes_per_second);
   }
-  Result<uint64_t> scrub_engine(Suspend s) override { return engine_->scrub(s, options_.scrub_bytes_per_second); }
+  Result<uint64_t> scrub_engine(Suspend s) override {
+    return engine_->scrub(s, options_.scrub_bytes_per_second);
+  }
   void on_engine_rotten(Error reason) override;
 
   // --- Membership::Hooks, Departure::Hooks, Joiner::Hooks (node_members.cc) ---
@@ -265,7 +279,8 @@ class NodeImpl final : public Node,
     if (dialer.for_requests()) return;
     // The others remember what this directory has forgotten, or know of its removal.
     const bool knows = hello.roster_revision >= roster().revision;
-    if (hello.refused_code == ErrorCode::kRolledBack || (hello.refused_code == ErrorCode::kRemoved && knows))
+    if (hello.refused_code == ErrorCode::kRolledBack ||
+        (hello.refused_code == ErrorCode::kRemoved && knows))
       fatal_later({hello.refused_code, hello.refused});
   }
 
@@ -278,7 +293,9 @@ class NodeImpl final : public Node,
   void on_silent(NodeId peer) override { peer_disconnected(peer); }
 
   // --- Registry::Hooks, Membership::Hooks ---
-  partition::StateMachine* meta() override { return groups_ ? groups_->state(kMetaPartition) : nullptr; }
+  partition::StateMachine* meta() override {
+    return groups_ ? groups_->state(kMetaPartition) : nullptr;
+  }
   void meta_failed(const Error& error) override {
     if (error.code == ErrorCode::kDamaged) on_engine_damaged(error);
   }
@@ -300,7 +317,8 @@ class NodeImpl final : public Node,
   Watermark watermark() const override { return service_.watermark(); }
 
   // --- accepted connections ---
-  void on_frame(codec::FrameConnection& connection, codec::FrameKind kind, ByteView payload) override;
+  void on_frame(codec::FrameConnection& connection, codec::FrameKind kind,
+                ByteView payload) override;
   void on_disconnect(codec::FrameConnection& connection, Error reason) override;
 
  private:
@@ -313,7 +331,8 @@ class NodeImpl final : public Node,
     uint64_t boot = 0;
     Time heard;  // last frame, or when it was accepted
     bool hears_members = false;
-    std::optional<Revision> told;  // of the roster whose members it was told; none: it was told none
+    std::optional<Revision>
+        told;  // of the roster whose members it was told; none: it was told none
   };
 
   Result<> boot(Suspend s);
@@ -324,9 +343,11 @@ class NodeImpl final : public Node,
   Result<> copy_journals(Suspend s, const Layout& before, const Layout& after);
   Result<> start_groups(Suspend s);
   Result<> open_engine(Suspend s);
-  // No other node has what this one's engine holds, or not all of it: members that came to one that was alone begin
-  // with nothing, and perhaps never start.
-  bool is_alone() const { return is_only_member() || (only_copy_ && !MUTANT(members_assumed_to_have_states)); }
+  // No other node has what this one's engine holds, or not all of it: members that came to one that
+  // was alone begin with nothing, and perhaps never start.
+  bool is_alone() const {
+    return is_only_member() || (only_copy_ && !MUTANT(members_assumed_to_have_states));
+  }
   bool is_only_member() const {
     if (!identity_ || !identity_->founding()) return false;
     const auto& members = roster().members;
@@ -339,7 +360,8 @@ class NodeImpl final : public Node,
   void note_only(bool only);
   // That this boot will make.
   Duration longest_promise() const {
-    return options_.raft.reads == raft::Reads::kLease ? options_.raft.election_timeout_min : Duration();
+    return options_.raft.reads == raft::Reads::kLease ? options_.raft.election_timeout_min
+                                                      : Duration();
   }
   // On another loop than this one.
   bool is_elsewhere(PartitionId partition) const { return shards_ && shards_->has(partition); }
@@ -384,8 +406,8 @@ class NodeImpl final : public Node,
   void make_room();
   void greet(Session& session, uint64_t id, ByteView payload);
   Result<> judge_peer(const Hello& hello) const;
-  // A node of this cluster that this one does not know, for it knows of later members. It may be that nobody is
-  // left whom this one knows, or none where it looks for them.
+  // A node of this cluster that this one does not know, for it knows of later members. It may be
+  // that nobody is left whom this one knows, or none where it looks for them.
   bool brings_news(const Hello& hello) const;
   void take_news(const wire::PeerBatch& batch);
   void on_peer_batch(Session& session, const wire::PeerBatch& batch, ByteView bytes);
@@ -463,11 +485,11 @@ class NodeImpl final : public Node,
   std::unique_ptr<Shards> shards_;  // null when there is no other loop
   bool started_ = false;
   std::map<NodeId, std::vector<PartitionId>> gone_;  // to be told to those who leave
-  size_t leaving_ = 0;        // loops that still lead, when stopping
-  Callback<void()> stopped_;  // to be told
-  bool drained_ = false;      // of requests
-  TimerId drain_timer_ = 0;   // the patience of the step under way
-  std::vector<std::unique_ptr<Dialer>> dialers_;  // in the founders' order, then in the roster's
+  size_t leaving_ = 0;                               // loops that still lead, when stopping
+  Callback<void()> stopped_;                         // to be told
+  bool drained_ = false;                             // of requests
+  TimerId drain_timer_ = 0;                          // the patience of the step under way
+  std::vector<std::unique_ptr<Dialer>> dialers_;     // in the founders' order, then in the roster's
   TimerId dialers_timer_ = 0;
   std::unique_ptr<Joiner> joiner_;  // null when nothing is to be asked
   std::unique_ptr<Listener> listener_;
@@ -481,10 +503,10 @@ class NodeImpl final : public Node,
   bool storing_ = false;   // a fiber is in store_identity()
   bool departed_ = false;  // no partition needs this node any more
   Time lingers_until_;     // members that were removed are dialed, connected or not
-  std::optional<Founding> offered_founding_;   // to be made durable
+  std::optional<Founding> offered_founding_;  // to be made durable
   std::optional<Roster> offered_roster_;
   bool founding_now_ = false;
-  std::set<size_t> full_loops_;                // whose disk is full
+  std::set<size_t> full_loops_;  // whose disk is full
   Fibers fibers_;
 };
 

@@ -22,7 +22,8 @@ void NodeImpl::on_roster() {
   const RosterMember* self = member(identity_->node());
   if (!self || self->state == MemberState::kRemoved) {
     std::vector<PartitionId> all;
-    for (const partition::Descriptor& d : partition::founding_descriptors(identity_->founding()->partitions))
+    for (const partition::Descriptor& d :
+         partition::founding_descriptors(identity_->founding()->partitions))
       all.push_back(d.id);
     departure_.begin(std::move(all));
   }
@@ -48,9 +49,10 @@ void NodeImpl::store_identity() {
       storing_ = false;
       if (stored.error().code != ErrorCode::kNoSpace) return fatal_later(stored.error());
       // It is a copy: there is time until there is room.
-      host_.clock->call_at(host_.clock->now() + kStoreRetry, [this, alive = std::weak_ptr<char>(alive_)] {
-        if (!alive.expired()) store_identity();
-      });
+      host_.clock->call_at(host_.clock->now() + kStoreRetry,
+                           [this, alive = std::weak_ptr<char>(alive_)] {
+                             if (!alive.expired()) store_identity();
+                           });
       return;
     }
     storing_ = false;
@@ -103,7 +105,8 @@ void NodeImpl::tell_gone(NodeId node, PartitionId partition) {
 
 // Until it is known to go by it: the word may be lost.
 void NodeImpl::tell_roster(Dialer& dialer) {
-  if (!dialer.up() || dialer.roster >= roster().revision || FAULT_POINT(members_are_not_told)) return;
+  if (!dialer.up() || dialer.roster >= roster().revision || FAULT_POINT(members_are_not_told))
+    return;
   dialer.outbox.set_roster(encode_roster(roster()));
   flush(dialer);
 }
@@ -116,8 +119,8 @@ void NodeImpl::tell_roster_again() {
   }
 }
 
-// Those that stay connected, so that they know whom to turn to when we are gone. One that does not read
-// loses its connection, as with responses, and is greeted when it comes back.
+// Those that stay connected, so that they know whom to turn to when we are gone. One that does not
+// read loses its connection, as with responses, and is greeted when it comes back.
 void NodeImpl::tell_clients() {
   if (MUTANT(clients_not_told_of_members)) return;
   std::string news;
@@ -156,7 +159,8 @@ void NodeImpl::greeted_by(const Hello& hello) {
 
 Address NodeImpl::address_of(const RosterMember& member) const {
   const auto& founders = identity_->founding()->members;
-  const bool founded = std::any_of(founders.begin(), founders.end(), [&](const auto& f) { return f.node == member.node; });
+  const bool founded = std::any_of(founders.begin(), founders.end(),
+                                   [&](const auto& f) { return f.node == member.node; });
   if (founded)
     for (const Founder& f : options_.founders)
       if (f.name == member.name) return f.address;
@@ -168,7 +172,8 @@ bool NodeImpl::is_dialed(const RosterMember& member) const {
   if (member.state != MemberState::kRemoved) return true;
   // Whoever has its address now must not hear from two of us.
   for (const RosterMember& other : roster().members)
-    if (other.state != MemberState::kRemoved && address_of(other) == address_of(member)) return false;
+    if (other.state != MemberState::kRemoved && address_of(other) == address_of(member))
+      return false;
   if (host_.clock->now() < lingers_until_) return true;
   return std::any_of(sessions_.begin(), sessions_.end(), [&](const auto& s) {
     return s.second.is_peer() && s.second.node == member.node;

@@ -15,7 +15,8 @@ void NodeImpl::consider_founding() {
   for (const Founder& f : options_.founders) {
     NodeId node = identity_->node();
     if (f.name != options_.name) {
-      auto it = std::find_if(dialers_.begin(), dialers_.end(), [&](const auto& d) { return d->name() == f.name; });
+      auto it = std::find_if(dialers_.begin(), dialers_.end(),
+                             [&](const auto& d) { return d->name() == f.name; });
       if (!(*it)->up()) return;
       node = (*it)->node;
     }
@@ -32,7 +33,8 @@ void NodeImpl::adopt_founding(Founding founding, std::optional<Roster> roster) {
   offered_founding_ = std::move(founding);
   offered_roster_ = std::move(roster);
   fibers_.spawn("found", [this](Suspend s) {
-    auto stored = identity_->found(s, host_, std::move(*offered_founding_), std::move(offered_roster_));
+    auto stored =
+        identity_->found(s, host_, std::move(*offered_founding_), std::move(offered_roster_));
     if (stored) stored = start_groups(s);
     if (!stored) return fatal_later(stored.error());
     joiner_.reset();
@@ -45,7 +47,8 @@ void NodeImpl::adopt_founding(Founding founding, std::optional<Roster> roster) {
 // Who greeted this node before it was founded, and is no member, must greet it again to be told so.
 void NodeImpl::close_strangers() {
   std::erase_if(sessions_, [this](const auto& each) {
-    const bool stranger = each.second.node && !member(each.second.node) && !MUTANT(early_strangers_stay);
+    const bool stranger =
+        each.second.node && !member(each.second.node) && !MUTANT(early_strangers_stay);
     if (stranger) SOMETIMES(stranger_greeted_before_the_founding);
     return stranger;
   });
@@ -68,12 +71,14 @@ void NodeImpl::on_offer(const wire::PeerBatch& batch) {
     roster = std::move(*told);
   }
   if (!options_.joins) {
-    const bool listed = std::any_of(founding->members.begin(), founding->members.end(), [&](const FoundingMember& m) {
-      return m.node == identity_->node() && m.name == options_.name;
-    });
+    const bool listed = std::any_of(founding->members.begin(), founding->members.end(),
+                                    [&](const FoundingMember& m) {
+                                      return m.node == identity_->node() && m.name == options_.name;
+                                    });
     if (!listed)
-      return fatal_later({ErrorCode::kWrongCluster, "this cluster was founded without this data directory; a node whose "
-                                                    "directory was lost cannot rejoin under its old name"});
+      return fatal_later({ErrorCode::kWrongCluster,
+                          "this cluster was founded without this data directory; a node whose "
+                          "directory was lost cannot rejoin under its old name"});
     return adopt_founding(std::move(*founding), std::move(roster));
   }
   const RosterMember* self = roster ? find_member(*roster, identity_->node()) : nullptr;
@@ -92,7 +97,8 @@ void NodeImpl::begin_joining() {
   if (identity_->founding())
     cluster = identity_->founding()->cluster;
   else
-    wish = "join " + std::to_string(identity_->node().value()) + " " + options_.name + " " + to_string(options_.listen) + " voter";
+    wish = "join " + std::to_string(identity_->node().value()) + " " + options_.name + " " +
+           to_string(options_.listen) + " voter";
   joiner_ = std::make_unique<Joiner>(host_, *this, options_.join, cluster, std::move(wish));
 }
 
@@ -100,7 +106,8 @@ void NodeImpl::begin_joining() {
 
 std::unique_ptr<Dialer> NodeImpl::dial(const std::string& name, const Address& address) {
   auto dialer = std::make_unique<Dialer>(host_, *this, name, address);
-  dialer->requests = std::make_unique<Dialer>(host_, *this, name, address, options_.raft.election_timeout_max);
+  dialer->requests =
+      std::make_unique<Dialer>(host_, *this, name, address, options_.raft.election_timeout_max);
   return dialer;
 }
 
@@ -120,7 +127,8 @@ Hello NodeImpl::greeting() const {
     h.founded = true;
     h.cluster = identity_->founding()->cluster;
     for (const RosterMember& m : roster().members)
-      if (m.state != MemberState::kRemoved) h.members.push_back({m.node, m.name, to_string(address_of(m))});
+      if (m.state != MemberState::kRemoved)
+        h.members.push_back({m.node, m.name, to_string(address_of(m))});
   }
   return h;
 }
@@ -130,22 +138,32 @@ Result<> NodeImpl::judge_peer(const Hello& hello) const {
     return fail(ErrorCode::kInvalid, "a node cannot be its own peer");
   const auto& founding = identity_->founding();
   if (founding && hello.cluster && hello.cluster != founding->cluster)
-    return fail(ErrorCode::kWrongCluster, "node '" + hello.name + "' belongs to another cluster; check --founders and --data");
+    return fail(
+        ErrorCode::kWrongCluster,
+        "node '" + hello.name + "' belongs to another cluster; check --founders and --data");
   if (founding && !member(hello.node)) {
     if (hello.roster_revision > roster().revision)
-      return fail(ErrorCode::kUnavailable, "node '" + hello.name + "' knows of later members than this node");
+      return fail(ErrorCode::kUnavailable,
+                  "node '" + hello.name + "' knows of later members than this node");
     SOMETIMES(stranger_refused);
-    return fail(ErrorCode::kRemoved, "node '" + hello.name + "' is not a member of this cluster: its data directory is new, or it "
-                                     "was removed long ago; a lost directory cannot rejoin under its old name: 'kahuna members "
-                                     "remove' the member that had it, then start this node on an empty directory with --join");
+    return fail(ErrorCode::kRemoved,
+                "node '" + hello.name +
+                    "' is not a member of this cluster: its data directory is new, or it "
+                    "was removed long ago; a lost directory cannot rejoin under its old name: "
+                    "'kahuna members "
+                    "remove' the member that had it, then start this node on an empty directory "
+                    "with --join");
   }
   if (!founding && options_.joins) {
     if (hello.founded) return {};
-    return fail(ErrorCode::kWrongCluster, "node '" + options_.name + "' waits to join a cluster, and '" + hello.name + "' is in none");
+    return fail(ErrorCode::kWrongCluster, "node '" + options_.name +
+                                              "' waits to join a cluster, and '" + hello.name +
+                                              "' is in none");
   }
   if (!founding && std::none_of(options_.founders.begin(), options_.founders.end(),
                                 [&](const Founder& f) { return f.name == hello.name; }))
-    return fail(ErrorCode::kWrongCluster, "node '" + hello.name + "' is not among this node's --founders");
+    return fail(ErrorCode::kWrongCluster,
+                "node '" + hello.name + "' is not among this node's --founders");
   return registry_.judge(hello.node, hello.name, hello.boots);
 }
 
@@ -155,8 +173,8 @@ bool NodeImpl::brings_news(const Hello& hello) const {
          hello.roster_revision > roster().revision;
 }
 
-// A roster is a copy of what meta has committed, whoever tells it. What else a stranger says is not listened to
-// until it comes again, as a member.
+// A roster is a copy of what meta has committed, whoever tells it. What else a stranger says is not
+// listened to until it comes again, as a member.
 void NodeImpl::take_news(const wire::PeerBatch& batch) {
   if (!batch.roster()) return;
   auto told = decode_roster(as_bytes(text_of(batch.roster())));
@@ -168,24 +186,27 @@ void NodeImpl::take_news(const wire::PeerBatch& batch) {
 Result<> NodeImpl::on_greeted(Dialer& dialer, const Hello& hello) {
   RETURN_IF_ERROR(judge_peer(hello));
   if (hello.role != wire::Role::Node || hello.name != dialer.name())
-    return fail(ErrorCode::kWrongCluster, "the node at " + to_string(dialer.address()) + " is '" + hello.name + "', not '" + dialer.name() + "'");
+    return fail(ErrorCode::kWrongCluster, "the node at " + to_string(dialer.address()) + " is '" +
+                                              hello.name + "', not '" + dialer.name() + "'");
   if (dialer.member && dialer.member != hello.node)
-    return fail(ErrorCode::kWrongCluster, "node '" + hello.name + "' is another one than this cluster's member");
+    return fail(ErrorCode::kWrongCluster,
+                "node '" + hello.name + "' is another one than this cluster's member");
   dialer.node = hello.node;
   dialer.roster = hello.roster_revision;
   service_.hear(hello.watermark);
   if (dialer.for_requests()) return {};
   registry_.heard(hello.node, hello.boots);
   // The dialer counts as up only after this returns.
-  host_.scheduler->post([this, alive = std::weak_ptr<char>(alive_), name = dialer.name(), founded = hello.founded] {
-    if (alive.expired()) return;
-    for (auto& d : dialers_) {
-      if (d->name() != name || !d->up()) continue;
-      if (!founded) offer_founding(*d);
-      if (founded) tell_roster(*d);
-    }
-    consider_founding();
-  });
+  host_.scheduler->post(
+      [this, alive = std::weak_ptr<char>(alive_), name = dialer.name(), founded = hello.founded] {
+        if (alive.expired()) return;
+        for (auto& d : dialers_) {
+          if (d->name() != name || !d->up()) continue;
+          if (!founded) offer_founding(*d);
+          if (founded) tell_roster(*d);
+        }
+        consider_founding();
+      });
   return {};
 }
 
@@ -195,7 +216,8 @@ void NodeImpl::on_peer_batch(Session& session, const wire::PeerBatch& batch, Byt
   if (batch.founding() && !identity_->founding()) on_offer(batch);
   if (!groups_) return;
   if (batch.roster())
-    if (auto told = decode_roster(as_bytes(text_of(batch.roster())))) on_roster_told(session.node, *told);
+    if (auto told = decode_roster(as_bytes(text_of(batch.roster()))))
+      on_roster_told(session.node, *told);
   if (Dialer* dialer = dialer_of(session.node); dialer && batch.roster_revision() >= 0)
     dialer->roster = std::max(dialer->roster, Revision(batch.roster_revision()));
   if (batch.leaving()) on_leaving(session.node);
@@ -209,7 +231,8 @@ void NodeImpl::on_peer_batch(Session& session, const wire::PeerBatch& batch, Byt
   if (batch.heartbeats())
     for (const auto* h : *batch.heartbeats()) groups_->receive(to_message(*h, false, from, to));
   if (batch.heartbeat_replies())
-    for (const auto* h : *batch.heartbeat_replies()) groups_->receive(to_message(*h, true, from, to));
+    for (const auto* h : *batch.heartbeat_replies())
+      groups_->receive(to_message(*h, true, from, to));
   if (batch.snapshot_parts())
     for (const auto* p : *batch.snapshot_parts())
       if (!is_elsewhere(PartitionId(p->group()))) groups_->receive(to_part(*p, from, to));

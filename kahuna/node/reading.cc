@@ -7,7 +7,8 @@ constexpr uint32_t kScanLimitDefault = 100;
 
 size_t bytes_of(const ReadAnswer& answer) {
   size_t bytes = answer.record ? answer.record->value.size() : 0;
-  for (const partition::ScanItem& item : answer.page.items) bytes += item.key.size() + item.record.value.size();
+  for (const partition::ScanItem& item : answer.page.items)
+    bytes += item.key.size() + item.record.value.size();
   return bytes;
 }
 

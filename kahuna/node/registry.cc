@@ -10,7 +10,9 @@ namespace {
 
 constexpr const char* kFoundingKey = "__kahuna:founding";
 
-std::string boot_key(NodeId node) { return "__kahuna:boot/" + std::to_string(node.value()); }
+std::string boot_key(NodeId node) {
+  return "__kahuna:boot/" + std::to_string(node.value());
+}
 
 std::string encode_boot(Boot boot) {
   return std::to_string(boot.number) + " " + std::to_string(boot.nonce);
@@ -45,14 +47,17 @@ Result<> Registry::judge(NodeId node, const std::string& name, const Boots& boot
   auto met = heard_.find(node);
   auto known = recorded(node);
   if (!known)
-    return fail(ErrorCode::kUnavailable, "what is on record of node '" + name + "' cannot be read: " + known.error().text);
+    return fail(ErrorCode::kUnavailable,
+                "what is on record of node '" + name + "' cannot be read: " + known.error().text);
   const bool stale = (met != heard_.end() && !can_have_been(boots, met->second.back())) ||
                      (*known && !can_have_been(boots, **known)) || contradicts_log(node, boots);
   if (!stale || MUTANT(earlier_boot_accepted)) return {};
   SOMETIMES(earlier_boot_refused);
-  return fail(ErrorCode::kRolledBack,
-              "node '" + name + "' does not know of the boot in which the cluster has last met it: its data directory "
-              "was rolled back or copied; start it on an empty directory, as a new node");
+  return fail(
+      ErrorCode::kRolledBack,
+      "node '" + name +
+          "' does not know of the boot in which the cluster has last met it: its data directory "
+          "was rolled back or copied; start it on an empty directory, as a new node");
 }
 
 bool Registry::contradicts_log(NodeId node, const Boots& boots) const {

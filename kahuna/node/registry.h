@@ -1,17 +1,19 @@
-// What the meta partition records about the cluster, and who keeps the record: the leader of the meta
-// partition. Records are ordinary ones under reserved keys (partition/position.h):
+// What the meta partition records about the cluster, and who keeps the record: the leader of the
+// meta partition. Records are ordinary ones under reserved keys (partition/position.h):
 //
 //   __kahuna:founding      the roster and the map as founded (schemas/meta.fbs, Founding)
 //   __kahuna:roster        who belongs to the cluster now (roster.h); not this class's
 //   __kahuna:boot/<node>   the highest boot of that node that the cluster has met: "number nonce"
 //
 //   Y1 a recorded boot only grows;
-//   Y2 a node whose directory cannot have been through the recorded boot (identity.h, can_have_been) has lost
-//      what it once made durable: nobody listens to it (DESIGN §4, trap 25), however often it boots.
+//   Y2 a node whose directory cannot have been through the recorded boot (identity.h,
+//   can_have_been) has lost
+//      what it once made durable: nobody listens to it (DESIGN §4, trap 25), however often it
+//      boots.
 //
-// Every node judges by its own replica of meta, what its log holds beyond its state included: a node that has
-// just started may not know for long that a record is committed, and a record is proposed by who met the boot.
-// A replica may be behind: then the judgement comes later.
+// Every node judges by its own replica of meta, what its log holds beyond its state included: a
+// node that has just started may not know for long that a record is committed, and a record is
+// proposed by who met the boot. A replica may be behind: then the judgement comes later.
 #pragma once
 
 #include <functional>
@@ -36,8 +38,10 @@ class Registry {
     // Its state could not be read.
     virtual void meta_failed(const Error& error) = 0;
     virtual bool leads_meta() const = 0;
-    // The entries of its log that are not applied, in order: committed, for all this node knows, or not.
-    virtual void visit_unapplied_meta(const std::function<void(const raft::Entry&)>& visit) const = 0;
+    // The entries of its log that are not applied, in order: committed, for all this node knows, or
+    // not.
+    virtual void visit_unapplied_meta(
+        const std::function<void(const raft::Entry&)>& visit) const = 0;
     // Ends in proposal_done(), unless an error is returned at once.
     virtual Result<> propose_to_meta(partition::Command command) = 0;
     virtual Watermark watermark() const = 0;
@@ -51,7 +55,8 @@ class Registry {
   void open(NodeId self, Boots boots, std::string founding);
   // Met in a greeting, and judged.
   void heard(NodeId node, Boots boots);
-  // kRolledBack: Y2. kUnavailable: what is on record cannot be read; ask again. `name` is for people.
+  // kRolledBack: Y2. kUnavailable: what is on record cannot be read; ask again. `name` is for
+  // people.
   Result<> judge(NodeId node, const std::string& name, const Boots& boots) const;
 
   // Something changed: leadership of meta was won.

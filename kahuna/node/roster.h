@@ -1,10 +1,11 @@
 // Who belongs to the cluster: a value, and what people may wish of it.
 //
-// Meta records it under a reserved key, `__kahuna:roster` (schemas/meta.fbs, Roster); while that record
-// does not exist the founders are the members. Every directory holds a copy, and nodes tell each other:
-// the highest revision counts (membership.h).
+// Meta records it under a reserved key, `__kahuna:roster` (schemas/meta.fbs, Roster); while that
+// record does not exist the founders are the members. Every directory holds a copy, and nodes tell
+// each other: the highest revision counts (membership.h).
 //
-//   M1 a node's id, minted with its directory, belongs to one member for good. A member that was removed
+//   M1 a node's id, minted with its directory, belongs to one member for good. A member that was
+//   removed
 //      never comes back: the same machine does, on an empty directory, as another member;
 //   M2 no two members that are not removed have the same name;
 //   M3 somebody votes.
@@ -43,9 +44,9 @@ struct Wanted {
 };
 Wanted wanted_by(const Roster& roster);
 
-// "join NODE NAME ADDRESS voter|learner", "remove NAME NODE", "promote NAME NODE", where "NODE" is the
-// member's id, or 0 for whoever has that name. Returns what follows; nullopt: it is so already. kInvalid:
-// no such wish, no such member, or it would break M2, M3 or a limit; kRemoved: M1.
+// "join NODE NAME ADDRESS voter|learner", "remove NAME NODE", "promote NAME NODE", where "NODE" is
+// the member's id, or 0 for whoever has that name. Returns what follows; nullopt: it is so already.
+// kInvalid: no such wish, no such member, or it would break M2, M3 or a limit; kRemoved: M1.
 Result<std::optional<Roster>> fulfil(const Roster& roster, std::string_view wish);
 
 // What a node is told that was removed.

@@ -54,9 +54,10 @@ void Scrubber::scrub_journals(Suspend suspend) {
     }
     if (report.damaged.empty()) continue;
     SOMETIMES(node_scrub_finds_damage_in_a_journal);
-    hooks_.on_damage("the log: what " + std::to_string(report.repaired) + " of " + std::to_string(report.damaged.size()) +
-                     " damaged segments held is written anew" +
-                     (report.repaired < report.damaged.size() ? "; the others are tried again" : ""));
+    hooks_.on_damage(
+        "the log: what " + std::to_string(report.repaired) + " of " +
+        std::to_string(report.damaged.size()) + " damaged segments held is written anew" +
+        (report.repaired < report.damaged.size() ? "; the others are tried again" : ""));
   }
 }
 
@@ -67,7 +68,8 @@ void Scrubber::scrub_engine(Suspend suspend) {
     return;
   }
   damaged_.push_back(read.error().text);
-  if (read.error().code != ErrorCode::kDamaged) return hooks_.on_damage("the store cannot be verified: " + read.error().text);
+  if (read.error().code != ErrorCode::kDamaged)
+    return hooks_.on_damage("the store cannot be verified: " + read.error().text);
   SOMETIMES(node_scrub_finds_damage_in_the_engine);
   hooks_.on_damage("the store: " + read.error().text);
   suspend.sleep_until(host_.clock->now() + kTellFirst);
@@ -81,8 +83,9 @@ std::string Scrubber::to_json(const std::string& node) const {
       if (c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20) c = '\'';
     damaged += (damaged.empty() ? "\"" : ",\"") + text + "\"";
   }
-  return "{\"name\":\"" + node + "\",\"scrub\":" + std::to_string(number_) + ",\"running\":" + (running_ ? "true" : "false") +
-         ",\"bytes\":" + std::to_string(bytes_) + ",\"damaged\":[" + damaged + "],\"repaired\":" + std::to_string(repaired_) + "}";
+  return "{\"name\":\"" + node + "\",\"scrub\":" + std::to_string(number_) +
+         ",\"running\":" + (running_ ? "true" : "false") + ",\"bytes\":" + std::to_string(bytes_) +
+         ",\"damaged\":[" + damaged + "],\"repaired\":" + std::to_string(repaired_) + "}";
 }
 
 }  // namespace kahuna::node

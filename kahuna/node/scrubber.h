@@ -1,5 +1,5 @@
-// Scrubs what a node has at rest on its disk, now and then and when asked: the journals of its loops, one after the
-// other, then the engine. Lives on the home loop, in fibers of the node.
+// Scrubs what a node has at rest on its disk, now and then and when asked: the journals of its
+// loops, one after the other, then the engine. Lives on the home loop, in fibers of the node.
 //
 // One scrub at a time; who asks while one is under way is told of that one.
 #pragma once
@@ -28,13 +28,15 @@ class Scrubber {
   };
   // Who asked hears what was found before a node stops for it.
   static constexpr Duration kTellFirst = Duration::seconds(2);
-  // When something was found in a journal that could not be left yet, the next scrub follows so soon.
+  // When something was found in a journal that could not be left yet, the next scrub follows so
+  // soon.
   static constexpr Duration kSoon = Duration::seconds(600);
 
   Scrubber(Host& host, Hooks& hooks) : host_(host), hooks_(hooks) {}
   ~Scrubber() { host_.clock->cancel(timer_); }
 
-  // `interval`: after the end of one scrub until the next begins by itself; zero: never. `fibers` outlive it.
+  // `interval`: after the end of one scrub until the next begins by itself; zero: never. `fibers`
+  // outlive it.
   void open(Fibers& fibers, Duration interval);
   void begin();
   // Of the scrub under way, or of the last one. JSON.

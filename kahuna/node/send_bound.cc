@@ -9,7 +9,8 @@ bool SendBound::admits(Time now, uint64_t sent, size_t unsent) {
     return true;
   }
   if (mark_ && sent >= mark_->end && now > mark_->set) {
-    pace_ = static_cast<double>(sent - mark_->sent) / static_cast<double>((now - mark_->set).nanos());
+    pace_ =
+        static_cast<double>(sent - mark_->sent) / static_cast<double>((now - mark_->set).nanos());
     mark_.reset();
   }
   if (!mark_) mark_ = Mark{sent, sent + unsent, now};

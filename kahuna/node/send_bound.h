@@ -1,9 +1,10 @@
-// What may wait to be sent on one connection: as much as leaves it within `patience`, by the pace at which it took
-// what waited before. Whoever asks for more is told at once, and not after others gave up waiting.
+// What may wait to be sent on one connection: as much as leaves it within `patience`, by the pace
+// at which it took what waited before. Whoever asks for more is told at once, and not after others
+// gave up waiting.
 //
-// The pace is known while something waits without a pause; before that, anything may wait for as long as the first of it
-// does not wait longer than `patience`. What a stream has taken counts as sent, though its buffers (of 1 MiB, and the
-// kernel's) hold it: the wait there comes on top.
+// The pace is known while something waits without a pause; before that, anything may wait for as
+// long as the first of it does not wait longer than `patience`. What a stream has taken counts as
+// sent, though its buffers (of 1 MiB, and the kernel's) hold it: the wait there comes on top.
 #pragma once
 
 #include <cstddef>

@@ -26,7 +26,8 @@ uint64_t hash_bound(std::string_view position, uint64_t otherwise) {
 
 partition::Command to_command(const wire::Request& r) {
   partition::Command c;
-  c.kind = r.kind() == wire::RequestKind::Set ? partition::CommandKind::kSet : partition::CommandKind::kDelete;
+  c.kind = r.kind() == wire::RequestKind::Set ? partition::CommandKind::kSet
+                                              : partition::CommandKind::kDelete;
   c.operation = {r.client(), r.sequence(), Watermark(r.birth())};
   c.key = text_of(r.key());
   c.value = text_of(r.value());
@@ -42,8 +43,9 @@ bool is_keyed(wire::RequestKind kind) {
 }
 
 Error leaderless(PartitionId id) {
-  return {ErrorCode::kUnavailable, "partition " + std::to_string(id.value()) + " has no leader at the moment; "
-                                   "if this lasts, a majority of its nodes is down"};
+  return {ErrorCode::kUnavailable, "partition " + std::to_string(id.value()) +
+                                       " has no leader at the moment; "
+                                       "if this lasts, a majority of its nodes is down"};
 }
 
 }  // namespace
@@ -65,9 +67,12 @@ struct Service::Answer {
 Service::Service(Host& host, Hooks& hooks, const Options& options)
     : host_(host), hooks_(hooks), options_(options) {}
 
-Service::~Service() { host_.clock->cancel(timer_); }
+Service::~Service() {
+  host_.clock->cancel(timer_);
+}
 
-void Service::open(std::vector<partition::Descriptor> descriptors, NodeId self, Watermark watermark) {
+void Service::open(std::vector<partition::Descriptor> descriptors, NodeId self,
+                   Watermark watermark) {
   descriptors_ = std::move(descriptors);
   self_ = self;
   hear(watermark);
@@ -80,8 +85,10 @@ void Service::on_request(uint64_t session, const wire::Request& r) {
     // What a peer has heard is true, and may be news; the birth is a client's word all the same.
     if (r.forwarded()) hear(Watermark(r.watermark()));
     if (!credible(r.watermark()) || !credible(r.birth()))
-      return refuse(session, r.id(), {ErrorCode::kInvalid, "the request's birth or watermark is beyond anything that this "
-                                         "cluster can have told; start the client anew"});
+      return refuse(session, r.id(),
+                    {ErrorCode::kInvalid,
+                     "the request's birth or watermark is beyond anything that this "
+                     "cluster can have told; start the client anew"});
     hear(Watermark(r.watermark()));
   }
   if (r.kind() == wire::RequestKind::Status) return hooks_.collect_status(session, r.id());
@@ -89,27 +96,38 @@ void Service::on_request(uint64_t session, const wire::Request& r) {
   if (r.kind() == wire::RequestKind::Members) return change_members(session, r);
   if (r.kind() == wire::RequestKind::Scrub) {
     if (descriptors_.empty())
-      return refuse(session, r.id(), {ErrorCode::kUnavailable, "this node is still starting, or its cluster is being founded"});
+      return refuse(session, r.id(),
+                    {ErrorCode::kUnavailable,
+                     "this node is still starting, or its cluster is being founded"});
     return answer_status(session, r.id(), hooks_.scrub(text_of(r.key())));
   }
   if (!is_keyed(r.kind()))
-    return refuse(session, r.id(), {ErrorCode::kInvalid, "unknown kind of request " +
-                                       std::to_string(static_cast<int>(r.kind())) + "; this server is older than its client"});
+    return refuse(session, r.id(),
+                  {ErrorCode::kInvalid, "unknown kind of request " +
+                                            std::to_string(static_cast<int>(r.kind())) +
+                                            "; this server is older than its client"});
   std::string_view key = text_of(r.key());
   if (r.kind() == wire::RequestKind::Scan) {
     // A bucket is a key's text before its last '/': its positions are those of the key "bucket/".
     if (key.size() > partition::kKeyBytesMax)
-      return refuse(session, r.id(), {ErrorCode::kTooLarge, "the bucket is longer than a key may be"});
+      return refuse(session, r.id(),
+                    {ErrorCode::kTooLarge, "the bucket is longer than a key may be"});
     if (r.limit() > kScanLimitMax)
-      return refuse(session, r.id(), {ErrorCode::kInvalid, "limit must be at most " + std::to_string(kScanLimitMax)});
+      return refuse(
+          session, r.id(),
+          {ErrorCode::kInvalid, "limit must be at most " + std::to_string(kScanLimitMax)});
   } else if (auto valid = partition::validate_key(key); !valid) {
     return refuse(session, r.id(), valid.error());
   }
   if (descriptors_.empty())
-    return refuse(session, r.id(), {ErrorCode::kUnavailable, "this node is still starting, or its cluster is being founded; "
-                                                             "try again in a moment"});
+    return refuse(session, r.id(),
+                  {ErrorCode::kUnavailable,
+                   "this node is still starting, or its cluster is being founded; "
+                   "try again in a moment"});
   if (in_flight_ >= options_.requests_max)
-    return refuse(session, r.id(), {ErrorCode::kOverloaded, "this node has " + std::to_string(in_flight_) + " requests in flight; try again later"});
+    return refuse(session, r.id(),
+                  {ErrorCode::kOverloaded, "this node has " + std::to_string(in_flight_) +
+                                               " requests in flight; try again later"});
 
   std::string position = r.kind() == wire::RequestKind::Scan
                              ? partition::positions_of_space(key).start
@@ -125,14 +143,21 @@ void Service::on_request(uint64_t session, const wire::Request& r) {
 void Service::move_leader(uint64_t session, const wire::Request& r) {
   PartitionId id(r.partition());
   if (descriptors_.empty())
-    return refuse(session, r.id(), {ErrorCode::kUnavailable, "this node is still starting, or its cluster is being founded"});
-  if (std::none_of(descriptors_.begin(), descriptors_.end(), [&](const auto& d) { return d.id == id; }))
-    return refuse(session, r.id(), {ErrorCode::kInvalid, "there is no partition " + std::to_string(id.value()) +
-                                       "; 'kahuna status --json' lists them"});
+    return refuse(
+        session, r.id(),
+        {ErrorCode::kUnavailable, "this node is still starting, or its cluster is being founded"});
+  if (std::none_of(descriptors_.begin(), descriptors_.end(),
+                   [&](const auto& d) { return d.id == id; }))
+    return refuse(session, r.id(),
+                  {ErrorCode::kInvalid, "there is no partition " + std::to_string(id.value()) +
+                                            "; 'kahuna status --json' lists them"});
   std::string name(text_of(r.key()));
   NodeId to = hooks_.node_named(name);
-  if (!to) return refuse(session, r.id(), {ErrorCode::kInvalid, "no node of this cluster is named '" + name + "'; "
-                                             "'kahuna status' lists them"});
+  if (!to)
+    return refuse(session, r.id(),
+                  {ErrorCode::kInvalid, "no node of this cluster is named '" + name +
+                                            "'; "
+                                            "'kahuna status' lists them"});
   if (closed_) return refuse(session, r.id(), stopping(), &id);
   NodeId leader = hooks_.leader_of(id);
   if (!leader) return refuse(session, r.id(), leaderless(id), &id);
@@ -147,7 +172,9 @@ void Service::move_leader(uint64_t session, const wire::Request& r) {
 
 void Service::change_members(uint64_t session, const wire::Request& r) {
   if (descriptors_.empty())
-    return refuse(session, r.id(), {ErrorCode::kUnavailable, "this node is still starting, or its cluster is being founded"});
+    return refuse(
+        session, r.id(),
+        {ErrorCode::kUnavailable, "this node is still starting, or its cluster is being founded"});
   const PartitionId id = kMetaPartition;
   if (closed_) return refuse(session, r.id(), stopping(), &id);
   const NodeId leader = hooks_.leader_of(id);
@@ -157,7 +184,8 @@ void Service::change_members(uint64_t session, const wire::Request& r) {
   Pending& pending = *find(token);
   pending.wish = Pending::Wish{std::string(text_of(r.key())), to_command(r).operation};
   if (MUTANT(wish_judged_by_old_members)) return fulfil_wish(token, pending);
-  pending.read = {.partition = id, .kind = wire::RequestKind::Exists, .key = std::string(kRosterKey)};
+  pending.read = {
+      .partition = id, .kind = wire::RequestKind::Exists, .key = std::string(kRosterKey)};
   auto accepted = hooks_.read(pending.read, token);
   if (accepted) return;
   remove(token);
@@ -199,11 +227,15 @@ void Service::serve_locally(uint64_t session, const wire::Request& r, PartitionI
   Token token = 0;
   if (write) {
     partition::Command command = to_command(r);
-    if (auto valid = partition::validate(command); !valid) return refuse(session, r.id(), valid.error());
+    if (auto valid = partition::validate(command); !valid)
+      return refuse(session, r.id(), valid.error());
     if (command.value.size() > options_.value_bytes_max ||
-        (command.conditions.if_value && command.conditions.if_value->size() > options_.value_bytes_max))
-      return refuse(session, r.id(), {ErrorCode::kTooLarge, "this node takes values of at most " +
-                                         std::to_string(options_.value_bytes_max) + " bytes"});
+        (command.conditions.if_value &&
+         command.conditions.if_value->size() > options_.value_bytes_max))
+      return refuse(
+          session, r.id(),
+          {ErrorCode::kTooLarge, "this node takes values of at most " +
+                                     std::to_string(options_.value_bytes_max) + " bytes"});
     command.watermark = watermark_;
     token = add(session, r, id);
     accepted = hooks_.propose(id, std::move(command), token);
@@ -222,14 +254,18 @@ void Service::forward(uint64_t session, const wire::Request& r, PartitionId id, 
   auto& b = builder_;
   b.Clear();
   auto bytes = [&](const flatbuffers::Vector<uint8_t>* v) {
-    return v && v->size() ? b.CreateVector(v->data(), v->size()) : flatbuffers::Offset<flatbuffers::Vector<uint8_t>>();
+    return v && v->size() ? b.CreateVector(v->data(), v->size())
+                          : flatbuffers::Offset<flatbuffers::Vector<uint8_t>>();
   };
-  auto key = bytes(r.key()), value = bytes(r.value()), compare = bytes(r.compare_value()), cursor = bytes(r.cursor());
+  auto key = bytes(r.key()), value = bytes(r.value()), compare = bytes(r.compare_value()),
+       cursor = bytes(r.cursor());
   b.Finish(wire::CreateRequest(b, token, r.kind(), key, value, r.client(), r.sequence(), r.birth(),
-                               watermark_.value(), r.flags(), compare, r.compare_revision(), r.limit(),
-                               cursor, r.timeout_us(), /*forwarded=*/true, r.partition()));
+                               watermark_.value(), r.flags(), compare, r.compare_revision(),
+                               r.limit(), cursor, r.timeout_us(), /*forwarded=*/true,
+                               r.partition()));
   hooks_.wake(id);
-  auto sent = hooks_.forward(leader, {reinterpret_cast<const std::byte*>(b.GetBufferPointer()), b.GetSize()});
+  auto sent = hooks_.forward(
+      leader, {reinterpret_cast<const std::byte*>(b.GetBufferPointer()), b.GetSize()});
   if (sent) return;
   remove(token);
   refuse(session, r.id(), sent.error(), &id);
@@ -243,18 +279,23 @@ void Service::on_response(const wire::Response& r) {
   if (read && !r.error() && !takes_answer(r.id(), *pending)) return;
   auto& b = builder_;
   b.Clear();
-  Answer answer{.error = static_cast<ErrorCode>(r.error()), .outcome = r.outcome(),
-                .revision = Revision(r.revision()), .value = text_of(r.value()),
-                .stamp = Watermark(r.stamp()), .replayed = r.replayed()};
+  Answer answer{.error = static_cast<ErrorCode>(r.error()),
+                .outcome = r.outcome(),
+                .revision = Revision(r.revision()),
+                .value = text_of(r.value()),
+                .stamp = Watermark(r.stamp()),
+                .replayed = r.replayed()};
   if (r.text()) answer.text = r.text()->string_view();
   partition::ScanPage page;
   if (r.items()) {
     for (const auto* item : *r.items())
       page.items.push_back({std::string(text_of(item->key())),
-                            {std::string(text_of(item->value())), Revision(item->revision()), Watermark(item->stamp())}});
+                            {std::string(text_of(item->value())), Revision(item->revision()),
+                             Watermark(item->stamp())}});
   }
   page.cursor = text_of(r.cursor());
-  if (pending->kind == wire::RequestKind::Scan && answer.error == ErrorCode::kOk) answer.page = &page;
+  if (pending->kind == wire::RequestKind::Scan && answer.error == ErrorCode::kOk)
+    answer.page = &page;
   PartitionId partition = pending->partition;
   answer.route = &partition;
   finish(r.id(), answer);
@@ -294,8 +335,9 @@ void Service::on_write(Token token, Result<partition::Reply> reply) {
     case partition::Outcome::kNotFound: answer.outcome = wire::Outcome::NotFound; break;
     case partition::Outcome::kTooOld:
       answer.error = ErrorCode::kTooOld;
-      answer.text = "the operation's id is older than what this partition remembers; whether an earlier "
-                    "attempt was executed is not known";
+      answer.text =
+          "the operation's id is older than what this partition remembers; whether an earlier "
+          "attempt was executed is not known";
       break;
     case partition::Outcome::kRefused:
       answer.error = ErrorCode::kInvalid;
@@ -375,7 +417,8 @@ void Service::finish(Token token, Answer& answer) {
   remove(token);
 }
 
-void Service::refuse(uint64_t session, uint64_t request, Error error, const PartitionId* partition) {
+void Service::refuse(uint64_t session, uint64_t request, Error error,
+                     const PartitionId* partition) {
   Answer answer{.request = request, .error = error.code, .text = error.text, .route = partition};
   send(session, answer);
 }
@@ -385,7 +428,8 @@ void Service::send(uint64_t session, const Answer& a) {
   b.Clear();
   using Bytes = flatbuffers::Offset<flatbuffers::Vector<uint8_t>>;
   auto bytes = [&](std::string_view v) {
-    return v.empty() ? Bytes() : b.CreateVector(reinterpret_cast<const uint8_t*>(v.data()), v.size());
+    return v.empty() ? Bytes()
+                     : b.CreateVector(reinterpret_cast<const uint8_t*>(v.data()), v.size());
   };
   flatbuffers::Offset<flatbuffers::String> text, status;
   if (!a.text.empty()) text = b.CreateString(a.text.data(), a.text.size());
@@ -397,7 +441,8 @@ void Service::send(uint64_t session, const Answer& a) {
     list.reserve(a.page->items.size());
     for (const partition::ScanItem& item : a.page->items) {
       Bytes key = bytes(item.key), content = bytes(item.record.value);
-      list.push_back(wire::CreateItem(b, key, content, item.record.revision.value(), item.record.stamp.value()));
+      list.push_back(wire::CreateItem(b, key, content, item.record.revision.value(),
+                                      item.record.stamp.value()));
     }
     items = b.CreateVector(list);
     cursor = bytes(a.page->cursor);
@@ -405,7 +450,8 @@ void Service::send(uint64_t session, const Answer& a) {
   flatbuffers::Offset<wire::Route> route;
   if (a.route && *a.route != kMetaPartition && !descriptors_.empty()) {
     NodeId leader = hooks_.leader_of(*a.route);
-    auto d = std::find_if(descriptors_.begin(), descriptors_.end(), [&](const auto& x) { return x.id == *a.route; });
+    auto d = std::find_if(descriptors_.begin(), descriptors_.end(),
+                          [&](const auto& x) { return x.id == *a.route; });
     auto address = b.CreateString(leader ? hooks_.address_of(leader) : std::string());
     uint64_t end = hash_bound(d->end, 0);
     route = wire::CreateRoute(b, a.route->value(), d->generation, hash_bound(d->start, 0), end - 1,
@@ -415,7 +461,9 @@ void Service::send(uint64_t session, const Answer& a) {
                                 a.revision.value(), value, a.stamp.value(), watermark_.value(),
                                 a.replayed, route, items, cursor, status));
   if (b.GetSize() > codec::kFrameBytesMax && a.error == ErrorCode::kOk)
-    return refuse(session, a.request, {ErrorCode::kTooLarge, "the answer is longer than an answer may be; ask for less"});
+    return refuse(
+        session, a.request,
+        {ErrorCode::kTooLarge, "the answer is longer than an answer may be; ask for less"});
   hooks_.respond(session, {reinterpret_cast<const std::byte*>(b.GetBufferPointer()), b.GetSize()});
 }
 
@@ -448,7 +496,8 @@ Token Service::add(uint64_t session, const wire::Request& r, PartitionId partiti
 
   Duration timeout = options_.request_timeout;
   if (r.timeout_us() != 0)
-    timeout = Duration::micros(static_cast<int64_t>(std::min<uint64_t>(r.timeout_us(), static_cast<uint64_t>(kTimeoutMax.micros()))));
+    timeout = Duration::micros(static_cast<int64_t>(
+        std::min<uint64_t>(r.timeout_us(), static_cast<uint64_t>(kTimeoutMax.micros()))));
   int64_t grain = kDeadlineGrain.nanos();
   Time deadline = Time::from_nanos(((host_.clock->now() + timeout).nanos() / grain + 1) * grain);
   // Long deadlines of short requests would pile up.
@@ -503,8 +552,9 @@ void Service::expire() {
       SOMETIMES(request_expired);
       PartitionId partition = p->partition;
       Answer answer{.error = p->is_write() ? ErrorCode::kUnknown : ErrorCode::kTimeout,
-                    .text = p->is_write() ? "the write was proposed but its outcome was not known in time"
-                                          : "leadership could not be confirmed in time; is a majority up?",
+                    .text = p->is_write()
+                                ? "the write was proposed but its outcome was not known in time"
+                                : "leadership could not be confirmed in time; is a majority up?",
                     .route = &partition};
       finish(token, answer);
     }

@@ -4,10 +4,12 @@
 //   S2 a request that was forwarded to this node is never forwarded again;
 //   S3 every accepted request ends by its deadline;
 //   S4 a node that is about to stop takes no new requests, and ends those it has first;
-//   S5 no request moves stamps to where nothing honest can follow: one whose birth or watermark is further
-//      ahead of what this node has heard than all writes of many years is refused, and not heard. However many
-//      clients push, they come to half of what stamps may reach, and there all go on;
-//   S6 what is read waits for nobody who does not take it: above a mark of unsent answers, a session's reads end
+//   S5 no request moves stamps to where nothing honest can follow: one whose birth or watermark is
+//   further
+//      ahead of what this node has heard than all writes of many years is refused, and not heard.
+//      However many clients push, they come to half of what stamps may reach, and there all go on;
+//   S6 what is read waits for nobody who does not take it: above a mark of unsent answers, a
+//   session's reads end
 //      with kOverloaded, before anything is read.
 #pragma once
 
@@ -31,7 +33,8 @@ class Service {
     virtual void respond(uint64_t session, ByteView response) = 0;
     // What is read may be sent there: not too much of what was waits still.
     virtual bool takes_answers(uint64_t session) const = 0;
-    // Sends an encoded Request to a node; kUnavailable when there is no connection, kOverloaded when it would wait there.
+    // Sends an encoded Request to a node; kUnavailable when there is no connection, kOverloaded
+    // when it would wait there.
     virtual Result<> forward(NodeId to, ByteView request) = 0;
     virtual std::string address_of(NodeId node) const = 0;
     virtual NodeId node_named(std::string_view name) const = 0;  // none: there is no such member
@@ -75,13 +78,15 @@ class Service {
   void on_write(Token token, Result<partition::Reply> reply);
   void on_read(Token token, Result<ReadAnswer> answer);
   void on_transfer(Token token, Result<> moved);
-  // What that read asked for, while it waits; otherwise null. Null as well when it has just been refused (S6).
+  // What that read asked for, while it waits; otherwise null. Null as well when it has just been
+  // refused (S6).
   const ReadRequest* reading(Token token);
   void answer_status(uint64_t session, uint64_t request, const std::string& status);
 
   // How far a client's knowledge may be ahead of this node's (S5). Every write is one step.
   static constexpr uint64_t kLeadMax = uint64_t{1} << 40;
-  // Above this height only so little that nobody comes to the end, and still more than honest ones differ by.
+  // Above this height only so little that nobody comes to the end, and still more than honest ones
+  // differ by.
   static constexpr uint64_t kNamedMax = uint64_t{1} << 60;
   static constexpr uint64_t kLeadMaxThere = uint64_t{1} << 20;
   bool credible(uint64_t watermark) const {
@@ -106,7 +111,8 @@ class Service {
     PartitionId partition;
     NodeId forwarded_to;  // none: local
     ReadRequest read;     // unless it writes
-    // About members, and until meta may be read: what is asked of it may have been recorded by another leader.
+    // About members, and until meta may be read: what is asked of it may have been recorded by
+    // another leader.
     struct Wish {
       std::string text;
       OperationId operation;
@@ -126,11 +132,13 @@ class Service {
   void change_members(uint64_t session, const wire::Request& request);
   void fulfil_wish(Token token, Pending& pending);
   void serve_locally(uint64_t session, const wire::Request& request, PartitionId partition);
-  void forward(uint64_t session, const wire::Request& request, PartitionId partition, NodeId leader);
+  void forward(uint64_t session, const wire::Request& request, PartitionId partition,
+               NodeId leader);
   void finish(Token token, Answer& answer);
   // False: the request was refused.
   bool takes_answer(Token token, const Pending& pending);
-  void refuse(uint64_t session, uint64_t request, Error error, const PartitionId* partition = nullptr);
+  void refuse(uint64_t session, uint64_t request, Error error,
+              const PartitionId* partition = nullptr);
   void send(uint64_t session, const Answer& answer);
   void expire();
   void forget_ended();
@@ -148,8 +156,9 @@ class Service {
   size_t in_flight_ = 0;
   bool closed_ = false;
   Callback<void()> idle_;  // to be told when closed
-  std::map<Time, std::vector<Token>> deadlines_;  // rounded up to the grain; of some that have ended, too
-  size_t dated_ = 0;                              // tokens there
+  std::map<Time, std::vector<Token>>
+      deadlines_;     // rounded up to the grain; of some that have ended, too
+  size_t dated_ = 0;  // tokens there
   TimerId timer_ = 0;
   Time timer_at_ = Time::max();
   flatbuffers::FlatBufferBuilder builder_{1024};

@@ -12,13 +12,16 @@ namespace {
 constexpr size_t kFrameBytesMax = 1024 * 1024;
 }  // namespace
 
-Result<> add_groups(Groups& groups, const Shard::Start& start, size_t loop, RecoveredGroups& recovered) {
+Result<> add_groups(Groups& groups, const Shard::Start& start, size_t loop,
+                    RecoveredGroups& recovered) {
   std::vector<ReplicaId> founders;
-  for (const FoundingMember& m : start.founding.members) founders.push_back({m.node, m.incarnation});
+  for (const FoundingMember& m : start.founding.members)
+    founders.push_back({m.node, m.incarnation});
   std::sort(founders.begin(), founders.end());
   for (const partition::Descriptor& d : partition::founding_descriptors(start.founding.partitions))
     if (start.layout.loop_of(d.id) == loop)
-      RETURN_IF_ERROR(groups.add(d, founders, start.alone, start.promise, std::move(recovered[d.id])));
+      RETURN_IF_ERROR(
+          groups.add(d, founders, start.alone, start.promise, std::move(recovered[d.id])));
   recovered.clear();
   return {};
 }
@@ -122,7 +125,9 @@ void Shard::scrub(Callback<void(journal::ScrubReport)> done) {
   CHECK(groups_ != nullptr);
   fibers_.spawn("scrub", [this, done = std::move(done)](Suspend s) mutable {
     auto report = journal_->scrub(s, options_.scrub_bytes_per_second);
-    answer([done = std::move(done), report = std::move(report)]() mutable { done(std::move(report)); });
+    answer([done = std::move(done), report = std::move(report)]() mutable {
+      done(std::move(report));
+    });
   });
 }
 
@@ -195,8 +200,12 @@ void Shard::send_to(NodeId peer, const Value& value) {
   if ((*at)->messages.bytes() >= kFrameBytesMax) ship(**at);
 }
 
-void Shard::send(const SnapshotPart& part) { send_to(part.to.node, part); }
-void Shard::send(const SnapshotReply& reply) { send_to(reply.to.node, reply); }
+void Shard::send(const SnapshotPart& part) {
+  send_to(part.to.node, part);
+}
+void Shard::send(const SnapshotReply& reply) {
+  send_to(reply.to.node, reply);
+}
 
 void Shard::messages_sent() {
   for (auto& outbox : outboxes_)
@@ -206,7 +215,8 @@ void Shard::messages_sent() {
 void Shard::ship(Outbox& outbox) {
   watermark_ = std::max(watermark_, groups_->last_stamp_seen());
   ByteView bytes = outbox.messages.finish(self_, outbox.peer, watermark_);
-  if (!home().frames.add(outbox.peer, as_text(bytes), options_.loop_frame_bytes_max)) SOMETIMES(shard_left_out_messages);
+  if (!home().frames.add(outbox.peer, as_text(bytes), options_.loop_frame_bytes_max))
+    SOMETIMES(shard_left_out_messages);
   outbox.messages.clear();
 }
 
@@ -224,7 +234,8 @@ void Shard::on_read(Token token, Result<> granted) {
   }
   if (home().answer_bytes >= options_.loop_frame_bytes_max) {
     SOMETIMES(shard_reads_no_more_in_this_turn);
-    home().answers.emplace_back(token, fail(ErrorCode::kOverloaded, "more is read at a time than this node answers"));
+    home().answers.emplace_back(
+        token, fail(ErrorCode::kOverloaded, "more is read at a time than this node answers"));
     return;
   }
   partition::StateMachine& state = *groups_->state(request.mapped().partition);

@@ -41,7 +41,7 @@ class Shard final : public Groups::Hooks, public ShardEngine::Hooks {
   void take(ToShard batch);
   // What follows is done once, in this order, through ToShard::calls.
   void open(std::string journal_dir, bool must_exist, Done done);  // journal::Options
-  void adopt(RecoveredGroups groups, Done done);  // only when the journal is new
+  void adopt(RecoveredGroups groups, Done done);                   // only when the journal is new
   struct Start {
     NodeId self;
     Founding founding;
@@ -64,7 +64,9 @@ class Shard final : public Groups::Hooks, public ShardEngine::Hooks {
   }
   // Groups::find_without(); `each` runs on the home loop.
   void find_without(NodeId node, std::function<void(PartitionId)> each) {
-    if (groups_) groups_->find_without(node, [this, each](PartitionId id) { answer([each, id] { each(id); }); });
+    if (groups_)
+      groups_->find_without(node,
+                            [this, each](PartitionId id) { answer([each, id] { each(id); }); });
   }
 
   // For observers that share this loop's thread (the simulator). Null until started.
@@ -77,7 +79,9 @@ class Shard final : public Groups::Hooks, public ShardEngine::Hooks {
   void messages_sent() override;
   void on_write(Token token, Result<partition::Reply> reply) override;
   void on_read(Token token, Result<> granted) override;
-  void on_transfer(Token token, Result<> moved) override { home().moved.emplace_back(token, std::move(moved)); }
+  void on_transfer(Token token, Result<> moved) override {
+    home().moved.emplace_back(token, std::move(moved));
+  }
   void on_serving(PartitionId) override {}
   void on_stopped(Error reason) override;
   void on_engine_damaged(Error reason) override {
@@ -129,8 +133,8 @@ struct ShardCell {
   }
 };
 
-
 // Adds the partitions of a founded cluster that are pinned to `loop`, with what its journal held.
-Result<> add_groups(Groups& groups, const Shard::Start& start, size_t loop, RecoveredGroups& recovered);
+Result<> add_groups(Groups& groups, const Shard::Start& start, size_t loop,
+                    RecoveredGroups& recovered);
 
 }  // namespace kahuna::node

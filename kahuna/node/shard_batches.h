@@ -28,8 +28,8 @@ struct PeerFrame {
   std::string bytes;
 };
 
-// Frames for another loop, of a turn or of as long as that loop takes none. One of each peer is always taken, so that
-// none is left out for ever because others come before it.
+// Frames for another loop, of a turn or of as long as that loop takes none. One of each peer is
+// always taken, so that none is left out for ever because others come before it.
 class PeerFrames {
  public:
   // False: it is left out, for there would be more than `bytes_max` of them.
@@ -82,7 +82,7 @@ struct ToHome {
   std::vector<std::pair<PartitionId, NodeId>> leaders;  // newest last
   std::vector<std::pair<Token, Result<partition::Reply>>> replies;
   std::vector<std::pair<Token, Result<ReadAnswer>>> answers;
-  size_t answer_bytes = 0;  // keys and values
+  size_t answer_bytes = 0;                        // keys and values
   std::vector<std::pair<Token, Result<>>> moved;  // leadership
   Watermark watermark;
   // One of each at a time. The batch is not changed while it is written.
@@ -90,7 +90,7 @@ struct ToHome {
   bool wants_flush = false;
   std::vector<Callback<void()>> calls;
   std::optional<Error> stopped;
-  bool engine_damaged = false;  // ... for that reason
+  bool engine_damaged = false;           // ... for that reason
   std::vector<std::string> damage;       // found, or made good
   std::vector<std::string> slow_disk;    // partitions given away because of it
   std::optional<std::string> disk_full;  // changed: why, or "" when there is room again

@@ -60,11 +60,13 @@ Result<> Shards::ask_all(Suspend suspend, const std::function<Call(size_t)>& mak
   return std::move(waiting->result);
 }
 
-Result<> Shards::open(Suspend suspend, const Layout& layout, const std::string& journals, bool must_exist) {
+Result<> Shards::open(Suspend suspend, const Layout& layout, const std::string& journals,
+                      bool must_exist) {
   CHECK_EQ(layout.loops, cells_.size());
   layout_ = layout;
   return ask_all(suspend, [&](size_t loop) -> Call {
-    return [dir = layout.journal_dir(journals, loop), must_exist](Shard& shard, Shard::Done done) mutable {
+    return [dir = layout.journal_dir(journals, loop), must_exist](Shard& shard,
+                                                                  Shard::Done done) mutable {
       shard.open(std::move(dir), must_exist, std::move(done));
     };
   });
@@ -95,10 +97,12 @@ NodeId Shards::leader_of(PartitionId partition) const {
 
 Result<> Shards::propose(PartitionId partition, partition::Command command, Token token) {
   ToShard& there = to(layout_.loop_of(partition));
-  const size_t bytes = command.key.size() + command.value.size() + command.conditions.if_value.value_or("").size();
+  const size_t bytes =
+      command.key.size() + command.value.size() + command.conditions.if_value.value_or("").size();
   if (there.write_bytes > 0 && there.write_bytes + bytes > options_.loop_frame_bytes_max) {
     SOMETIMES(shard_was_not_given_a_write);
-    return fail(ErrorCode::kOverloaded, "the event loop of the partition has more to write than it takes at a time");
+    return fail(ErrorCode::kOverloaded,
+                "the event loop of the partition has more to write than it takes at a time");
   }
   there.write_bytes += bytes;
   there.writes.push_back({partition, std::move(command), token});
@@ -143,7 +147,8 @@ void Shards::receive(NodeId peer, const wire::PeerBatch& batch, ByteView bytes) 
   concern(batch.snapshot_replies());
   for (size_t loop = 1; loop < cells_.size(); ++loop) {
     if (!concerned_[loop]) continue;
-    if (!to(loop).frames.add(peer, as_text(bytes), options_.loop_frame_bytes_max)) SOMETIMES(shard_was_not_given_messages);
+    if (!to(loop).frames.add(peer, as_text(bytes), options_.loop_frame_bytes_max))
+      SOMETIMES(shard_was_not_given_messages);
   }
 }
 
@@ -171,7 +176,8 @@ void Shards::flushed(const Marks& marks) {
 
 journal::ScrubReport Shards::scrub(Suspend suspend, size_t loop) {
   return await<journal::ScrubReport>(suspend, [&](Callback<void(journal::ScrubReport)> done) {
-    to(loop).calls.push_back([done = std::move(done)](Shard& shard) mutable { shard.scrub(std::move(done)); });
+    to(loop).calls.push_back(
+        [done = std::move(done)](Shard& shard) mutable { shard.scrub(std::move(done)); });
   });
 }
 
@@ -222,7 +228,8 @@ void Shards::receive_batch(ToHome batch) {
   for (std::string& text : batch.damage) hooks_.on_shard_damage(std::move(text));
   for (std::string& text : batch.slow_disk) hooks_.on_shard_slow_disk(std::move(text));
   if (batch.disk_full) hooks_.on_shard_disk_full(batch.loop, *batch.disk_full);
-  if (batch.stopped && batch.engine_damaged) return hooks_.on_shard_engine_damaged(std::move(*batch.stopped));
+  if (batch.stopped && batch.engine_damaged)
+    return hooks_.on_shard_engine_damaged(std::move(*batch.stopped));
   if (batch.stopped) hooks_.on_shard_stopped(std::move(*batch.stopped));
 }
 

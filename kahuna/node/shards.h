@@ -32,7 +32,8 @@ class Shards {
   };
   static constexpr Duration kStatusPatience = Duration::seconds(1);
 
-  // Starts building the shards. CHECKs that there are other loops. `options` outlives it and does not change.
+  // Starts building the shards. CHECKs that there are other loops. `options` outlives it and does
+  // not change.
   Shards(Host& host, Hooks& hooks, const Options& options, Observer* observer);
   // The shards are gone by now, or their loops do not run any more.
   ~Shards();
@@ -40,7 +41,8 @@ class Shards {
   void leave(size_t loop) { cells_[loop]->shard.reset(); }
 
   // --- boot; each suspends until all have answered, and returns the first error ---
-  Result<> open(Suspend suspend, const Layout& layout, const std::string& journals, bool must_exist);
+  Result<> open(Suspend suspend, const Layout& layout, const std::string& journals,
+                bool must_exist);
   Result<> adopt(Suspend suspend, const Layout& layout, RecoveredGroups& groups);
   Result<> start(Suspend suspend, const Shard::Start& start);
 

@@ -19,7 +19,8 @@ void SignsOfLife::arm() {
 }
 
 void SignsOfLife::heard(NodeId peer) {
-  auto found = std::find_if(peers_.begin(), peers_.end(), [&](const Peer& p) { return p.node == peer; });
+  auto found =
+      std::find_if(peers_.begin(), peers_.end(), [&](const Peer& p) { return p.node == peer; });
   if (found == peers_.end())
     peers_.push_back({peer});
   else

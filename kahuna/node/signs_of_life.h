@@ -1,10 +1,12 @@
-// Whether the nodes that this one talks to are alive: for the sake of quiet groups, whose leaders say
-// nothing themselves (raft/quiescence.h). One exchange per pair of nodes and interval, however many
-// groups there are, and none where anything else is said.
+// Whether the nodes that this one talks to are alive: for the sake of quiet groups, whose leaders
+// say nothing themselves (raft/quiescence.h). One exchange per pair of nodes and interval, however
+// many groups there are, and none where anything else is said.
 //
-//   S1 every interval the owner is asked to probe its connections, so that the other side hears us and
+//   S1 every interval the owner is asked to probe its connections, so that the other side hears us
+//   and
 //      answers;
-//   S2 a peer that was heard once is lost when it was silent in kSilentMax looks in a row. A node that was
+//   S2 a peer that was heard once is lost when it was silent in kSilentMax looks in a row. A node
+//   that was
 //      stopped meanwhile looks once for all the time that it missed, and loses nobody by that;
 //   S3 `lost` is called once for each silence.
 //

@@ -22,7 +22,8 @@ void SlowDisk::synced(Time began, std::optional<Time> waited_since, Time now) {
 
 // The last batch.
 void SlowDisk::count() {
-  const bool waited = at_ - waited_since_ >= options_.wait_min || MUTANT(slow_leader_looks_at_itself);
+  const bool waited =
+      at_ - waited_since_ >= options_.wait_min || MUTANT(slow_leader_looks_at_itself);
   if (MUTANT(slow_leader_looks_at_itself)) waited_since_ = began_;
   const Time from = std::max(counted_, waited ? std::min(began_, waited_since_) : began_);
   const Time held_from = waited ? std::max(counted_, waited_since_) : at_;
@@ -44,7 +45,8 @@ bool SlowDisk::is_slow(Time waited_since, Time now) {
 
 bool SlowDisk::may_give_away(PartitionId id, Time now) const {
   auto found = given_.find(id);
-  return found == given_.end() || now - found->second.at >= found->second.pause || MUTANT(slow_leader_ping_pong);
+  return found == given_.end() || now - found->second.at >= found->second.pause ||
+         MUTANT(slow_leader_ping_pong);
 }
 
 void SlowDisk::given_away(PartitionId id, Time now) {

@@ -24,15 +24,20 @@ uint64_t checksum_of(const SnapshotPart& part) {
   return hash.low();
 }
 
-SnapshotStreams::SnapshotStreams(Host& host, Hooks& hooks, engine::Engine& engine, const Options& options)
-    : clock_(*host.clock), hooks_(hooks), engine_(engine), options_(options),
+SnapshotStreams::SnapshotStreams(Host& host, Hooks& hooks, engine::Engine& engine,
+                                 const Options& options)
+    : clock_(*host.clock),
+      hooks_(hooks),
+      engine_(engine),
+      options_(options),
       random_(host.random("snapshots")) {}
 
 void SnapshotStreams::want(Wanted wanted) {
   auto stream = std::make_unique<Stream>();
   stream->wanted = std::move(wanted);
   stream->heard = clock_.now();
-  stream->flight_limit = {options_.snapshot_part_bytes * kSnapshotPartsInFlight, options_.raft.election_timeout_min / 2};
+  stream->flight_limit = {options_.snapshot_part_bytes * kSnapshotPartsInFlight,
+                          options_.raft.election_timeout_min / 2};
   streams_.push_back(std::move(stream));
   begin_due();
 }
@@ -46,17 +51,21 @@ void SnapshotStreams::leadership_lost(PartitionId group) {
 void SnapshotStreams::keep_members(const raft::Replica& leader) {
   if (streams_.empty() || MUTANT(snapshots_go_on_to_strangers)) return;
   const size_t gone = std::erase_if(streams_, [&](const auto& s) {
-    return s->wanted.descriptor.id == leader.group() && !leader.configuration().contains(s->wanted.to);
+    return s->wanted.descriptor.id == leader.group() &&
+           !leader.configuration().contains(s->wanted.to);
   });
   if (gone == 0) return;
   SOMETIMES(snapshot_stream_to_one_who_left);
   begin_due();
 }
 
-void SnapshotStreams::saved() { begin_due(); }
+void SnapshotStreams::saved() {
+  begin_due();
+}
 
 size_t SnapshotStreams::active() const {
-  return size_t(std::count_if(streams_.begin(), streams_.end(), [](const auto& s) { return s->view != nullptr; }));
+  return size_t(std::count_if(streams_.begin(), streams_.end(),
+                              [](const auto& s) { return s->view != nullptr; }));
 }
 
 Index SnapshotStreams::saved_index(PartitionId group) const {
@@ -77,7 +86,8 @@ std::optional<Index> SnapshotStreams::held(const raft::Replica& leader) {
   std::optional<Index> lowest;
   auto hold = [&](Index index) { lowest = std::min(lowest.value_or(index), index); };
   for (const auto& stream : streams_)
-    if (stream->view && stream->wanted.descriptor.id == leader.group()) hold(stream->position.index);
+    if (stream->view && stream->wanted.descriptor.id == leader.group())
+      hold(stream->position.index);
   const Time now = clock_.now();
   std::erase_if(receivers_, [&](Receiver& receiver) {
     if (receiver.group != leader.group()) return false;
@@ -166,7 +176,8 @@ static bool superseded(std::string_view row, std::string_view before) {
 }
 
 // For a planted bug.
-static std::string_view without_log_time(std::string_view row, std::string_view value, std::string& scratch) {
+static std::string_view without_log_time(std::string_view row, std::string_view value,
+                                         std::string& scratch) {
   auto state = partition::read_state_value(value);
   if (!state || row.front() != char(engine::RowKind::kState)) return value;
   partition::make_state_value({state->last, state->floor, LogTime()}, scratch);
@@ -174,26 +185,26 @@ static std::string_view without_log_time(std::string_view row, std::string_view 
 }
 
 Result<SnapshotPart> SnapshotStreams::next_part(Stream& stream) {
-  const size_t bytes_max =
-      MUTANT(snapshot_parts_as_set) ? options_.snapshot_part_bytes : stream.flight_limit.bytes() / kSnapshotPartsInFlight;
+  const size_t bytes_max = MUTANT(snapshot_parts_as_set)
+                               ? options_.snapshot_part_bytes
+                               : stream.flight_limit.bytes() / kSnapshotPartsInFlight;
   engine::WriteBatch rows;
   std::string scratch, after = stream.last_row;
   bool full = false;
   for (const auto& [from, to] : stream.ranges) {
     if (full || to <= stream.last_row) continue;
     const std::string behind = stream.last_row < from ? from : stream.last_row + '\0';
-    RETURN_IF_ERROR(stream.view->scan(behind, to,
-                                      [&](std::string_view row, std::string_view value) {
-                                        if (rows.size_bytes() >= bytes_max) full = true;
-                                        if (full) return false;
-                                        if (superseded(row, stream.last_row) && FAULT_POINT(view_leaves_out_superseded_rows))
-                                          return true;
-                                        rows.put(row, MUTANT(snapshot_without_log_time)
-                                                          ? without_log_time(row, value, scratch)
+    RETURN_IF_ERROR(
+        stream.view->scan(behind, to, [&](std::string_view row, std::string_view value) {
+          if (rows.size_bytes() >= bytes_max) full = true;
+          if (full) return false;
+          if (superseded(row, stream.last_row) && FAULT_POINT(view_leaves_out_superseded_rows))
+            return true;
+          rows.put(row, MUTANT(snapshot_without_log_time) ? without_log_time(row, value, scratch)
                                                           : value);
-                                        stream.last_row.assign(row);
-                                        return true;
-                                      }));
+          stream.last_row.assign(row);
+          return true;
+        }));
   }
   SnapshotPart part;
   part.group = stream.wanted.descriptor.id;
@@ -261,7 +272,8 @@ void SnapshotStreams::send_due() {
       if (!part) hooks_.read_failed(part.error());
       broken = !part;
       if (broken) continue;
-      const bool sent_before = part->number < std::exchange(stream.sent_most, std::max(stream.sent_most, stream.sent));
+      const bool sent_before =
+          part->number < std::exchange(stream.sent_most, std::max(stream.sent_most, stream.sent));
       if (!stream.timed && !sent_before) {
         stream.timed = part->number;
         stream.flight_limit.asked(clock_.now(), true);
@@ -318,9 +330,7 @@ void SnapshotStreams::on_reply(const SnapshotReply& reply) {
         receivers_.push_back({reply.group, reply.from, stream.position.index, goal, clock_.now()});
       }
       [[fallthrough]];
-    case SnapshotAnswer::kStale:
-      end(static_cast<size_t>(found - streams_.begin()));
-      break;
+    case SnapshotAnswer::kStale: end(static_cast<size_t>(found - streams_.begin())); break;
     default: break;
   }
   begin_due();

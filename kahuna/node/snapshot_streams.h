@@ -2,13 +2,18 @@
 //
 //   T1 a stream begins at a position at or above what its leader had applied when it was asked for,
 //      so one that is refused as too old is asked for again and then is not;
-//   T2 while it lasts, the log behind its position is kept, and afterwards what the receiver lacks of
+//   T2 while it lasts, the log behind its position is kept, and afterwards what the receiver lacks
+//   of
 //      it until it has what was there at the end of the stream, or makes no progress (held()): else
 //      it would need the next snapshot as soon as it has this one;
-//   T3 at most kSnapshotStreamsMax views are open, each with kSnapshotPartsInFlight parts on their way, as large as the
-//      network takes them without keeping heartbeats waiting (raft/flight_limit.h); the others wait their turn;
-//   T4 all together they send no more than Options::snapshot_bytes_per_second, and up to kHurryMax times as much the
-//      more of the log is kept for them (T2): beyond a bound it is not kept, and the stream was in vain;
+//   T3 at most kSnapshotStreamsMax views are open, each with kSnapshotPartsInFlight parts on their
+//   way, as large as the
+//      network takes them without keeping heartbeats waiting (raft/flight_limit.h); the others wait
+//      their turn;
+//   T4 all together they send no more than Options::snapshot_bytes_per_second, and up to kHurryMax
+//   times as much the
+//      more of the log is kept for them (T2): beyond a bound it is not kept, and the stream was in
+//      vain;
 //   T5 every stream asked for ends in Hooks::stream_ended(), unless its leader is deposed.
 //
 // A broken connection ends nothing: the receiver says where to go on.
@@ -80,12 +85,13 @@ class SnapshotStreams {
     uint64_t id = 0;
     raft::LogPosition position;
     std::string last_row;  // that was sent; the next one is the first behind it
-    uint64_t sent = 0;   // number of the next part
+    uint64_t sent = 0;     // number of the next part
     bool all_sent = false;
     uint64_t written = 0;  // parts, by the receiver
     raft::FlightLimit flight_limit;
     std::optional<uint64_t> timed;  // the part by which it goes
-    uint64_t sent_most = 0;         // parts from this number on were never sent: an answer is to no earlier attempt
+    uint64_t sent_most =
+        0;  // parts from this number on were never sent: an answer is to no earlier attempt
     std::string written_row;
     Time heard, resend_at;
     bool again = false;  // what is to be sent was sent before, and nobody has answered since

@@ -19,7 +19,8 @@ std::string names_json(const NodeStatus& status, const std::vector<ReplicaId>& r
   std::string out;
   for (ReplicaId replica : replicas) {
     const RosterMember* member = find_member(status.roster, replica.node);
-    out += std::string(out.empty() ? "\"" : ",\"") + (member ? member->name : number(replica.node.value())) + "\"";
+    out += std::string(out.empty() ? "\"" : ",\"") +
+           (member ? member->name : number(replica.node.value())) + "\"";
   }
   return "[" + out + "]";
 }
@@ -28,8 +29,9 @@ std::string members_json(const NodeStatus& status) {
   static constexpr const char* kStates[] = {"", "voter", "learner", "removed"};
   std::string out;
   for (const RosterMember& m : status.roster.members)
-    out += std::string(out.empty() ? "" : ",") + "{\"name\":\"" + m.name + "\",\"node\":\"" + number(m.node.value()) +
-           "\",\"address\":\"" + to_string(m.address) + "\",\"state\":\"" + kStates[static_cast<int>(m.state)] + "\"}";
+    out += std::string(out.empty() ? "" : ",") + "{\"name\":\"" + m.name + "\",\"node\":\"" +
+           number(m.node.value()) + "\",\"address\":\"" + to_string(m.address) + "\",\"state\":\"" +
+           kStates[static_cast<int>(m.state)] + "\"}";
   return "[" + out + "]";
 }
 
@@ -45,8 +47,7 @@ std::string partitions_json(const NodeStatus& status) {
     const RosterMember* leader = find_member(status.roster, s.leader.node);
     out += std::string(out.empty() ? "" : ",") + "{\"id\":" + number(s.group.value()) +
            ",\"loop\":" + number(loop) + ",\"role\":\"" + name_of(s.role) + "\",\"leader\":\"" +
-           (leader ? leader->name : "") +
-           "\",\"term\":" + number(s.hard_state.term.value()) +
+           (leader ? leader->name : "") + "\",\"term\":" + number(s.hard_state.term.value()) +
            ",\"last\":" + number(s.last.index.value()) + ",\"commit\":" + number(s.commit.value()) +
            ",\"applied\":" + number(s.applied.value()) +
            ",\"log_time_ms\":" + number(replica->log_time.value()) +
@@ -77,7 +78,8 @@ std::string to_json(const NodeStatus& status) {
     out += std::string(i ? "," : "") + "{\"name\":\"" + p.name + "\",\"address\":\"" +
            to_string(p.address) + "\",\"connected\":" + (p.connected ? "true" : "false") + "}";
   }
-  out += "],\"members\":" + members_json(status) + ",\"partitions\":[" + partitions_json(status) + "],\"damaged\":[";
+  out += "],\"members\":" + members_json(status) + ",\"partitions\":[" + partitions_json(status) +
+         "],\"damaged\":[";
   bool first = true;
   journal::Statistics j;
   for (const LoopStatus& part : status.parts) {

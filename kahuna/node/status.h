@@ -1,4 +1,5 @@
-// What a node says about itself to people, as JSON; kahuna/cli/README.md says what of it is meant for scripts.
+// What a node says about itself to people, as JSON; kahuna/cli/README.md says what of it is meant
+// for scripts.
 #pragma once
 
 #include <string>

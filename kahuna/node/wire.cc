@@ -20,7 +20,9 @@ const Table* verified(ByteView bytes) {
   return flatbuffers::GetRoot<Table>(bytes.data());
 }
 
-std::string str(const flatbuffers::String* s) { return s ? s->str() : std::string(); }
+std::string str(const flatbuffers::String* s) {
+  return s ? s->str() : std::string();
+}
 
 }  // namespace
 
@@ -38,9 +40,9 @@ std::string encode_hello(const Hello& h) {
   for (const Boot& boot : h.boots) line.emplace_back(boot.number, boot.nonce);
   auto boots = b.CreateVectorOfStructs(line);
   const Boot boot = h.boots.empty() ? Boot() : h.boots.back();
-  b.Finish(wire::CreateHello(b, kProtocolVersion, h.role, h.cluster.value(), h.node.value(), boot.number,
-                             kCurrentSemanticLevel.value(), h.watermark.value(), name, refused,
-                             address, list, h.founded, boot.nonce,
+  b.Finish(wire::CreateHello(b, kProtocolVersion, h.role, h.cluster.value(), h.node.value(),
+                             boot.number, kCurrentSemanticLevel.value(), h.watermark.value(), name,
+                             refused, address, list, h.founded, boot.nonce,
                              static_cast<uint8_t>(h.refused_code), h.roster_revision.value(), boots,
                              h.hears_members));
   return {reinterpret_cast<const char*>(b.GetBufferPointer()), b.GetSize()};
@@ -53,12 +55,14 @@ Result<Hello> decode_hello(ByteView bytes) {
     return fail(ErrorCode::kVersion, "the other side speaks protocol " +
                                          std::to_string(w->protocol()) + ", this one speaks " +
                                          std::to_string(kProtocolVersion));
-  if (w->role() > wire::Role::MAX) return fail(ErrorCode::kVersion, "the other side is in a role that this one does not know");
+  if (w->role() > wire::Role::MAX)
+    return fail(ErrorCode::kVersion, "the other side is in a role that this one does not know");
   Hello h;
   h.role = w->role();
   h.cluster = ClusterId(w->cluster());
   h.node = NodeId(w->node());
-  if (w->boots() && w->boots()->size() > kBootsMax) return fail(ErrorCode::kDamaged, "the greeting names too many boots");
+  if (w->boots() && w->boots()->size() > kBootsMax)
+    return fail(ErrorCode::kDamaged, "the greeting names too many boots");
   if (w->boots())
     for (const wire::Boot* boot : *w->boots()) h.boots.push_back({boot->number(), boot->nonce()});
   if (h.boots.empty()) h.boots.push_back({w->boot(), w->boot_nonce()});
@@ -81,9 +85,11 @@ void PeerBatchBuilder::add(const raft::Message& m) {
     auto& list = m.kind == raft::MessageKind::kHeartbeat ? heartbeats_ : replies_;
     list.emplace_back(m.group.value(), m.term.value(), m.commit.value(), m.trim.value(), m.round,
                       m.match.index.value(), m.match.term.value(), m.from.incarnation,
-                      m.to.incarnation, (m.rejected ? kRejected : 0) | (m.unanswered ? kUnanswered : 0) |
+                      m.to.incarnation,
+                      (m.rejected ? kRejected : 0) | (m.unanswered ? kUnanswered : 0) |
                           (m.needs_snapshot ? kNeedsSnapshot : 0) | (m.quiesce ? kQuiesce : 0) |
-                          static_cast<uint64_t>(std::min<int64_t>(m.promise.micros(), UINT32_MAX)) << kPromiseShift);
+                          static_cast<uint64_t>(std::min<int64_t>(m.promise.micros(), UINT32_MAX))
+                              << kPromiseShift);
     return;
   }
   std::vector<flatbuffers::Offset<wire::Entry>> entries;
@@ -97,10 +103,9 @@ void PeerBatchBuilder::add(const raft::Message& m) {
   flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<wire::Entry>>> list;
   if (!entries.empty()) list = builder_.CreateVector(entries);
   messages_.push_back(wire::CreateRaftMessage(
-      builder_, static_cast<uint8_t>(m.kind), m.group.value(), m.from.incarnation,
-      m.to.incarnation, m.term.value(), m.prev.index.value(), m.prev.term.value(),
-      m.commit.value(), m.trim.value(), m.match.index.value(), m.match.term.value(), m.rejected,
-      list, m.needs_snapshot, m.transfer));
+      builder_, static_cast<uint8_t>(m.kind), m.group.value(), m.from.incarnation, m.to.incarnation,
+      m.term.value(), m.prev.index.value(), m.prev.term.value(), m.commit.value(), m.trim.value(),
+      m.match.index.value(), m.match.term.value(), m.rejected, list, m.needs_snapshot, m.transfer));
 }
 
 static flatbuffers::Offset<flatbuffers::Vector<uint8_t>> bytes_in(flatbuffers::FlatBufferBuilder& b,
@@ -110,16 +115,18 @@ static flatbuffers::Offset<flatbuffers::Vector<uint8_t>> bytes_in(flatbuffers::F
 
 void PeerBatchBuilder::add(const SnapshotPart& p) {
   auto rows = bytes_in(builder_, p.rows), after = bytes_in(builder_, p.after);
-  parts_.push_back(wire::CreateSnapshotPart(
-      builder_, p.group.value(), p.from.incarnation, p.to.incarnation, p.term.value(), p.stream,
-      p.position.index.value(), p.position.term.value(), p.number, p.last, rows, p.checksum, after));
+  parts_.push_back(wire::CreateSnapshotPart(builder_, p.group.value(), p.from.incarnation,
+                                            p.to.incarnation, p.term.value(), p.stream,
+                                            p.position.index.value(), p.position.term.value(),
+                                            p.number, p.last, rows, p.checksum, after));
 }
 
 void PeerBatchBuilder::add(const SnapshotReply& r) {
   auto row = bytes_in(builder_, r.last_row);
-  part_replies_.push_back(wire::CreateSnapshotReply(
-      builder_, r.group.value(), r.from.incarnation, r.to.incarnation, r.stream, static_cast<uint8_t>(r.answer),
-      r.parts, row, r.position.index.value(), r.position.term.value()));
+  part_replies_.push_back(
+      wire::CreateSnapshotReply(builder_, r.group.value(), r.from.incarnation, r.to.incarnation,
+                                r.stream, static_cast<uint8_t>(r.answer), r.parts, row,
+                                r.position.index.value(), r.position.term.value()));
 }
 
 void PeerBatchBuilder::set_founding(std::string encoded, bool accepted) {
@@ -206,11 +213,16 @@ static bool aligned(const flatbuffers::Vector<const wire::Heartbeat*>* list) {
 
 const wire::PeerBatch* decode_peer_batch(ByteView bytes) {
   const wire::PeerBatch* batch = verified<wire::PeerBatch>(bytes);
-  if (!batch || !aligned(batch->heartbeats()) || !aligned(batch->heartbeat_replies())) return nullptr;
+  if (!batch || !aligned(batch->heartbeats()) || !aligned(batch->heartbeat_replies()))
+    return nullptr;
   return batch;
 }
-const wire::Request* decode_request(ByteView bytes) { return verified<wire::Request>(bytes); }
-const wire::Response* decode_response(ByteView bytes) { return verified<wire::Response>(bytes); }
+const wire::Request* decode_request(ByteView bytes) {
+  return verified<wire::Request>(bytes);
+}
+const wire::Response* decode_response(ByteView bytes) {
+  return verified<wire::Response>(bytes);
+}
 
 raft::Message to_message(const wire::RaftMessage& w, NodeId from, NodeId to) {
   raft::Message m;
@@ -229,8 +241,9 @@ raft::Message to_message(const wire::RaftMessage& w, NodeId from, NodeId to) {
   if (w.entries()) {
     m.entries.reserve(w.entries()->size());
     for (const auto* e : *w.entries())
-      m.entries.push_back({Index(e->index()), Term(e->term()), static_cast<raft::EntryKind>(e->kind()),
-                           SemanticLevel(e->level()), Payload(text_of(e->payload()))});
+      m.entries.push_back({Index(e->index()), Term(e->term()),
+                           static_cast<raft::EntryKind>(e->kind()), SemanticLevel(e->level()),
+                           Payload(text_of(e->payload()))});
   }
   return m;
 }

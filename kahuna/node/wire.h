@@ -2,10 +2,10 @@
 // what they hand out is valid for the duration of the call only.
 #pragma once
 
+#include <flatbuffers/flatbuffers.h>
+
 #include <string>
 #include <vector>
-
-#include <flatbuffers/flatbuffers.h>
 
 #include "kahuna/node/identity.h"
 #include "kahuna/node/snapshot.h"

@@ -1,6 +1,7 @@
 // A hash index from a 64-bit hash to slot numbers kept elsewhere: open addressing, linear probing,
-// no tombstones. A cell takes eight bytes: of a large index nearly every look is a miss of the processor's
-// caches, so it is kept small. It cannot be iterated, so its layout never leaks into results.
+// no tombstones. A cell takes eight bytes: of a large index nearly every look is a miss of the
+// processor's caches, so it is kept small. It cannot be iterated, so its layout never leaks into
+// results.
 //
 // Whoever can choose keys of equal hashes makes it slow, so hashes of what clients choose depend on
 // a seed that they do not know, drawn by the process: it changes no answer.

@@ -105,8 +105,8 @@ void HeadCache::link_behind_newest(uint32_t slot) {
 }
 
 void HeadCache::evict() {
-  // The newest stays: its caller is about to read it. A pinned oldest goes to its place's other end,
-  // behind the newest, where it no longer shields the others.
+  // The newest stays: its caller is about to read it. A pinned oldest goes to its place's other
+  // end, behind the newest, where it no longer shields the others.
   for (size_t shields = 0; used_ > limits_.entries || bytes_ > limits_.bytes;) {
     uint32_t slot = oldest_;
     if (slot == newest_) return;

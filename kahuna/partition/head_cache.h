@@ -1,9 +1,10 @@
 // The newest record of recently used positions, so that conditions and reads of hot keys never ask
-// the engine. It also is the overlay of what is applied and not yet in the engine: a written head is
-// unsaved until collect() hands it out, and pinned until the saved() that follows.
+// the engine. It also is the overlay of what is applied and not yet in the engine: a written head
+// is unsaved until collect() hands it out, and pinned until the saved() that follows.
 //
 //   H1 a pinned head is never evicted;
-//   H2 otherwise about the least recently used goes first, once entries or bytes pass their maximum; about the half
+//   H2 otherwise about the least recently used goes first, once entries or bytes pass their
+//   maximum; about the half
 //      that was used last stays;
 //   H3 what is cached changes no answer, only who gives it.
 #pragma once
@@ -16,8 +17,8 @@
 
 #include "kahuna/partition/flat_index.h"
 #include "runtime/bytes.h"
-#include "runtime/hash.h"
 #include "runtime/check.h"
+#include "runtime/hash.h"
 #include "runtime/ids.h"
 
 namespace kahuna::partition {
@@ -77,7 +78,7 @@ class HeadCache {
     std::string position;
     uint64_t hash = 0;
     Head head;
-    bool unsaved = false, saving = false;  // either: pinned
+    bool unsaved = false, saving = false;   // either: pinned
     uint32_t newer = kNone, older = kNone;  // use order
     uint64_t linked = 0;                    // links_ when it became the newest
   };

@@ -198,11 +198,10 @@ std::optional<StateRow> read_state_value(std::string_view value) {
 
 std::optional<InstallRow> read_install_value(std::string_view value) {
   if (value.size() < kInstallValueHeader || value[0] != kFormat) return std::nullopt;
-  return InstallRow{
-      .stream = read_little(value, 1),
-      .position = {Index(read_little(value, 9)), Term(read_little(value, 17))},
-      .parts = read_little(value, 25),
-      .last_row = std::string(value.substr(kInstallValueHeader))};
+  return InstallRow{.stream = read_little(value, 1),
+                    .position = {Index(read_little(value, 9)), Term(read_little(value, 17))},
+                    .parts = read_little(value, 25),
+                    .last_row = std::string(value.substr(kInstallValueHeader))};
 }
 
 bool is_well_formed(std::string_view row, std::string_view value) {
@@ -210,7 +209,8 @@ bool is_well_formed(std::string_view row, std::string_view value) {
   std::vector<OperationRow> operations;
   switch (engine::RowKind(static_cast<uint8_t>(row[0]))) {
     case engine::RowKind::kRecord: return read_record_row(row, value).has_value();
-    case engine::RowKind::kOperations: return read_operations_row(row, value, operations).has_value();
+    case engine::RowKind::kOperations:
+      return read_operations_row(row, value, operations).has_value();
     case engine::RowKind::kState: return read_state_value(value).has_value();
     case engine::RowKind::kMembers: return !value.empty();
     default: return false;

@@ -5,19 +5,22 @@
 //              -> format u8 (1) · flags u8 (bit 0: tombstone) · revision i64 · value bytes
 //   operations 20 · partition id 8 · highest stamp inside 8
 //              -> format u8 (1) · records, ascending by stamp, each
-//                 client u64 · sequence u64 · stamp u64 · reply's stamp u64 · revision i64 · outcome u8
+//                 client u64 · sequence u64 · stamp u64 · reply's stamp u64 · revision i64 ·
+//                 outcome u8
 //   state      30 · partition id 8
-//              -> format u8 (2) · last stamp u64 · floor u64 · log time u64; format 1 has no log time
+//              -> format u8 (2) · last stamp u64 · floor u64 · log time u64; format 1 has no log
+//              time
 //   members    31 · partition id 8; absent until they change for the first time
 //              -> the payload of the last entry that changed them (raft/configuration.h)
 //   install    38 · partition id 8
 //              -> format u8 (1) · stream u64 · log index u64 · term u64 · parts u64 · last row
 //
-// An install row says that the partition's other rows are incomplete: they are being replaced by those
-// of a snapshot, of which `parts` parts, up to `last row`, are there.
+// An install row says that the partition's other rows are incomplete: they are being replaced by
+// those of a snapshot, of which `parts` parts, up to `last row`, are there.
 //
-// A record's ordinal counts the writes of one log entry; 0 today. An operation's record names no key:
-// its id belongs to one key for good, so whoever divides a partition may give both sides all records.
+// A record's ordinal counts the writes of one log entry; 0 today. An operation's record names no
+// key: its id belongs to one key for good, so whoever divides a partition may give both sides all
+// records.
 #pragma once
 
 #include <cstdint>
@@ -94,7 +97,8 @@ std::optional<Watermark> read_operations_row(std::string_view row, std::string_v
                                              std::vector<OperationRow>& operations);
 std::optional<StateRow> read_state_value(std::string_view value);
 std::optional<InstallRow> read_install_value(std::string_view value);
-// Whether a row of a partition's state is one that this code writes; of the members' row only that it is there.
+// Whether a row of a partition's state is one that this code writes; of the members' row only that
+// it is there.
 bool is_well_formed(std::string_view row, std::string_view value);
 
 }  // namespace kahuna::partition

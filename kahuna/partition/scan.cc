@@ -33,8 +33,7 @@ class PageBuilder {
         last_key_.starts_with(prefix_) && last_key_.find('/', prefix_.size()) == std::string::npos;
     if (!inside || !record.alive) return true;
     bytes_ += last_key_.size() + record.value.size();
-    page_.items.push_back(
-        {last_key_, {std::string(record.value), record.revision, record.stamp}});
+    page_.items.push_back({last_key_, {std::string(record.value), record.revision, record.stamp}});
     return true;
   }
   ScanPage take() {
@@ -131,8 +130,8 @@ Result<ScanPage> scan_bucket(engine::Engine& engine, const HeadCache& heads,
   }
 
   PageBuilder page(prefix, request.limit);
-  RETURN_IF_ERROR(visit_newest(engine, heads, range,
-                               [&](const Newest& record) { return page.offer(record); }));
+  RETURN_IF_ERROR(
+      visit_newest(engine, heads, range, [&](const Newest& record) { return page.offer(record); }));
   return page.take();
 }
 

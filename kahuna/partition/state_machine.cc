@@ -38,10 +38,10 @@ struct StateMachine::State {
       floor;  // highest stamp drawn; highest stamp whose record was evicted; floor <= last
   LogTime log_time;
   StateRow saved_state;
-  raft::LogPosition applied;  // index 0 = the engine has no mark of this group
-  std::deque<Watermark> operations_rows;    // stamps of the rows collected, ascending
-  size_t unsaved_operations = 0;            // newest of `operations` that no row holds
-  std::string members;  // as in the header
+  raft::LogPosition applied;              // index 0 = the engine has no mark of this group
+  std::deque<Watermark> operations_rows;  // stamps of the rows collected, ascending
+  size_t unsaved_operations = 0;          // newest of `operations` that no row holds
+  std::string members;                    // as in the header
   bool members_unsaved = false;
   size_t unsaved_entries = 0, unsaved_bytes = 0;
   std::string row, value;  // scratch, to spare allocations
@@ -147,7 +147,8 @@ Result<const Head*> StateMachine::State::head(std::string_view position) {
 
 Result<Reply> StateMachine::State::execute(const CommandView& command, const raft::Entry& entry) {
   std::string position = position_of(command.key);
-  if (!descriptor.contains(position) && !MUTANT(range_not_checked)) return Reply{.outcome = Outcome::kOutOfRange};
+  if (!descriptor.contains(position) && !MUTANT(range_not_checked))
+    return Reply{.outcome = Outcome::kOutOfRange};
   const OperationId& id = command.operation;
   const Reply* known = operations.find(id.client, id.sequence);
   if (known && !MUTANT(dedup_ignored)) {
@@ -190,10 +191,8 @@ Reply StateMachine::State::evaluate(const CommandView& command, const Head& foun
 void StateMachine::State::write_record(const CommandView& command, std::string_view position,
                                        const raft::Entry& entry, const Reply& reply) {
   bool tombstone = command.kind == CommandKind::kDelete;
-  Head written{.alive = !tombstone,
-               .revision = reply.revision,
-               .stamp = reply.stamp,
-               .index = entry.index};
+  Head written{
+      .alive = !tombstone, .revision = reply.revision, .stamp = reply.stamp, .index = entry.index};
   if (!tombstone) {
     written.holder = entry.payload;  // command.value points into it
     written.value = command.value;
@@ -204,8 +203,7 @@ void StateMachine::State::write_record(const CommandView& command, std::string_v
 void StateMachine::State::remember(const CommandView& command, Watermark stamp,
                                    const Reply& reply) {
   const OperationId& id = command.operation;
-  operations.append(
-      {.client = id.client, .sequence = id.sequence, .stamp = stamp, .reply = reply});
+  operations.append({.client = id.client, .sequence = id.sequence, .stamp = stamp, .reply = reply});
   ++unsaved_operations;
   while (operations.size() > limits.operation_records_max) {
     SOMETIMES(partition_floor_rises);

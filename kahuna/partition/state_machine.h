@@ -9,8 +9,9 @@
 //      where last is the highest stamp applied in this partition;
 //   P4 a key outside the partition's range at this log position is refused (trap 34);
 //   P5 reads judge by applied state only;
-//   P6 the result does not depend on when applied state is saved to the engine, nor on what is cached;
-//   P7 log time is the greatest stamp applied (log_time.h): it never goes back, it is saved and travels
+//   P6 the result does not depend on when applied state is saved to the engine, nor on what is
+//   cached; P7 log time is the greatest stamp applied (log_time.h): it never goes back, it is saved
+//   and travels
 //      with the rows, and whoever asks what has expired asks it, never a running clock (trap 7).
 //
 // P2 needs only a bounded table because stamps are Lamport's: an operation's stamp exceeds its
@@ -81,8 +82,8 @@ inline constexpr size_t kOperationRecordsMax = 65'536;
 Result<> validate(const Command& command);
 Result<> validate_key(std::string_view key);
 
-// Entry payloads (schemas/command.fbs). decode refuses anything the verifier does not accept. `stamp` is the
-// leader's log time, beside the command and no part of it: CommandView::log_time.
+// Entry payloads (schemas/command.fbs). decode refuses anything the verifier does not accept.
+// `stamp` is the leader's log time, beside the command and no part of it: CommandView::log_time.
 Payload encode(const Command& command, LogTime stamp = LogTime());
 Result<Command> decode(ByteView payload);
 
@@ -131,9 +132,10 @@ inline constexpr size_t kScanRowsMax = 10'000;
 
 class StateMachine {
  public:
-  // Loads last stamp, floor, log time and operation records from the engine. The engine outlives it. kDamaged:
-  // a row is malformed; kVersion: of a newer format. `table_seed`: what clients cannot know, so that
-  // they cannot choose keys that meet in our hash tables; it changes no answer.
+  // Loads last stamp, floor, log time and operation records from the engine. The engine outlives
+  // it. kDamaged: a row is malformed; kVersion: of a newer format. `table_seed`: what clients
+  // cannot know, so that they cannot choose keys that meet in our hash tables; it changes no
+  // answer.
   static Result<StateMachine> open(engine::Engine& engine, Descriptor descriptor,
                                    Limits limits = Limits(), uint64_t table_seed = 0);
   // Holds nothing and reads nothing: stands where the rows are incomplete, until it is replaced.
@@ -142,15 +144,16 @@ class StateMachine {
   StateMachine& operator=(StateMachine&&) noexcept;
   ~StateMachine();
 
-  // Evaluates one committed entry. What it changes is visible at once, to applies and reads, and kept
-  // in memory until it is saved. Entries come in log order, without gaps (CHECKed). Errors are the
-  // engine's, and kVersion for an entry of a newer semantic level: stop the replica. After an error
-  // this object may not be used further.
+  // Evaluates one committed entry. What it changes is visible at once, to applies and reads, and
+  // kept in memory until it is saved. Entries come in log order, without gaps (CHECKed). Errors are
+  // the engine's, and kVersion for an entry of a newer semantic level: stop the replica. After an
+  // error this object may not be used further.
   Result<Reply> apply(const raft::Entry& entry);
 
-  // Saving: collect() adds to `batch` all that was applied since the last collect(), with the applied
-  // mark: a restart from there replays the log behind it. A key written many times meanwhile is
-  // written once. saved() says that the engine has taken the batch; before it no other collect().
+  // Saving: collect() adds to `batch` all that was applied since the last collect(), with the
+  // applied mark: a restart from there replays the log behind it. A key written many times
+  // meanwhile is written once. saved() says that the engine has taken the batch; before it no other
+  // collect().
   void collect(engine::WriteBatch& batch);
   void saved();
   // Entries, and bytes of their payloads, that collect() would save.
@@ -169,8 +172,8 @@ class StateMachine {
 
   const Descriptor& descriptor() const;
   raft::LogPosition applied() const;  // index 0: nothing yet
-  // Payload of the last entry that changed who belongs to the group (an encoded raft::Configuration);
-  // empty: there was none.
+  // Payload of the last entry that changed who belongs to the group (an encoded
+  // raft::Configuration); empty: there was none.
   const std::string& members() const;
   Watermark last_stamp() const;
   Watermark floor() const;

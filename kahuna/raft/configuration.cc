@@ -20,7 +20,8 @@ bool holds(const std::vector<ReplicaId>& list, ReplicaId replica) {
 }
 
 bool sorted(const std::vector<ReplicaId>& list, size_t max) {
-  return list.size() <= max && std::all_of(list.begin(), list.end(), [](ReplicaId r) { return bool(r); }) &&
+  return list.size() <= max &&
+         std::all_of(list.begin(), list.end(), [](ReplicaId r) { return bool(r); }) &&
          std::adjacent_find(list.begin(), list.end(), std::greater_equal<>()) == list.end();
 }
 
@@ -63,16 +64,19 @@ bool Configuration::contains(ReplicaId replica) const {
 
 bool Configuration::well_formed() const {
   if (!known()) return outgoing.empty() && learners.empty();
-  return sorted(voters, kVotersMax) && sorted(outgoing, kVotersMax) && sorted(learners, kLearnersMax) &&
-         disjoint(learners, voters) && disjoint(learners, outgoing);
+  return sorted(voters, kVotersMax) && sorted(outgoing, kVotersMax) &&
+         sorted(learners, kLearnersMax) && disjoint(learners, voters) &&
+         disjoint(learners, outgoing);
 }
 
 bool Configuration::may_follow(const Configuration& before) const {
   if (before.joint()) return *this == before.left();
   if (!joint()) return voters == before.voters;
   return outgoing == before.voters && voters != before.voters &&
-         std::all_of(voters.begin(), voters.end(), [&](ReplicaId r) { return before.contains(r); }) &&
-         std::all_of(learners.begin(), learners.end(), [&](ReplicaId r) { return holds(before.learners, r); });
+         std::all_of(voters.begin(), voters.end(),
+                     [&](ReplicaId r) { return before.contains(r); }) &&
+         std::all_of(learners.begin(), learners.end(),
+                     [&](ReplicaId r) { return holds(before.learners, r); });
 }
 
 Payload encode(const Configuration& configuration) {
@@ -102,7 +106,8 @@ std::optional<Configuration> decode_configuration(ByteView view) {
     for (size_t i = 0; i < count; ++i, at += kReplicaBytes)
       list->push_back({NodeId(take(bytes, at)), take(bytes, at + 8)});
   }
-  if (at != bytes.size() || !configuration.known() || !configuration.well_formed()) return std::nullopt;
+  if (at != bytes.size() || !configuration.known() || !configuration.well_formed())
+    return std::nullopt;
   return configuration;
 }
 
@@ -123,8 +128,8 @@ bool Members::is_quorum(MemberSet set) const {
   return is_majority(set, voters_) && (outgoing_ == 0 || is_majority(set, outgoing_));
 }
 
-// While joint a quorum takes a majority of `voters`, as later without `outgoing`. Before it is joint, its voters
-// are those that go out next, of whom a joint quorum takes a majority.
+// While joint a quorum takes a majority of `voters`, as later without `outgoing`. Before it is
+// joint, its voters are those that go out next, of whom a joint quorum takes a majority.
 bool Members::blocks(MemberSet set) const {
   return voters_ != 0 && !is_majority(voters_ & ~set, voters_);
 }

@@ -1,14 +1,15 @@
 // Who belongs to a group: a value of its own, and the arithmetic of quorums over it.
 //
 //   C1 the lists are sorted and name nobody twice; no learner votes;
-//   C2 joint = `outgoing` is not empty: a quorum is then a majority of `voters` and one of `outgoing`;
-//   C3 from one configuration to the next (may_follow) voters change through a joint one only, so that
+//   C2 joint = `outgoing` is not empty: a quorum is then a majority of `voters` and one of
+//   `outgoing`; C3 from one configuration to the next (may_follow) voters change through a joint
+//   one only, so that
 //      any quorum of one meets any quorum of the other; whoever comes to vote was a learner before.
 //
 // Source: Ongaro & Ousterhout 2014 §6 (joint consensus), Ongaro's thesis §4.2.1 (learners).
 //
-// Members gives each replica of a configuration a slot, its place among all of them in order: a set of
-// replicas is then a word of bits.
+// Members gives each replica of a configuration a slot, its place among all of them in order: a set
+// of replicas is then a word of bits.
 #pragma once
 
 #include <array>
@@ -76,8 +77,8 @@ class Members {
 
   // Whether these are a majority of every configuration there is.
   bool is_quorum(MemberSet set) const;
-  // Whether no quorum does without all of these: none of this configuration, and none of the one to which
-  // a joint one leads or which one that is not joint leads to.
+  // Whether no quorum does without all of these: none of this configuration, and none of the one to
+  // which a joint one leads or which one that is not joint leads to.
   bool blocks(MemberSet set) const;
   // The largest value that a quorum reaches; values by slot. There must be voters.
   uint64_t quorum_value(const std::array<uint64_t, kMembersMax>& values) const;

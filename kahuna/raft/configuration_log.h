@@ -1,5 +1,5 @@
-// The configurations that one replica's log names, and which of them is in force: the last one, from
-// when it is appended, committed or not, until it is truncated (paper §6).
+// The configurations that one replica's log names, and which of them is in force: the last one,
+// from when it is appended, committed or not, until it is truncated (paper §6).
 #pragma once
 
 #include <memory>
@@ -24,8 +24,8 @@ class ConfigurationLog {
   bool may_lead(ReplicaId replica) const;
 
   void append(Index index, Configuration configuration);
-  // The log was cut after `kept`, which is at or above what is committed. True when another one is in
-  // force now.
+  // The log was cut after `kept`, which is at or above what is committed. True when another one is
+  // in force now.
   bool truncate_after(Index kept);
   // The log is committed up to here: what came before the last one below is forgotten.
   void committed(Index commit);

@@ -27,8 +27,8 @@ class Durability {
   WriteId handed(HardState hard_state, Index last);
   // The log in memory was cut after `kept`.
   void truncated(Index kept);
-  // The state up to `index` is durable in the engine. `held`: the log goes on behind it; else nothing
-  // of it is left.
+  // The state up to `index` is durable in the engine. `held`: the log goes on behind it; else
+  // nothing of it is left.
   void restored(Index index, bool held);
   // Everything up to and including this write is durable. CHECKs that it was handed out.
   void persisted(WriteId up_to);

@@ -40,7 +40,8 @@ void Replica::on_election_timeout(Time now) {
   }
   leader_ = ReplicaId();
   leader_contact_valid_ = false;
-  if ((retired_ && !is_single()) || (!configurations_.may_lead(self_) && !MUTANT(removed_campaigns))) {
+  if ((retired_ && !is_single()) ||
+      (!configurations_.may_lead(self_) && !MUTANT(removed_campaigns))) {
     if (role_ != Role::kFollower) become_follower(now, hard_state_.term, ReplicaId());
     SOMETIMES(raft_does_not_campaign);
     if (!retired_) ask_others(now);
@@ -59,8 +60,9 @@ void Replica::on_election_timeout(Time now) {
     rearm_election_timer(now);
     return;
   }
-  // The only voter has promised to nobody who still leads: but by a configuration that is not committed
-  // for all it knows, the leader before may have taken itself out, and not know that it is done.
+  // The only voter has promised to nobody who still leads: but by a configuration that is not
+  // committed for all it knows, the leader before may have taken itself out, and not know that it
+  // is done.
   const bool free = is_single() && settled();
   if (is_bound_against(self_, now) && !free && !MUTANT(promise_binds_no_vote)) {
     SOMETIMES(raft_promise_delays_a_campaign);
@@ -75,8 +77,8 @@ void Replica::on_election_timeout(Time now) {
   }
 }
 
-// By one who cannot campaign. What it has lost may be all that keeps its vote from another, or two that have lost different
-// things from each other.
+// By one who cannot campaign. What it has lost may be all that keeps its vote from another, or two
+// that have lost different things from each other.
 void Replica::ask_others(Time now) {
   if (stateless_ && !tail_.empty()) SOMETIMES(raft_stateless_and_faulty);
   const bool silent = stateless_ && MUTANT(stateless_asks_for_nothing);
@@ -141,11 +143,14 @@ void Replica::send_vote_if_durable(Time now) {
   if (is_single()) become_leader(now);
 }
 
-// Of two that are about to campaign, and hear of each other before either does, one waits: both would take the
-// other's vote away. So does one that has been refused, or has not been answered for long.
+// Of two that are about to campaign, and hear of each other before either does, one waits: both
+// would take the other's vote away. So does one that has been refused, or has not been answered for
+// long.
 bool Replica::goes_first(Time now, const Message& rival) const {
-  const bool open = !(refusals_ & (MemberSet{1} << slot_of(rival.from))) && now - asked_at_ < options_.disconnect_timeout;
-  return open && rival.term == hard_state_.term.next() && rival.prev == promised() && self_ < rival.from && !MUTANT(rivals_split_votes);
+  const bool open = !(refusals_ & (MemberSet{1} << slot_of(rival.from))) &&
+                    now - asked_at_ < options_.disconnect_timeout;
+  return open && rival.term == hard_state_.term.next() && rival.prev == promised() &&
+         self_ < rival.from && !MUTANT(rivals_split_votes);
 }
 
 void Replica::handle_pre_vote(Time now, const Message& message) {
@@ -187,11 +192,12 @@ void Replica::handle_vote(Time now, const Message& message) {
 void Replica::note_refusal(Time now, const Message& message) {
   const bool pre_vote = message.kind == MessageKind::kPreVoteReply;
   if (pre_vote ? role_ != Role::kPreCandidate : role_ != Role::kCandidate) return;
-  // Votes are asked for of those who would have given them: another was quicker. If it does not win either, waiting
-  // for long is of no use.
+  // Votes are asked for of those who would have given them: another was quicker. If it does not win
+  // either, waiting for long is of no use.
   if (!pre_vote && refusals_ == 0 && !MUTANT(split_vote_is_waited_out)) {
     const auto window = static_cast<uint64_t>(options_.disconnect_timeout.nanos());
-    timer_ = std::min(timer_, now + Duration::nanos(static_cast<int64_t>(window + random_.below(window))));
+    timer_ = std::min(timer_,
+                      now + Duration::nanos(static_cast<int64_t>(window + random_.below(window))));
   }
   refusals_ |= MemberSet{1} << slot_of(message.from);
 }

@@ -7,7 +7,9 @@
 namespace kahuna::raft {
 
 FlightLimit::FlightLimit(size_t most, Duration patience)
-    : most_(most), patience_(patience), bytes_(MUTANT(flight_without_limit) ? most : std::min(most, kFirst)) {}
+    : most_(most),
+      patience_(patience),
+      bytes_(MUTANT(flight_without_limit) ? most : std::min(most, kFirst)) {}
 
 void FlightLimit::asked(Time now, bool full) {
   asked_ = now;

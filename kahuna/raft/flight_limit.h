@@ -1,14 +1,15 @@
 // How many bytes may be on the way to one receiver: sent, and not acknowledged.
 //
-// Heartbeats and votes queue behind what else is sent. Where more is on the way than the network carries in a part of
-// an election timeout, followers campaign, and nobody hears of it in time. So what is sent behind a full flight is
-// timed until its answer comes, counted from the shortest wait that was seen. Too long: half as much, and half again
-// for as long as no answer comes; shorter than half of that: twice as much. It begins low, as nothing is known of the
-// network. What takes too long though next to nothing is on the way is what the network takes by now. (The idea is that
+// Heartbeats and votes queue behind what else is sent. Where more is on the way than the network
+// carries in a part of an election timeout, followers campaign, and nobody hears of it in time. So
+// what is sent behind a full flight is timed until its answer comes, counted from the shortest wait
+// that was seen. Too long: half as much, and half again for as long as no answer comes; shorter
+// than half of that: twice as much. It begins low, as nothing is known of the network. What takes
+// too long though next to nothing is on the way is what the network takes by now. (The idea is that
 // of RFC 6817, LEDBAT.)
 //
-// Several groups between two nodes share one connection: each sees what all of them together keep waiting, but none goes
-// below kLeast, so that many of them still fill a slow link.
+// Several groups between two nodes share one connection: each sees what all of them together keep
+// waiting, but none goes below kLeast, so that many of them still fill a slow link.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +25,8 @@ class FlightLimit {
   static constexpr size_t kLeast = 4 * 1024;
 
   FlightLimit() = default;
-  // Never more than `most` bytes. Something may wait for `patience` longer than the network takes anyway.
+  // Never more than `most` bytes. Something may wait for `patience` longer than the network takes
+  // anyway.
   FlightLimit(size_t most, Duration patience);
 
   size_t bytes() const { return bytes_; }

@@ -41,14 +41,16 @@ void Replica::handle_append(Time now, Message& message) {
     refuse_append(message);
     return;
   }
-  if (!stateless_ && !message.entries.empty() && log_.bytes_between(applied_, commit_) >= options_.log_bytes_max &&
+  if (!stateless_ && !message.entries.empty() &&
+      log_.bytes_between(applied_, commit_) >= options_.log_bytes_max &&
       !MUTANT(follower_takes_without_bound))
     return;  // as if it were lost: the leader asks again
   if (!store_entries(now, message.entries)) return;
   matched_ = std::max(matched_, end);
   set_commit(std::min(message.commit, MUTANT(commit_beyond_match) ? log_.last().index : matched_));
   set_trim(message.trim);
-  if (MUTANT(configuration_from_commit) && configurations_.index() <= commit_) adopt_configuration(now);
+  if (MUTANT(configuration_from_commit) && configurations_.index() <= commit_)
+    adopt_configuration(now);
   if (durability_.index() >= end) reply_owed_ = true;  // otherwise persisted() owes it
 }
 

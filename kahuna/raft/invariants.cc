@@ -35,17 +35,19 @@ uint64_t content_of(const Entry& entry) {
 // Counted by itself: what replicas count with may be wrong.
 bool is_quorum(const std::set<ReplicaId>& of, const Configuration& configuration) {
   auto majority = [&](const std::vector<ReplicaId>& voters) {
-    auto in = std::count_if(voters.begin(), voters.end(), [&](ReplicaId voter) { return of.contains(voter); });
+    auto in = std::count_if(voters.begin(), voters.end(),
+                            [&](ReplicaId voter) { return of.contains(voter); });
     return 2 * size_t(in) > voters.size();
   };
-  return majority(configuration.voters) && (!configuration.joint() || majority(configuration.outgoing));
+  return majority(configuration.voters) &&
+         (!configuration.joint() || majority(configuration.outgoing));
 }
 
 bool same(const Status& a, const Status& b) {
   return a.role == b.role && a.hard_state == b.hard_state && a.base == b.base && a.last == b.last &&
          a.commit == b.commit && a.applied == b.applied && a.durable == b.durable &&
-         a.stateless == b.stateless && a.quiet == b.quiet && a.promised == b.promised && a.lost == b.lost &&
-         a.configuration == b.configuration;
+         a.stateless == b.stateless && a.quiet == b.quiet && a.promised == b.promised &&
+         a.lost == b.lost && a.configuration == b.configuration;
 }
 
 }  // namespace
@@ -92,8 +94,10 @@ InvariantChecker::Violation InvariantChecker::check(const Replica& replica, Grou
     return violation("order of base, applied, commit, durable, last", now,
                      text(now.base.index) + " " + text(now.applied) + " " + text(now.commit) + " " +
                          text(now.durable) + " " + text(now.last.index));
-  if (now.stateless && now.role == Role::kLeader) return violation("R10", now, "leads without a state");
-  if (now.lost > 0 && now.role == Role::kLeader) return violation("R10", now, "leads with a faulty log");
+  if (now.stateless && now.role == Role::kLeader)
+    return violation("R10", now, "leads without a state");
+  if (now.lost > 0 && now.role == Role::kLeader)
+    return violation("R10", now, "leads with a faulty log");
   if (auto bad = check_handed_over(shadow, now)) return bad;
   if (!first_look) {
     if (auto bad = check_hard_state(shadow, now, restarted)) return bad;
@@ -167,17 +171,21 @@ InvariantChecker::Violation InvariantChecker::check_handed_over(const Shadow& sh
 InvariantChecker::Violation InvariantChecker::check_quiet(const Group& group, const Status& now) {
   if (!now.quiet) return std::nullopt;
   const Index last = now.last.index;
-  if (now.stateless || now.lost > 0 || now.commit != last || now.applied != last || now.durable != last)
-    return violation("R14", now, "is quiet at " + text(now.last) + ", commit " + text(now.commit) +
-                                     ", applied " + text(now.applied) + ", durable " + text(now.durable));
+  if (now.stateless || now.lost > 0 || now.commit != last || now.applied != last ||
+      now.durable != last)
+    return violation("R14", now,
+                     "is quiet at " + text(now.last) + ", commit " + text(now.commit) +
+                         ", applied " + text(now.applied) + ", durable " + text(now.durable));
   auto leader = group.leaders.find(now.hard_state.term);
   if (leader == group.leaders.end() || leader->second != now.leader)
     return violation("R14", now, "is quiet under " + text(now.leader) + ", who does not lead");
   if (now.role != Role::kLeader) return std::nullopt;
   for (const auto& [id, shadow] : group.shadows) {
-    if (!shadow.known || !now.configuration->contains(id) || shadow.status.promised.index >= last) continue;
-    return violation("R14", now, "is quiet at " + text(now.last) + " though the log of " + text(id) +
-                                     " ends at " + text(shadow.status.promised));
+    if (!shadow.known || !now.configuration->contains(id) || shadow.status.promised.index >= last)
+      continue;
+    return violation("R14", now,
+                     "is quiet at " + text(now.last) + " though the log of " + text(id) +
+                         " ends at " + text(shadow.status.promised));
   }
   return std::nullopt;
 }
@@ -233,7 +241,8 @@ InvariantChecker::Violation InvariantChecker::check_log(const Replica& replica, 
     Seen seen{entry->term, *replica.term_at(i.prev()), content_of(*entry)};
     terms.push_back(seen.term);
     if (entry->kind == EntryKind::kConfiguration && i > now.configuration_index)
-      return violation("R12", now, "does not go by its configuration " + text(LogPosition{i, seen.term}));
+      return violation("R12", now,
+                       "does not go by its configuration " + text(LogPosition{i, seen.term}));
     if (i < group.first) continue;
     size_t at = i.value() - group.first.value();
     if (group.seen.size() <= at) group.seen.resize(at + 1);
@@ -253,8 +262,9 @@ InvariantChecker::Violation InvariantChecker::check_log(const Replica& replica, 
 }
 
 // What a leader appended from `from` on.
-InvariantChecker::Violation InvariantChecker::check_changes(const Replica& replica, const Status& before,
-                                                            const Status& now, Index from) {
+InvariantChecker::Violation InvariantChecker::check_changes(const Replica& replica,
+                                                            const Status& before, const Status& now,
+                                                            Index from) {
   Index last = before.configuration_index;
   std::shared_ptr<const Configuration> known;
   if (last < from) known = before.configuration;
@@ -262,13 +272,16 @@ InvariantChecker::Violation InvariantChecker::check_changes(const Replica& repli
     const Entry* entry = replica.entry(i);
     if (entry->kind != EntryKind::kConfiguration) continue;
     auto next = decode_configuration(entry->payload.view());
-    if (!next) return violation("R12", now, "appended a configuration that cannot be read, at " + text(i));
+    if (!next)
+      return violation("R12", now, "appended a configuration that cannot be read, at " + text(i));
     if (entry->term == now.hard_state.term) {
       if (known && last > now.commit)
-        return violation("R12", now, "changed members at " + text(i) + " before the change at " + text(last) +
-                                         " was committed");
+        return violation("R12", now,
+                         "changed members at " + text(i) + " before the change at " + text(last) +
+                             " was committed");
       if (replica.term_at(now.commit) != now.hard_state.term)
-        return violation("R12", now, "changed members at " + text(i) + " before it had committed anything");
+        return violation("R12", now,
+                         "changed members at " + text(i) + " before it had committed anything");
       if (known && !next->may_follow(*known))
         return violation("R12", now, "changed members at " + text(i) + " by more than a step");
     }
@@ -288,7 +301,8 @@ InvariantChecker::Violation InvariantChecker::check_elected(const Group& group, 
     auto told = shadow.votes_told.find(now.hard_state.term);
     if (told != shadow.votes_told.end() && told->second == now.self) votes.insert(id);
   }
-  if (!is_quorum(votes, configuration)) return violation("R13", now, "leads without the votes of a quorum");
+  if (!is_quorum(votes, configuration))
+    return violation("R13", now, "leads without the votes of a quorum");
   return std::nullopt;
 }
 
@@ -348,16 +362,18 @@ InvariantChecker::Violation InvariantChecker::check_committed(const Replica& rep
 
 // The first to commit had the right to.
 InvariantChecker::Violation InvariantChecker::check_counting(const Replica& replica, Group& group,
-                                                             const Status& before, const Status& now) {
+                                                             const Status& before,
+                                                             const Status& now) {
   LogPosition position{now.commit, *replica.term_at(now.commit)};
-  // A turn may have brought another configuration before it counted, or after. But a change is counted
-  // under itself.
+  // A turn may have brought another configuration before it counted, or after. But a change is
+  // counted under itself.
   const Configuration& one = *before.configuration;
   bool counted = durable_on_quorum(group, position, one) ||
                  (now.configuration != before.configuration &&
                   durable_on_quorum(group, position, *now.configuration));
   const Index change = before.configuration_index;
-  if (now.role == Role::kLeader && before.commit < change && change < now.commit && replica.term_at(change))
+  if (now.role == Role::kLeader && before.commit < change && change < now.commit &&
+      replica.term_at(change))
     counted = counted && durable_on_quorum(group, {change, *replica.term_at(change)}, one);
   if (!counted)
     return violation("R5", now, "committed " + text(position) + ", which is durable on no quorum");
@@ -372,7 +388,8 @@ void InvariantChecker::prune(Group& group, const Configuration& configuration) {
   constexpr size_t kPruneAbove = 4096;
   if (group.committed.size() < kPruneAbove) return;
   Index base(group.first.value() + group.committed.size() - 1);
-  for (const auto* list : {&configuration.voters, &configuration.outgoing, &configuration.learners}) {
+  for (const auto* list :
+       {&configuration.voters, &configuration.outgoing, &configuration.learners}) {
     for (ReplicaId id : *list) {
       auto shadow = group.shadows.find(id);
       if (shadow == group.shadows.end()) return;

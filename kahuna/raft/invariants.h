@@ -16,11 +16,14 @@
 //   R9 a read is granted at or after everything committed when it was asked
 //   R10 a leader has a state, and a log that is whole
 //   R11 a leader that told another to take over appends nothing and grants no read in that term
-//   R12 the last configuration in a log is in force; leaders append one at a time, each a step from the
+//   R12 the last configuration in a log is in force; leaders append one at a time, each a step from
+//   the
 //       committed one before, after an entry of their own term is committed
-//   R13 a quorum of its configuration voted for a leader, which votes in it itself unless it was not
+//   R13 a quorum of its configuration voted for a leader, which votes in it itself unless it was
+//   not
 //       committed there
-//   R14 a quiet replica has nothing under way and knows who leads; a quiet leader's members hold its log
+//   R14 a quiet replica has nothing under way and knows who leads; a quiet leader's members hold
+//   its log
 //
 // A quorum is one of every configuration that is in force where it is counted.
 //
@@ -76,7 +79,7 @@ class InvariantChecker {
     // Perhaps acknowledged before the disk lost it, and not durable again.
     std::map<Index, Term> lost;
     std::map<Term, ReplicaId> votes_told;
-    Term term_told;  // by a vote, a candidacy or an acknowledgement
+    Term term_told;           // by a vote, a candidacy or an acknowledgement
     LogPosition handed_over;  // the last it told another to take over: its last index, its term
     std::map<ReadToken, Index> reads;
   };
@@ -96,11 +99,14 @@ class InvariantChecker {
   Violation check_committed(const Replica& replica, Group& group, const Status& now, Index from);
   Violation check_handed_over(const Shadow& shadow, const Status& now) const;
   static Violation check_quiet(const Group& group, const Status& now);
-  Violation check_counting(const Replica& replica, Group& group, const Status& before, const Status& now);
+  Violation check_counting(const Replica& replica, Group& group, const Status& before,
+                           const Status& now);
   Violation check_new_leader(const Replica& replica, Group& group, const Status& now);
-  static Violation check_changes(const Replica& replica, const Status& before, const Status& now, Index from);
+  static Violation check_changes(const Replica& replica, const Status& before, const Status& now,
+                                 Index from);
   static Violation check_elected(const Group& group, const Status& now);
-  static bool durable_on_quorum(const Group& group, LogPosition position, const Configuration& configuration);
+  static bool durable_on_quorum(const Group& group, LogPosition position,
+                                const Configuration& configuration);
   static void prune(Group& group, const Configuration& configuration);
 
   // Looking a replica up is most of the work when nothing changed.

@@ -123,8 +123,8 @@ void Replica::broadcast_heartbeat(Time now, bool answered) {
     message.trim = trim_;
     message.round = round_;
     message.quiesce = quiescence_.since != 0;
-    message.unanswered =
-        (!answered && !peer.probing() && peer.match() == log_.last().index) || MUTANT(answers_not_asked_for);
+    message.unanswered = (!answered && !peer.probing() && peer.match() == log_.last().index) ||
+                         MUTANT(answers_not_asked_for);
     if (!message.unanswered) peer.heartbeat_sent(round_, now);
   }
 }
@@ -140,7 +140,8 @@ void Replica::send_append(size_t slot, size_t room) {
   Progress& peer = progress_[slot];
   if (peer.next() <= log_.base().index) peer.skip_to(log_.base().index);
   Index anchor = peer.next().prev();
-  // What is being sent a state refuses every anchor but the last one: nothing goes along with the question.
+  // What is being sent a state refuses every anchor but the last one: nothing goes along with the
+  // question.
   const bool asks = peer.probing() && streaming_[slot] && !MUTANT(appends_beside_a_state);
   Index end = asks ? anchor : log_.fit(anchor, std::min(options_.append_bytes_max, room));
   Message& message = send(MessageKind::kAppend, members_[slot]);
@@ -167,7 +168,8 @@ void Replica::want_snapshot(size_t slot) {
 
 void Replica::snapshot_ended(ReplicaId to, Term term) {
   size_t slot = slot_of(to);
-  if (role_ == Role::kLeader && term == hard_state_.term && slot < members_.size()) streaming_[slot] = false;
+  if (role_ == Role::kLeader && term == hard_state_.term && slot < members_.size())
+    streaming_[slot] = false;
 }
 
 Index Replica::matched(ReplicaId follower) const {
@@ -236,9 +238,11 @@ void Replica::advance_commit(Time now) {
     matches[self_slot_] =
         (MUTANT(leader_counts_itself_unsynced) ? log_.last().index : durability_.index()).value();
   Index index(members_.quorum_value(matches));
-  if (MUTANT(slow_replica_holds_up)) index = Index(*std::min_element(matches.begin(), matches.begin() + members_.size()));
+  if (MUTANT(slow_replica_holds_up))
+    index = Index(*std::min_element(matches.begin(), matches.begin() + members_.size()));
   bool first = commit_ < noop_index_;
-  if (index > commit_ && (log_.term_at(index) == hard_state_.term || MUTANT(commit_old_term_by_count)))
+  if (index > commit_ &&
+      (log_.term_at(index) == hard_state_.term || MUTANT(commit_old_term_by_count)))
     set_commit(index);
   watch_own_disk(now);
   if (first && commit_ >= noop_index_) grant_reads();

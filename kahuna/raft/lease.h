@@ -1,16 +1,18 @@
 // A leader's lease (thesis §6.4.1; traps 17-20): while it holds nobody else can have become leader,
 // and a read needs no round. Options::reads chooses; quorum rounds stay for when there is none.
 //
-// By the answer to a heartbeat a follower promises to let nobody else lead for a time after it received
-// that heartbeat. The leader counts the time from when it sent it, less what the two clocks may drift
-// apart meanwhile: with rates within 1 ± r, a span of p(1 - 2r) on one ends before one of p on another.
+// By the answer to a heartbeat a follower promises to let nobody else lead for a time after it
+// received that heartbeat. The leader counts the time from when it sent it, less what the two
+// clocks may drift apart meanwhile: with rates within 1 ± r, a span of p(1 - 2r) on one ends before
+// one of p on another.
 //
 //   E1 promises are given and counted per group, term and round. No other sign of life counts;
-//   E2 a lease is what a quorum has promised, the leader itself included: it serves while it leads only;
-//   E3 a promise binds real votes and pre-votes alike, and its giver's own candidacy. It is given only
-//      once the term is durable, so that one who restarts and has never been in any term knows that it
-//      has promised nothing. Anybody else behaves after a restart as if it had promised just then, for as
-//      long as it ever did;
+//   E2 a lease is what a quorum has promised, the leader itself included: it serves while it leads
+//   only; E3 a promise binds real votes and pre-votes alike, and its giver's own candidacy. It is
+//   given only
+//      once the term is durable, so that one who restarts and has never been in any term knows that
+//      it has promised nothing. Anybody else behaves after a restart as if it had promised just
+//      then, for as long as it ever did;
 //   E4 only who was promised may release from it: by becoming a candidate, or by telling another to
 //      (transfer.h), after which it has no lease, in this term, any more;
 //   E5 a read under a lease waits for what was committed when it arrived, like any other.

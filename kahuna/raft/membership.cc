@@ -38,7 +38,8 @@ Result<LogPosition> Replica::change(Time now, std::vector<ReplicaId> voters,
       return fail(ErrorCode::kUnavailable, "a new voter has no state yet; try again");
     somebody_leads = somebody_leads || has_state;
   }
-  if (!somebody_leads) return fail(ErrorCode::kUnavailable, "none of those who are to vote has a state; try again");
+  if (!somebody_leads)
+    return fail(ErrorCode::kUnavailable, "none of those who are to vote has a state; try again");
   if (next.joint()) SOMETIMES(raft_enters_joint);
   return append_configuration(now, std::move(next));
 }
@@ -73,7 +74,8 @@ void Replica::settle_configuration(Time now) {
   bool has_heir = MUTANT(members_step_into_the_stateless);
   for (size_t slot = 0; slot < members_.size(); ++slot) {
     const Progress& peer = progress_[slot];
-    has_heir = has_heir || (members_.votes(slot) && peer.has_state() && peer.match() >= configurations_.index());
+    has_heir = has_heir || (members_.votes(slot) && peer.has_state() &&
+                            peer.match() >= configurations_.index());
   }
   if (!has_heir) return;  // whoever hands over first, as nodes do, hardly ever gets here
   SOMETIMES(raft_removed_leader_steps_down);
@@ -100,7 +102,8 @@ void Replica::adopt_configuration(Time now) {
   }
   progress_ = std::move(progress);
   streaming_ = std::move(streaming);
-  std::erase_if(snapshots_due_, [&](ReplicaId to) { return members_.slot_of(to) == members_.size(); });
+  std::erase_if(snapshots_due_,
+                [&](ReplicaId to) { return members_.slot_of(to) == members_.size(); });
   if (timer_ == Time::max() && has_others()) rearm_heartbeat_timer(now);
 }
 

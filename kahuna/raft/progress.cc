@@ -82,7 +82,8 @@ void Progress::heartbeat_answered(uint64_t round, Index received, Time now) {
   probe_from(std::max(received, match_));
   // What the follower says it received needs no probe; what it acknowledged once and does not
   // mention now does.
-  // Nothing of what was sent arrived twice running: it may take nothing, and is asked with one append at a time.
+  // Nothing of what was sent arrived twice running: it may take nothing, and is asked with one
+  // append at a time.
   probing_ = received < match_ || received == lost_after_;
   lost_after_ = received;
 }

@@ -34,7 +34,8 @@ class Progress {
   // By its last word in this term.
   bool has_state() const { return has_state_; }
 
-  // How many bytes of entries may be sent in an append now (one entry may be larger); 0: none may be sent.
+  // How many bytes of entries may be sent in an append now (one entry may be larger); 0: none may
+  // be sent.
   size_t room(const Log& log);
   // An append anchored at next - 1 and ending at `end` was sent.
   void sent(Index end);

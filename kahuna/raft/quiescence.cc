@@ -62,9 +62,11 @@ void Replica::beat(Time now, bool answered) {
 // Follower: the leader asks it to be quiet. Whether it is from now on.
 bool Replica::fall_quiet(const Message& heartbeat) {
   const Index last = log_.last().index;
-  if (options_.quiesce_after <= Duration() || retired_ || stateless_ || !tail_.empty()) return false;
+  if (options_.quiesce_after <= Duration() || retired_ || stateless_ || !tail_.empty())
+    return false;
   const bool equal = heartbeat.commit == last && matched_ == last && commit_ == last;
-  const bool settled = durability_.hard_state() == hard_state_ && durability_.index() == last && applied_ == last;
+  const bool settled =
+      durability_.hard_state() == hard_state_ && durability_.index() == last && applied_ == last;
   if (!(equal && settled) && !MUTANT(quiet_although_behind)) return false;
   SOMETIMES(raft_follower_falls_quiet);
   quiescence_.quiet = true;

@@ -93,7 +93,8 @@ Recovered recover(HardState hard_state, std::vector<Entry> stored, Index commit,
   result.hard_state = hard_state;
   result.applied = applied.index;
 
-  bool follows_founding = !based && !stored.empty() && stored.front().index == kFoundingBase.index.next();
+  bool follows_founding =
+      !based && !stored.empty() && stored.front().index == kFoundingBase.index.next();
   const Entry* at_applied = find(stored, applied.index);
   if (follows_founding && applied == kFoundingBase) {
     result.base = kFoundingBase;
@@ -111,9 +112,9 @@ Recovered recover(HardState hard_state, std::vector<Entry> stored, Index commit,
   } else if (stored.empty() && !faulty.empty() && faulty.front().entry.term >= applied.term) {
     result.base = applied;  // lost from the first entry on
   } else {
-    // Ahead of the journal: a state was restored, and a crash came before the journal was cut; or the
-    // journal's tail is of a leader that was overruled, overwritten in memory before it could be
-    // rewritten on disk.
+    // Ahead of the journal: a state was restored, and a crash came before the journal was cut; or
+    // the journal's tail is of a leader that was overruled, overwritten in memory before it could
+    // be rewritten on disk.
     if (!stored.empty()) SOMETIMES(raft_engine_ahead_of_journal);
     result.base = applied;
     stored.clear();

@@ -8,8 +8,9 @@
 namespace kahuna::raft {
 
 // `stored` is what the journal returned: contiguous, of any start, possibly empty; `faulty` goes on
-// behind it, when the journal has lost entries (raft/repair.h). `commit` is the highest commit index
-// it noted. `applied` is the engine's position (kFoundingBase for an engine that has nothing).
+// behind it, when the journal has lost entries (raft/repair.h). `commit` is the highest commit
+// index it noted. `applied` is the engine's position (kFoundingBase for an engine that has
+// nothing).
 //
 // The caller adds the configuration that is in force at `applied`.
 //
@@ -19,9 +20,10 @@ namespace kahuna::raft {
 // is the engine's position and nothing follows (trap 26); then the journal must be cut there before
 // it is used.
 //
-// Stateless when the journal begins behind the engine's position: the engine has lost its state, for
-// the journal is released only behind what was flushed. Log and vote are whole; the base is the first
-// position that the journal holds, which was applied once. The state must come from another replica.
+// Stateless when the journal begins behind the engine's position: the engine has lost its state,
+// for the journal is released only behind what was flushed. Log and vote are whole; the base is the
+// first position that the journal holds, which was applied once. The state must come from another
+// replica.
 //
 // Lost entries up to `applied` need no repair: what they did is in the engine. They are as if
 // compacted, with all before them.

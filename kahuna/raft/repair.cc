@@ -210,8 +210,8 @@ bool Replica::take_offer(Time now, const Message& message) {
   return true;
 }
 
-// Drops the end of the log that an offer proves to be overruled. True: what is offered goes on behind the
-// rest.
+// Drops the end of the log that an offer proves to be overruled. True: what is offered goes on
+// behind the rest.
 bool Replica::drop_overruled(Time now, const Message& offer) {
   // What is offered is the beginning of what the leader of this term had.
   const Term of = MUTANT(offer_judged_by_what_it_brings) ? Term() : offer.match.term;
@@ -224,7 +224,8 @@ bool Replica::drop_overruled(Time now, const Message& offer) {
     kept = entry.index;
   }
   if (kept < commit_ || kept >= log_.last().index) return false;
-  if (joins && kept >= offer.entries.back().index) return false;  // nothing that is offered contradicts the rest
+  if (joins && kept >= offer.entries.back().index)
+    return false;  // nothing that is offered contradicts the rest
   SOMETIMES(raft_drops_an_overruled_end);
   // Whatever was acknowledged in this term is not said any more.
   become_follower(now, hard_state_.term.next(), ReplicaId());

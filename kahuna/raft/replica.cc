@@ -65,7 +65,7 @@ void Ready::clear() {
 }
 
 Replica::Replica(Options options, PartitionId group, ReplicaId self, Recovered recovered,
-                  RandomStream random, Time now)
+                 RandomStream random, Time now)
     : options_(options),
       group_(group),
       self_(self),
@@ -115,8 +115,8 @@ Replica::Replica(Options options, PartitionId group, ReplicaId self, Recovered r
   unwritten_ = log_.last().index.next();
   trim_told_ = trim_;
 
-  // The engine may hold entries of a later term than the journal knows (trap 26), or a part of such a state. No
-  // vote of that term can have been told: it would have been durable first.
+  // The engine may hold entries of a later term than the journal knows (trap 26), or a part of such
+  // a state. No vote of that term can have been told: it would have been durable first.
   if (const Term seen = std::max(promised().term, recovered.seen); seen > hard_state_.term) {
     SOMETIMES(raft_term_from_log);
     hard_state_ = {seen, ReplicaId()};
@@ -142,8 +142,8 @@ bool Replica::receive(Time now, Message message) {
     bool operator==(const Visible&) const = default;
   };
   auto visible = [this] {
-    return Visible{role_, leader_, hard_state_, log_.base(), log_.last(), commit_, tail_.lost(), answers_.of_no_help,
-                   quiescence_.quiet};
+    return Visible{role_,   leader_,      hard_state_,         log_.base(),      log_.last(),
+                   commit_, tail_.lost(), answers_.of_no_help, quiescence_.quiet};
   };
   const Visible before = visible();
   take(now, std::move(message));
@@ -154,8 +154,9 @@ bool Replica::receive(Time now, Message message) {
 void Replica::take(Time now, Message message) {
   if (!acceptable(message)) return;
   if (slot_of(message.from) == members_.size()) {
-    // Of somebody who was removed, or is to be added by a change that is not known here yet. A later
-    // term in an answer of the former ends nothing, and neither does a candidacy while a leader lives.
+    // Of somebody who was removed, or is to be added by a change that is not known here yet. A
+    // later term in an answer of the former ends nothing, and neither does a candidacy while a
+    // leader lives.
     if (is_reply(message.kind) || message.kind == MessageKind::kWake) return;
     if (message.kind == MessageKind::kVote && leader_is_fresh(now)) {
       SOMETIMES(raft_ignores_candidate_from_outside);
@@ -185,8 +186,7 @@ bool Replica::acceptable(const Message& message) const {
   uint64_t largest = std::max({message.term.value(), message.prev.index.value(),
                                message.match.index.value(), message.commit.value(), message.round});
   if (largest >= kCounterMax) return false;
-  bool carries =
-      message.kind == MessageKind::kAppend || message.kind == MessageKind::kFetchReply;
+  bool carries = message.kind == MessageKind::kAppend || message.kind == MessageKind::kFetchReply;
   return message.entries.empty() || (carries && well_formed_entries(message));
 }
 
@@ -255,16 +255,19 @@ Result<LogPosition> Replica::propose(Time now, EntryKind kind, Payload payload) 
     return fail_handing_over();
   LogPosition last = log_.last();
   if (log_.bytes_between(applied_, last.index) >= options_.uncommitted_bytes_max)
-    return fail(ErrorCode::kOverloaded, "too many bytes in this partition are not yet committed and applied");
+    return fail(ErrorCode::kOverloaded,
+                "too many bytes in this partition are not yet committed and applied");
   if (log_.bytes_between(log_.base().index, last.index) >= options_.log_bytes_max)
     return fail(ErrorCode::kOverloaded, "a replica is too far behind to release the log");
   // One proposal at a time tells how long all wait.
   if (applied_ >= timed_) {
     timed_ = last.index.next();
     timed_since_ = now;
-  } else if (now - timed_since_ > options_.election_timeout_max && !MUTANT(proposals_wait_without_end)) {
+  } else if (now - timed_since_ > options_.election_timeout_max &&
+             !MUTANT(proposals_wait_without_end)) {
     SOMETIMES(raft_refuses_while_proposals_wait);
-    return fail(ErrorCode::kOverloaded, "what this partition was given before waits too long to be committed and applied");
+    return fail(ErrorCode::kOverloaded,
+                "what this partition was given before waits too long to be committed and applied");
   }
   Entry entry;
   entry.index = last.index.next();
@@ -345,7 +348,8 @@ Offer Replica::snapshot_offered(Time now, ReplicaId from, Term term, LogPosition
 
 void Replica::heard_committed(LogPosition position) {
   if (role_ != Role::kLeader || position.index <= commit_) return;
-  const bool known = MUTANT(committed_by_index_alone) ? position.index <= log_.last().index : log_.holds(position);
+  const bool known =
+      MUTANT(committed_by_index_alone) ? position.index <= log_.last().index : log_.holds(position);
   if (!known) return;  // deposed without knowing, or still to commit what it was deposed with
   SOMETIMES(raft_commits_what_a_state_shows);
   set_commit(position.index);
@@ -409,7 +413,8 @@ void Replica::peer_disconnected(Time now, ReplicaId peer) {
     leader_contact_valid_ = false;
     auto window = static_cast<uint64_t>(options_.disconnect_timeout.nanos());
     // Before its promise has ended this replica could only ask in vain.
-    Time soon = std::max(now, promised_until_) + Duration::nanos(static_cast<int64_t>(random_.below(window)));
+    Time soon = std::max(now, promised_until_) +
+                Duration::nanos(static_cast<int64_t>(random_.below(window)));
     timer_ = std::min(timer_, soon);
   }
 }
@@ -451,8 +456,8 @@ Index Replica::applicable() const {
 bool Replica::has_ready() const {
   return !messages_.empty() || unwritten_ <= log_.last().index ||
          hard_state_ != handed_hard_state_ || handed_ < applicable() || appends_due_ ||
-         !snapshots_due_.empty() || reads_.unstarted() || !granted_.empty() || !refused_.empty() || lost_leadership_ ||
-         trim_ != trim_told_ || append_reply_ready();
+         !snapshots_due_.empty() || reads_.unstarted() || !granted_.empty() || !refused_.empty() ||
+         lost_leadership_ || trim_ != trim_told_ || append_reply_ready();
 }
 
 void Replica::take_ready(Ready& ready) {
@@ -517,7 +522,8 @@ Status Replica::status() const {
   status.promised = tail_.empty() ? log_.last() : tail_.last();
   status.lost = tail_.lost();
   status.lost_asked = static_cast<size_t>(std::popcount(answers_.of_no_help));
-  status.lost_with_most = answers_.of_no_help != 0 && members_.blocks(answers_.of_no_help | self_bit());
+  status.lost_with_most =
+      answers_.of_no_help != 0 && members_.blocks(answers_.of_no_help | self_bit());
   status.configuration = configurations_.shared();
   status.configuration_index = configurations_.index();
   return status;
@@ -533,7 +539,8 @@ ReplicaId Replica::leader() const {
   return leader_;
 }
 bool Replica::can_serve() const {
-  return role_ == Role::kLeader && commit_ >= noop_index_ && (!has_told() || MUTANT(serves_after_handing_over));
+  return role_ == Role::kLeader && commit_ >= noop_index_ &&
+         (!has_told() || MUTANT(serves_after_handing_over));
 }
 const Entry* Replica::entry(Index index) const {
   return log_.at(index);

@@ -24,40 +24,44 @@
 //   R9 a read is granted at or after everything that was committed when it was asked;
 //   R10 a leader has a state, and a log that is whole;
 //   R11 a leader that told another to take over serves nothing more in its term (raft/transfer.h).
-//   R12 the last configuration in the log is in force; one follows the other as may_follow() says, each
+//   R12 the last configuration in the log is in force; one follows the other as may_follow() says,
+//   each
 //       committed before the next is appended, and none is before its leader has committed an entry
 //       of its own term;
-//   R13 a leader was elected by a quorum of its configuration, and it voted in that or, as long as that
+//   R13 a leader was elected by a quorum of its configuration, and it voted in that or, as long as
+//   that
 //       was not committed, in the one before.
 //   R14 a quiet replica lacks nothing (raft/quiescence.h, Q1 and Q2).
 //
 // A leader steps down by itself when it has heard from no quorum, or when its own disk has held up
-// what the others committed, for election_timeout_max. Before it comes to that, or when the disk is merely
-// slow, its driver had better let one of the others lead (holds_up_since()).
+// what the others committed, for election_timeout_max. Before it comes to that, or when the disk is
+// merely slow, its driver had better let one of the others lead (holds_up_since()).
 //
 // Of the heartbeats to followers that lack nothing only some are answered, kAnswersPerTimeout in an
 // election timeout: what they keep from campaigning needs no reply, and a quorum is heard all the
 // same. Those that carry a read round all are.
 //
-// Snapshots. The log may begin above what a follower holds (compact()). A leader then asks its driver
-// to stream it the state (Ready::snapshots_due); the follower's driver asks snapshot_offered(), and,
-// told to take it, calls discard_state() before the first row of the old state is touched, makes the
-// new state durable, cuts the journal where it does not hold the position, and calls restore().
-// Between offer and discard_state() nothing may happen: else it asks again. A replica without a state (trap 27) votes and acknowledges
-// with its log, which stays true, and neither applies nor campaigns.
+// Snapshots. The log may begin above what a follower holds (compact()). A leader then asks its
+// driver to stream it the state (Ready::snapshots_due); the follower's driver asks
+// snapshot_offered(), and, told to take it, calls discard_state() before the first row of the old
+// state is touched, makes the new state durable, cuts the journal where it does not hold the
+// position, and calls restore(). Between offer and discard_state() nothing may happen: else it asks
+// again. A replica without a state (trap 27) votes and acknowledges with its log, which stays true,
+// and neither applies nor campaigns.
 //
-// Damage. Recovery may know the identity of entries whose content the disk has lost: raft/repair.h says
-// what such a replica does and does not do, and how it gets them back.
+// Damage. Recovery may know the identity of entries whose content the disk has lost: raft/repair.h
+// says what such a replica does and does not do, and how it gets them back.
 //
-// Members. Who belongs to the group is an entry like others (configuration.h), in force from when it is
-// appended. change() proposes one; a joint one is left by itself once it is committed. A leader that is not in the
-// configuration it has committed steps down as soon as one of its voters holds it and has a state: nobody else could give
-// them one. Learners get all that voters get. Who does not know that it votes grants a vote when asked: the candidate may
-// know better. Messages are believed by their content, not by who is known to belong; answers from outside are ignored.
-// An empty replica of a group starts without a state and without a configuration.
+// Members. Who belongs to the group is an entry like others (configuration.h), in force from when
+// it is appended. change() proposes one; a joint one is left by itself once it is committed. A
+// leader that is not in the configuration it has committed steps down as soon as one of its voters
+// holds it and has a state: nobody else could give them one. Learners get all that voters get. Who
+// does not know that it votes grants a vote when asked: the candidate may know better. Messages are
+// believed by their content, not by who is known to belong; answers from outside are ignored. An
+// empty replica of a group starts without a state and without a configuration.
 //
-// Quiescence. A group of which nothing is asked falls silent, and has no deadlines: raft/quiescence.h says how,
-// and what the driver owes it then.
+// Quiescence. A group of which nothing is asked falls silent, and has no deadlines:
+// raft/quiescence.h says how, and what the driver owes it then.
 #pragma once
 
 #include <cstdint>
@@ -100,14 +104,15 @@ struct Options {
   // follower this replica does not agree to it.
   Duration quiesce_after = Duration::seconds(2);
   Reads reads = Reads::kQuorum;
-  // Parts per million by which any node's monotonic clock may be too fast or too slow, at most. Only
-  // leases depend on it.
+  // Parts per million by which any node's monotonic clock may be too fast or too slow, at most.
+  // Only leases depend on it.
   uint32_t clock_drift_ppm_max = 1000;
-  size_t append_bytes_max = 256 * 1024;         // payload bytes in one kAppend
+  size_t append_bytes_max = 256 * 1024;  // payload bytes in one kAppend
   // Sent and unacknowledged, per follower, where the network carries so much (raft/flight_limit.h).
   size_t inflight_bytes_max = 4 * 1024 * 1024;
-  // Proposed and not yet committed and applied; beyond it propose() answers kOverloaded, as it does while a proposal
-  // waits for that longer than an election timeout: more would be answered even later.
+  // Proposed and not yet committed and applied; beyond it propose() answers kOverloaded, as it does
+  // while a proposal waits for that longer than an election timeout: more would be answered even
+  // later.
   size_t uncommitted_bytes_max = 16 * 1024 * 1024;
   // Kept in memory, because the engine has not flushed it or some follower lacks it; beyond it
   // propose() answers kOverloaded.
@@ -136,7 +141,8 @@ struct Recovered {
   // The journal does not hold the base: before anything else is appended it must be released up to
   // just before the base, and given the base as an entry of kBase.
   bool cut_journal = false;
-  // The longest promise (raft/lease.h) that it may have made; taken for election_timeout_min when shorter.
+  // The longest promise (raft/lease.h) that it may have made; taken for election_timeout_min when
+  // shorter.
   Duration promise;
 };
 
@@ -144,9 +150,9 @@ struct Persist {
   WriteId id = 0;        // counts from 1 in each process life
   HardState hard_state;  // always complete, changed or not
   bool hard_state_changed = false;
-  // When entries is not empty: the stored log is cut to entries[0].index - 1 and these follow. Those
-  // up to `restored` were in the stored log, which the disk has lost in part: they cut nothing, each
-  // takes its own place again, and what is stored behind them stays.
+  // When entries is not empty: the stored log is cut to entries[0].index - 1 and these follow.
+  // Those up to `restored` were in the stored log, which the disk has lost in part: they cut
+  // nothing, each takes its own place again, and what is stored behind them stays.
   std::vector<Entry> entries;
   Index restored;
   Index commit;  // to be noted beside; loses nothing when lost
@@ -180,9 +186,9 @@ struct Status {
   Index commit, applied, durable;
   bool stateless = false;
   bool quiet = false;
-  LogPosition promised;  // the end of the log, lost entries included
-  size_t lost = 0;       // entries that wait for repair
-  size_t lost_asked = 0;  // voters that could not help with the first of them
+  LogPosition promised;         // the end of the log, lost entries included
+  size_t lost = 0;              // entries that wait for repair
+  size_t lost_asked = 0;        // voters that could not help with the first of them
   bool lost_with_most = false;  // without these and this one there is no quorum
   std::shared_ptr<const Configuration> configuration;  // in force; never null
   Index configuration_index;                           // of its entry, or above
@@ -207,8 +213,8 @@ class Replica {
   static constexpr int64_t kAnswersPerTimeout = 3;
 
   // CHECKs that `recovered` is well formed. `self` need not be in the configuration.
-  Replica(Options options, PartitionId group, ReplicaId self, Recovered recovered, RandomStream random,
-          Time now);
+  Replica(Options options, PartitionId group, ReplicaId self, Recovered recovered,
+          RandomStream random, Time now);
 
   // --- inputs ---
   // Ignores a message that is malformed or not for this replica. False when
@@ -219,15 +225,16 @@ class Replica {
   // Starts confirming leadership for a read that arrived now; ends in granted_ or refused_reads.
   // kNotLeader at once when it does not lead. Reads asked for before one take_ready share a round.
   Result<> read(Time now, ReadToken token);
-  // A read that arrived now needs no confirmation: it may be answered from state applied up to there.
-  // nullopt: ask read().
+  // A read that arrived now needs no confirmation: it may be answered from state applied up to
+  // there. nullopt: ask read().
   std::optional<Index> lease_read(Time now);
-  // Leader: proposes these voters and learners, through a joint configuration when the voters change.
-  // Returns where the change begins; configuration() says when it has ended. kNotLeader; kUnavailable
-  // while another is on its way, nothing of this term is committed, or one who is to come to vote, or all
-  // who are to vote, have no state yet; kInvalid when one step does not
-  // lead there (C3). Whether the new voters are near enough is for the caller to judge (follower()).
-  Result<LogPosition> change(Time now, std::vector<ReplicaId> voters, std::vector<ReplicaId> learners);
+  // Leader: proposes these voters and learners, through a joint configuration when the voters
+  // change. Returns where the change begins; configuration() says when it has ended. kNotLeader;
+  // kUnavailable while another is on its way, nothing of this term is committed, or one who is to
+  // come to vote, or all who are to vote, have no state yet; kInvalid when one step does not lead
+  // there (C3). Whether the new voters are near enough is for the caller to judge (follower()).
+  Result<LogPosition> change(Time now, std::vector<ReplicaId> voters,
+                             std::vector<ReplicaId> learners);
   void on_timer(Time now);
   void persisted(Time now, WriteId up_to);
   void applied(Index index);
@@ -237,9 +244,10 @@ class Replica {
   void compact(Index index);
   // Leader: a stream for snapshots_due, asked for in `term`, ended, well or not.
   void snapshot_ended(ReplicaId to, Term term);
-  // Leader: somebody holds a part of the state at `position`, which a leader had committed. With the one that knew gone,
-  // and without the acknowledgement of one that has no state, it could not be counted again. A leader that has been
-  // deposed without knowing has another entry there, if any.
+  // Leader: somebody holds a part of the state at `position`, which a leader had committed. With
+  // the one that knew gone, and without the acknowledgement of one that has no state, it could not
+  // be counted again. A leader that has been deposed without knowing has another entry there, if
+  // any.
   void heard_committed(LogPosition position);
   // Follower: the leader of `term` offers its state at `position`.
   Offer snapshot_offered(Time now, ReplicaId from, Term term, LogPosition position);
@@ -247,18 +255,19 @@ class Replica {
   void resign(Time now);
   // The state is about to be replaced. CHECKs that it does not lead.
   void discard_state(Time now);
-  // The engine holds, durably, the state at `position`, which some leader had committed, and in which
-  // `configuration` is in force; above
-  // applied() unless the state was discarded. The driver releases the journal up to there first.
+  // The engine holds, durably, the state at `position`, which some leader had committed, and in
+  // which `configuration` is in force; above applied() unless the state was discarded. The driver
+  // releases the journal up to there first.
   void restore(LogPosition position, Configuration configuration);
-  // Hands leadership over, in its time: raft/transfer.h. kNotLeader, kInvalid when `target` cannot lead,
-  // kUnavailable when another was told to take over already. Done at once when it leads itself.
+  // Hands leadership over, in its time: raft/transfer.h. kNotLeader, kInvalid when `target` cannot
+  // lead, kUnavailable when another was told to take over already. Done at once when it leads
+  // itself.
   Result<> transfer(Time now, ReplicaId target);
   // The node is about to stop: from now on this replica never campaigns, and takes leadership from
   // nobody. It goes on leading if it does; the only voter of a group always leads.
   void retire() { retired_ = true; }
-  // Liveness hint only: the transport lost its connection to that peer, or its node gives no sign of
-  // life.
+  // Liveness hint only: the transport lost its connection to that peer, or its node gives no sign
+  // of life.
   void peer_disconnected(Time now, ReplicaId peer);
   // Somebody wants something of the group, or wants to know whether its leader lives: quiescence.h.
   void wake(Time now);
@@ -274,8 +283,8 @@ class Replica {
     take_ready(ready);
     return ready;
   }
-  // Time::max() = none. Moves later with every word from the leader: look again before waking up for
-  // what it once said.
+  // Time::max() = none. Moves later with every word from the leader: look again before waking up
+  // for what it once said.
   Time deadline() const;
 
   // --- observers ---
@@ -294,8 +303,8 @@ class Replica {
   bool can_serve() const;
   // Leads, and has begun to hand leadership over.
   bool transferring() const { return transfer_.stage != Transfer::Stage::kNone; }
-  // Leader: since when something that the others committed has waited for this replica's own disk, and
-  // with it everybody who asked for it.
+  // Leader: since when something that the others committed has waited for this replica's own disk,
+  // and with it everybody who asked for it.
   std::optional<Time> holds_up_since() const { return holds_up_since_; }
   // To whom to hand it, if to anybody; nullopt unless it leads.
   std::optional<ReplicaId> successor(Time now) const;
@@ -303,8 +312,9 @@ class Replica {
   std::optional<ReplicaId> quicker_successor(Time now) const;
   // The entry at index, or nullptr when not in memory. For invariant checks.
   const Entry* entry(Index index) const;
-  // The entry at index as the replica's disk should have it: of the log, when it is durable there as it stands; of
-  // the tail, when it is intact; in place of the base, whose content is not in memory, one of kind kBase.
+  // The entry at index as the replica's disk should have it: of the log, when it is durable there
+  // as it stands; of the tail, when it is intact; in place of the base, whose content is not in
+  // memory, one of kind kBase.
   std::optional<Entry> durable_entry(Index index) const;
   // Term at index; nullopt when outside [base, last].
   std::optional<Term> term_at(Index index) const;
@@ -333,7 +343,9 @@ class Replica {
   void set_trim(Index index);
   Message& send(MessageKind kind, ReplicaId to);
   size_t slot_of(ReplicaId replica) const;  // members_.size() when it is no member
-  MemberSet self_bit() const { return self_slot_ < members_.size() ? MemberSet{1} << self_slot_ : 0; }
+  MemberSet self_bit() const {
+    return self_slot_ < members_.size() ? MemberSet{1} << self_slot_ : 0;
+  }
   // Also of a leader that is taking itself out.
   bool has_others() const { return members_.size() > (self_slot_ < members_.size() ? 1u : 0u); }
   bool is_single() const { return members_.is_quorum(self_bit()); }  // needs nobody else
@@ -434,8 +446,8 @@ class Replica {
   PartitionId group_;
   ReplicaId self_;
   ConfigurationLog configurations_;
-  Members members_;        // of the one in force
-  size_t self_slot_ = 0;   // members_.size() when outside
+  Members members_;       // of the one in force
+  size_t self_slot_ = 0;  // members_.size() when outside
   RandomStream random_;
 
   Role role_ = Role::kFollower;
@@ -448,14 +460,14 @@ class Replica {
   Index trim_;      // <= commit_; on the disk of every voter
   Index released_;  // the driver's word
   bool stateless_ = false;
-  FaultyTail tail_;               // behind the log
-  Index restored_;                // up to here the log is what the disk once had (Persist::restored)
-  Term tail_term_;                // in which the damage was found
-  struct FetchAnswers {           // bits by slot
-    LogPosition about;            // the tail's first
+  FaultyTail tail_;      // behind the log
+  Index restored_;       // up to here the log is what the disk once had (Persist::restored)
+  Term tail_term_;       // in which the damage was found
+  struct FetchAnswers {  // bits by slot
+    LogPosition about;   // the tail's first
     uint32_t of_no_help = 0;
-    uint32_t never_had = 0;       // in whatever term
-    uint32_t never_had_later = 0; // in a term after tail_term_
+    uint32_t never_had = 0;        // in whatever term
+    uint32_t never_had_later = 0;  // in a term after tail_term_
   };
   FetchAnswers answers_;
 
@@ -494,13 +506,13 @@ class Replica {
   uint64_t round_ = 0;
   RoundTimes round_times_;  // when they were sent; not later
   Time read_at_;            // when the last read arrived
-  int64_t asked_ = -1;  // when all were last asked to answer, in parts of an election timeout
+  int64_t asked_ = -1;      // when all were last asked to answer, in parts of an election timeout
   ReadRounds reads_;
   Transfer transfer_;
   bool appends_due_ = false;
-  Index timed_;       // a proposal of this term, not yet applied when it was made
-  Time timed_since_;  // ... when that was
-  Index awaited_;  // committed, and not durable here when it was looked at
+  Index timed_;                         // a proposal of this term, not yet applied when it was made
+  Time timed_since_;                    // ... when that was
+  Index awaited_;                       // committed, and not durable here when it was looked at
   std::optional<Time> holds_up_since_;  // ... which was then; none: it is durable by now
 
   // Effects gathered since the last take_ready.

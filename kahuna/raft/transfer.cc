@@ -100,7 +100,8 @@ void Replica::give_up_leading(Time now) {
 
 void Replica::handle_timeout_now(Time now, const Message& message) {
   if (!follow(now, message.from)) return;
-  bool able = !retired_ && configurations_.may_lead(self_) && !stateless_ && tail_.empty() && log_.holds(message.prev);
+  bool able = !retired_ && configurations_.may_lead(self_) && !stateless_ && tail_.empty() &&
+              log_.holds(message.prev);
   if (!able && !MUTANT(hands_over_to_the_stale)) {
     SOMETIMES(raft_cannot_take_over);
     Message& reply = send(MessageKind::kTimeoutNowReply, message.from);

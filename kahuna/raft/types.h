@@ -11,11 +11,11 @@
 namespace kahuna::raft {
 
 enum class EntryKind : uint8_t {
-  kNoop = 1,     // a new leader's first entry; empty payload
-  kCommand = 2,  // payload is a schemas/command.fbs Command
+  kNoop = 1,           // a new leader's first entry; empty payload
+  kCommand = 2,        // payload is a schemas/command.fbs Command
   kConfiguration = 3,  // payload is an encoded Configuration; in force from when it is appended
-  // In journals only: what a snapshot brought lies at and below it. Cuts the log there and keeps the
-  // position; nothing before it counts. Empty payload.
+  // In journals only: what a snapshot brought lies at and below it. Cuts the log there and keeps
+  // the position; nothing before it counts. Empty payload.
   kBase = 255,
 };
 
@@ -63,9 +63,9 @@ enum class MessageKind : uint8_t {
   kVoteReply = 8,
   kFetch = 9,  // what its sender's disk has lost; answered whatever the terms (raft/repair.h)
   kFetchReply = 10,
-  kTimeoutNow = 11,  // the leader tells a follower to take over (raft/transfer.h)
+  kTimeoutNow = 11,       // the leader tells a follower to take over (raft/transfer.h)
   kTimeoutNowReply = 12,  // only ever a refusal
-  kWake = 13,  // to whoever is quiet: let yourself be heard (raft/quiescence.h)
+  kWake = 13,             // to whoever is quiet: let yourself be heard (raft/quiescence.h)
 };
 
 // One message between two replicas of a group. Fields not named for a kind are zero.
@@ -79,8 +79,8 @@ struct Message {
   // kAppend: the position just before entries[0]. kPreVote, kVote: the candidate's last position.
   // kTimeoutNow: the leader's last position.
   // kAppendReply, rejected: prev.index names the anchor that was refused.
-  // kFetch: the index before the first wanted, and the term of that one. kFetchReply: the index before
-  // entries[0]; rejected: as in kFetch; unasked: the candidate's last position.
+  // kFetch: the index before the first wanted, and the term of that one. kFetchReply: the index
+  // before entries[0]; rejected: as in kFetch; unasked: the candidate's last position.
   LogPosition prev;
   // kAppend, kHeartbeat: the leader's commit index (in kHeartbeat at most what the receiver has).
   // kHeartbeatReply, accepted: the sender's log up to here, durable or not, matches the leader's.
@@ -91,21 +91,24 @@ struct Message {
   // term.
   uint64_t round = 0;
   bool unanswered = false;  // kHeartbeat: the leader waits for no reply to it
-  // kHeartbeat: nothing is to come, fall quiet. kHeartbeatReply: the sender has (raft/quiescence.h).
+  // kHeartbeat: nothing is to come, fall quiet. kHeartbeatReply: the sender has
+  // (raft/quiescence.h).
   bool quiesce = false;
   // kHeartbeatReply, accepted: for so long after that heartbeat the sender lets nobody else lead
   // (raft/lease.h). Zero: no promise.
   Duration promise;
-  bool transfer = false;    // kVote: the leader of the term before asked for this candidacy
+  bool transfer = false;  // kVote: the leader of the term before asked for this candidacy
   // kAppendReply, kHeartbeatReply, accepted: durable, matching prefix of the follower's log in this
   // term.
   // kAppendReply, rejected: the highest position worth trying next (hint), with its term.
-  // kFetch: the last position wanted. kFetchReply, unasked: the last position of the sender's log, lost entries included.
+  // kFetch: the last position wanted. kFetchReply, unasked: the last position of the sender's log,
+  // lost entries included.
   LogPosition match;
-  // In every reply. kFetchReply: the sender's log never had the first that was wanted, and `term` is
-  // durable there.
+  // In every reply. kFetchReply: the sender's log never had the first that was wanted, and `term`
+  // is durable there.
   bool rejected = false;
-  // kAppendReply, kHeartbeatReply: the sender holds no state; it needs a snapshot, whatever it matches.
+  // kAppendReply, kHeartbeatReply: the sender holds no state; it needs a snapshot, whatever it
+  // matches.
   bool needs_snapshot = false;
   // kAppend; contiguous from prev.index + 1; may be empty (a probe). kFetchReply: whatever of the
   // wanted indexes the sender has; who asked compares the terms.

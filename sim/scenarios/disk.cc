@@ -15,8 +15,9 @@ void all_lose_power(Stage& s) {
 
 // Segments were released and used again; then everybody loses power.
 void power_loss_after_release(Stage& s) {
-  s.until("journal segments are used again", [&] { return s.probe("journal_recycles") > 3; },
-          Duration::seconds(120));
+  s.until(
+      "journal segments are used again", [&] { return s.probe("journal_recycles") > 3; },
+      Duration::seconds(120));
   for (int round = 0; round < 3 && s.going(); ++round) {
     all_lose_power(s);
     uint64_t before = s.writes_done();
@@ -31,18 +32,22 @@ void full_majority(Stage& s) {
   uint64_t full = s.probe("node_disk_is_full"), room = s.probe("node_disk_has_room_again");
   std::vector<size_t> those = {lead, s.others(lead)[0]};
   for (size_t node : those) s.disk(node).set_full(true);
-  s.until("both find their disks full", [&] { return s.probe("node_disk_is_full") > full + 1; }, Duration::seconds(240));
+  s.until(
+      "both find their disks full", [&] { return s.probe("node_disk_is_full") > full + 1; },
+      Duration::seconds(240));
   s.run(Duration::seconds(1));
   const uint64_t done = s.writes_done();
   s.run(Duration::seconds(1));
   s.prove("no write succeeds", s.writes_done() == done);
   for (size_t node : those) s.disk(node).set_full(false);
-  s.until("they find that there is room", [&] { return s.probe("node_disk_has_room_again") > room; });
+  s.until("they find that there is room",
+          [&] { return s.probe("node_disk_has_room_again") > room; });
   uint64_t before = s.writes_done();
   s.until("the cluster serves again", [&] { return s.writes_done() > before + 20; });
 }
 
-// A follower has no room for what it saves, until its engine takes no more; it stops all the same when it is asked to.
+// A follower has no room for what it saves, until its engine takes no more; it stops all the same
+// when it is asked to.
 void full_and_stopped(Stage& s) {
   const uint64_t refused = s.probe("rocks_engine_refuses_to_stall");
   auto refuses = [&] { return s.probe("rocks_engine_refuses_to_stall") > refused; };
@@ -56,7 +61,8 @@ void full_and_stopped(Stage& s) {
   }
   s.prove("its engine refuses a write", refuses());
   s.stop(node);
-  s.must("it stops", [&] { return !s.up(node); }, Duration::seconds(20));
+  s.must(
+      "it stops", [&] { return !s.up(node); }, Duration::seconds(20));
   s.disk(node).set_full(false);
   s.start(node);
   s.until("it is back", [&] { return s.hosts(node); });
@@ -65,21 +71,25 @@ void full_and_stopped(Stage& s) {
 
 // Power fails while batches are written, any subset of their sectors being on disk.
 void torn_tails(Stage& s) {
-  s.repeat_until_hit("journal_torn_body", 200, [&] {
-    size_t node = s.random().below(s.nodes());
-    s.run(Duration::millis(static_cast<int64_t>(s.random().between(1, 100))));
-    s.crash_while_writing(node);
-    s.run(Duration::millis(20));
-    s.start(node);
-    s.until("it is back", [&] { return s.hosts(node); });
-  }, 3);
+  s.repeat_until_hit(
+      "journal_torn_body", 200,
+      [&] {
+        size_t node = s.random().below(s.nodes());
+        s.run(Duration::millis(static_cast<int64_t>(s.random().between(1, 100))));
+        s.crash_while_writing(node);
+        s.run(Duration::millis(20));
+        s.start(node);
+        s.until("it is back", [&] { return s.hosts(node); });
+      },
+      3);
   s.settle();
 }
 
 // ... in segments that are used again, so that what lies behind the tear is of an earlier life.
 void torn_recycled(Stage& s) {
-  s.until("journal segments are used again", [&] { return s.probe("journal_recycles") > 3; },
-          Duration::seconds(120));
+  s.until(
+      "journal segments are used again", [&] { return s.probe("journal_recycles") > 3; },
+      Duration::seconds(120));
   torn_tails(s);
 }
 
@@ -101,10 +111,12 @@ void engine_ahead(Stage& s) {
 // One partition is written to, the others are idle and have their last words in the oldest segment.
 void idle_groups_pin(Stage& s) {
   uint64_t copied = s.probe("journal_copies_forward");
-  s.until("what idle partitions hold is copied forward",
-          [&] { return s.probe("journal_copies_forward") > copied; }, Duration::seconds(240));
-  s.until("and segments are used again", [&] { return s.probe("journal_recycles") > 2; },
-          Duration::seconds(120));
+  s.until(
+      "what idle partitions hold is copied forward",
+      [&] { return s.probe("journal_copies_forward") > copied; }, Duration::seconds(240));
+  s.until(
+      "and segments are used again", [&] { return s.probe("journal_recycles") > 2; },
+      Duration::seconds(120));
   all_lose_power(s);
   for (uint64_t group = 0; group <= 8; ++group) s.settle(group);
 }
@@ -130,8 +142,9 @@ void loops_change(Stage& s) {
 
 // A partition that is never idle: its log is released, and its journal does not grow.
 void never_idle(Stage& s) {
-  s.until("segments are freed and used again, under writes that never pause",
-          [&] { return s.probe("journal_recycles") > 10; }, Duration::seconds(240));
+  s.until(
+      "segments are freed and used again, under writes that never pause",
+      [&] { return s.probe("journal_recycles") > 10; }, Duration::seconds(240));
   uint64_t before = s.writes_done();
   s.until("writes go on", [&] { return s.writes_done() > before + 100; });
 }
@@ -142,7 +155,8 @@ void sync_fails(Stage& s) {
     size_t lead = s.settle();
     s.disk(lead).fail_next_sync();
     s.until("a sync is asked for", [&] { return !s.up(lead) || s.leader_but(lead).has_value(); });
-    s.must("it stops", [&] { return !s.up(lead); }, Duration::millis(1));
+    s.must(
+        "it stops", [&] { return !s.up(lead); }, Duration::millis(1));
     s.until("another leads", [&] { return s.leader().has_value(); });
     s.disk(lead).forgive_next_sync();
   }
@@ -173,7 +187,8 @@ void ask_in_a_later_term(Stage& s, size_t lead, size_t behind) {
 }
 
 // An entry is acknowledged by two of three; one copy rots, the other's node stops. The third, which
-// never had it, must not be elected by the one that may have lost it, not even if it knows a later term.
+// never had it, must not be elected by the one that may have lost it, not even if it knows a later
+// term.
 void lose_what_the_third_lacks(Stage& s, bool later_term) {
   bool faulty = false;
   for (int round = 0; round < 20 && !faulty && s.going(); ++round) {
@@ -196,8 +211,12 @@ void lose_what_the_third_lacks(Stage& s, bool later_term) {
   s.prove("a replica voted with a damaged log", faulty);
 }
 
-void faulty_tail_votes(Stage& s) { lose_what_the_third_lacks(s, false); }
-void faulty_tail_and_a_later_term(Stage& s) { lose_what_the_third_lacks(s, true); }
+void faulty_tail_votes(Stage& s) {
+  lose_what_the_third_lacks(s, false);
+}
+void faulty_tail_and_a_later_term(Stage& s) {
+  lose_what_the_third_lacks(s, true);
+}
 
 // The last synced batch rots on a node that is down: it is no torn tail.
 void rotten_tail(Stage& s) {
@@ -210,7 +229,9 @@ void rotten_tail(Stage& s) {
   });
   s.settle();
   for (size_t node = 0; node < s.nodes(); ++node)
-    s.must("nobody takes that for lost", [&] { return !s.said(node, kOnAMajority); }, Duration::nanos(1));
+    s.must(
+        "nobody takes that for lost", [&] { return !s.said(node, kOnAMajority); },
+        Duration::nanos(1));
 }
 
 // Two of three hold what was acknowledged; one of them is wiped, the other stops. The wiped one is
@@ -232,9 +253,9 @@ void wiped_returns(Stage& s) {
   s.until("the two that forgot nothing serve", [&] { return s.writes_done() > before + 20; });
 }
 
-// ... the same with a disk as it was some boots ago. What it has forgotten it does not make up for by booting
-// so often that it outruns the number of the boot that the others have on record. Who restarts with it has the record
-// in its log, and does not know that it is committed.
+// ... the same with a disk as it was some boots ago. What it has forgotten it does not make up for
+// by booting so often that it outruns the number of the boot that the others have on record. Who
+// restarts with it has the record in its log, and does not know that it is committed.
 void roll_back(Stage& s, int boots_alone, bool all_restart = false) {
   size_t lead = s.settle();
   size_t old = s.others(lead)[s.random().below(2)];
@@ -244,7 +265,8 @@ void roll_back(Stage& s, int boots_alone, bool all_restart = false) {
     s.run(Duration::seconds(1));  // the boots so far are on record
   }
   const uint64_t recorded = s.last(lead, kMeta);
-  for (int boot = all_restart ? 1 : 0; boot < 2; ++boot) {  // of a second one the first would be known
+  for (int boot = all_restart ? 1 : 0; boot < 2;
+       ++boot) {  // of a second one the first would be known
     s.crash(old, CrashKind::kProcess);
     s.start(old);
     s.until("it boots anew", [&] { return s.hosts(old); });
@@ -256,7 +278,8 @@ void roll_back(Stage& s, int boots_alone, bool all_restart = false) {
   uint64_t refused = s.probe("earlier_boot_refused");
   if (all_restart) {
     s.until("all have its boot on record", [&] {
-      return s.last(lead, kMeta) > recorded && s.status(3 - lead - old, kMeta).durable.value() >= s.last(lead, kMeta);
+      return s.last(lead, kMeta) > recorded &&
+             s.status(3 - lead - old, kMeta).durable.value() >= s.last(lead, kMeta);
     });
   }
   size_t behind = cut_off_the_third(s, lead, old);
@@ -291,12 +314,18 @@ void roll_back(Stage& s, int boots_alone, bool all_restart = false) {
   s.until("the two that forgot nothing serve", [&] { return s.writes_done() > before + 20; });
 }
 
-void rolled_back_returns(Stage& s) { roll_back(s, 0); }
-void rolled_back_boots_on(Stage& s) { roll_back(s, 6); }
-void rolled_back_and_all_restart(Stage& s) { roll_back(s, 0, true); }
+void rolled_back_returns(Stage& s) {
+  roll_back(s, 0);
+}
+void rolled_back_boots_on(Stage& s) {
+  roll_back(s, 6);
+}
+void rolled_back_and_all_restart(Stage& s) {
+  roll_back(s, 0, true);
+}
 
-// Both copies of a batch rot on a node that is down, and with them its latest term and vote, for all it
-// knows. It does not vote by what is left.
+// Both copies of a batch rot on a node that is down, and with them its latest term and vote, for
+// all it knows. It does not vote by what is left.
 void vote_is_lost(Stage& s) {
   uint64_t refused = s.probe("sim_damaged_node_refuses_to_boot");
   size_t lead = s.settle();
@@ -316,8 +345,8 @@ void vote_is_lost(Stage& s) {
   s.until("the others serve", [&] { return s.writes_done() > before + 20; });
 }
 
-// Somebody removes the log of a node that is down, to make room: it has forgotten its votes, and does not go on as if
-// there had been none.
+// Somebody removes the log of a node that is down, to make room: it has forgotten its votes, and
+// does not go on as if there had been none.
 void log_is_removed(Stage& s) {
   const uint64_t refused = s.probe("sim_damaged_node_refuses_to_boot");
   const size_t lead = s.settle(), node = s.others(lead)[s.random().below(2)];
@@ -325,23 +354,29 @@ void log_is_removed(Stage& s) {
   s.crash(node);
   s.lose_journals(node);
   s.start(node);
-  s.must("it refuses to start", [&] { return s.probe("sim_damaged_node_refuses_to_boot") > refused; }, Duration::seconds(5));
+  s.must(
+      "it refuses to start", [&] { return s.probe("sim_damaged_node_refuses_to_boot") > refused; },
+      Duration::seconds(5));
   const uint64_t before = s.writes_done();
   s.until("the others serve", [&] { return s.writes_done() > before + 20; });
 }
 
-// Files of a node's engine rot while it runs: it stops, begins with a new engine, and is brought up by the
-// others, who serve all the while.
+// Files of a node's engine rot while it runs: it stops, begins with a new engine, and is brought up
+// by the others, who serve all the while.
 void engine_rots(Stage& s) {
-  s.repeat_until_hit("engine_set_up_anew", 40, [&] {
-    size_t lead = s.settle();
-    size_t node = s.random().chance(1, 3) ? lead : s.others(lead)[s.random().below(2)];
-    s.crash(node, CrashKind::kProcess);
-    s.damage_engine(node, 3);
-    s.start(node);
-    s.until("it is back, with a state", [&] { return s.hosts(node) && !s.status(node).stateless; });
-    s.run(Duration::seconds(2));
-  }, 2);
+  s.repeat_until_hit(
+      "engine_set_up_anew", 40,
+      [&] {
+        size_t lead = s.settle();
+        size_t node = s.random().chance(1, 3) ? lead : s.others(lead)[s.random().below(2)];
+        s.crash(node, CrashKind::kProcess);
+        s.damage_engine(node, 3);
+        s.start(node);
+        s.until("it is back, with a state",
+                [&] { return s.hosts(node) && !s.status(node).stateless; });
+        s.run(Duration::seconds(2));
+      },
+      2);
   s.until("states were fetched", [&] { return s.probe("snapshot_installed") > 0; });
   s.settle();
 }
@@ -352,30 +387,35 @@ void engine_rots_in_part(Stage& s) {
     s.settle();
     s.run(Duration::seconds(1));
     const size_t node = s.random().below(s.nodes());
-    const uint64_t anew = s.probe("engine_set_up_anew"), full = s.probe("engine_salvage_has_no_room");
+    const uint64_t anew = s.probe("engine_set_up_anew"),
+                   full = s.probe("engine_salvage_has_no_room");
     s.crash(node, CrashKind::kProcess);
     s.damage_engine(node, 2);
     s.start(node);
     // On the way, now and then, again.
-    for (size_t times = s.random().below(4); times > 0 && s.crash_while_writing(node); --times) s.start(node);
+    for (size_t times = s.random().below(4); times > 0 && s.crash_while_writing(node); --times)
+      s.start(node);
     s.until("it is back, with its states", [&] {
       for (uint64_t group = 1; group <= 4; ++group)
         if (!s.hosts(node, group) || s.status(node, group).stateless) return false;
       return true;
     });
     const uint64_t refused = s.probe("engine_salvage_has_no_room") - full;
-    s.must("without room it gave nothing up, and began again",
-           [&] { return refused == 0 || s.probe("engine_set_up_anew") > anew + refused; }, Duration::millis(1));
+    s.must(
+        "without room it gave nothing up, and began again",
+        [&] { return refused == 0 || s.probe("engine_set_up_anew") > anew + refused; },
+        Duration::millis(1));
     s.run(Duration::seconds(2));
   });
   s.prove("states were kept", s.probe("engine_salvage_keeps_a_partition") > 0);
   s.settle();
 }
 
-// Logs rot beneath nodes that run: they notice, and write anew what they need of it, so that a node that loses
-// power later has lost nothing of its log.
+// Logs rot beneath nodes that run: they notice, and write anew what they need of it, so that a node
+// that loses power later has lost nothing of its log.
 void rot_is_scrubbed(Stage& s) {
-  uint64_t found = s.probe("node_scrub_finds_damage_in_a_journal"), faulty = s.probe("replica_starts_with_a_faulty_log");
+  uint64_t found = s.probe("node_scrub_finds_damage_in_a_journal"),
+           faulty = s.probe("replica_starts_with_a_faulty_log");
   for (int round = 0; round < 25 && s.going(); ++round) {
     s.settle();
     const size_t node = s.random().below(s.nodes());
@@ -384,28 +424,34 @@ void rot_is_scrubbed(Stage& s) {
     s.crash(node);
     s.start(node);
     s.until("it is back", [&] { return s.hosts(node); });
-    s.must("nothing is left that a start could find",
-           [&] { return s.probe("replica_starts_with_a_faulty_log") == faulty; }, Duration::millis(1));
+    s.must(
+        "nothing is left that a start could find",
+        [&] { return s.probe("replica_starts_with_a_faulty_log") == faulty; }, Duration::millis(1));
   }
   s.prove("damage was found", s.probe("node_scrub_finds_damage_in_a_journal") > found + 3);
   for (size_t node = 0; node < s.nodes(); ++node) s.prove("all logs are whole", s.whole(node));
 }
 
-// An engine rots beneath a node that runs and does not read what has rotted: it begins anew all the same.
+// An engine rots beneath a node that runs and does not read what has rotted: it begins anew all the
+// same.
 void engine_rot_is_scrubbed(Stage& s) {
-  s.repeat_until_hit("engine_set_up_anew", 40, [&] {
-    s.settle();
-    const size_t node = s.random().below(s.nodes());
-    s.damage_engine(node, 3);
-    s.run(Duration::seconds(5));
-    s.until("it is here, with a state", [&] { return s.hosts(node) && !s.status(node).stateless; });
-  }, 2);
+  s.repeat_until_hit(
+      "engine_set_up_anew", 40,
+      [&] {
+        s.settle();
+        const size_t node = s.random().below(s.nodes());
+        s.damage_engine(node, 3);
+        s.run(Duration::seconds(5));
+        s.until("it is here, with a state",
+                [&] { return s.hosts(node) && !s.status(node).stateless; });
+      },
+      2);
   s.prove("scrubs found it", s.probe("node_scrub_finds_damage_in_the_engine") > 0);
   s.settle();
 }
 
-// A node that was the only member rots when another has been let in that has nothing yet, and is down. What it has
-// nobody else has: it goes on with what reads well, or stops and keeps all of it.
+// A node that was the only member rots when another has been let in that has nothing yet, and is
+// down. What it has nobody else has: it goes on with what reads well, or stops and keeps all of it.
 void only_copy_rots(Stage& s) {
   const size_t only = s.settle(), other = 1 - only;
   const uint64_t let_in = s.probe("node_was_let_in"), anew = s.probe("engine_set_up_anew");
@@ -415,7 +461,8 @@ void only_copy_rots(Stage& s) {
   s.run(Duration::seconds(2));
   const uint64_t found = s.probe("node_scrub_finds_damage_in_the_engine");
   auto is_found = [&] {
-    return s.probe("node_scrub_finds_damage_in_the_engine") > found || s.probe("sim_damaged_node_refuses_to_boot") > 0;
+    return s.probe("node_scrub_finds_damage_in_the_engine") > found ||
+           s.probe("sim_damaged_node_refuses_to_boot") > 0;
   };
   for (int round = 0; round < 30 && !is_found() && s.going(); ++round) {
     s.damage_engine(only, 2);  // perhaps of what is replaced before it is read
@@ -424,14 +471,19 @@ void only_copy_rots(Stage& s) {
   s.prove("its engine was found damaged", is_found());
   s.run(Duration::seconds(5));
   const uint64_t before = s.writes_done();
-  s.must("it goes on, or stops for good", [&] {
-    return s.writes_done() > before + 20 || s.probe("sim_damaged_node_refuses_to_boot") > 0;
-  }, Duration::seconds(60));
-  s.must("it threw nothing away", [&] { return s.probe("engine_set_up_anew") == anew; }, Duration::millis(1));
+  s.must(
+      "it goes on, or stops for good",
+      [&] {
+        return s.writes_done() > before + 20 || s.probe("sim_damaged_node_refuses_to_boot") > 0;
+      },
+      Duration::seconds(60));
+  s.must(
+      "it threw nothing away", [&] { return s.probe("engine_set_up_anew") == anew; },
+      Duration::millis(1));
 }
 
-// An entry's only intact copy is on a node that is down, the other is damaged: the partition waits, rather than
-// go on without it, and is served when the holder returns.
+// An entry's only intact copy is on a node that is down, the other is damaged: the partition waits,
+// rather than go on without it, and is served when the holder returns.
 void intact_copy_is_down(Stage& s) {
   bool waited = false;
   for (int round = 0; round < 20 && !waited && s.going(); ++round) {
@@ -450,13 +502,15 @@ void intact_copy_is_down(Stage& s) {
     s.run(Duration::seconds(10));
     if (faulty) {
       s.prove("nobody leads without the entry", !s.leader());
-      s.must("it says why", [&] { return s.said(rotten, kOnAMajority); }, Duration::nanos(1));
+      s.must(
+          "it says why", [&] { return s.said(rotten, kOnAMajority); }, Duration::nanos(1));
       waited = true;
     }
     uint64_t before = s.writes_done();
     s.heal();
     s.start(lead);
-    s.until("with the holder all is served", [&] { return s.whole(rotten) && s.writes_done() > before + 20; });
+    s.until("with the holder all is served",
+            [&] { return s.whole(rotten) && s.writes_done() > before + 20; });
   }
   s.prove("it waited for the holder", waited);
 }
@@ -464,14 +518,16 @@ void intact_copy_is_down(Stage& s) {
 // All who had an entry have lost it: it was acknowledged, so nothing is served without it, ever.
 void all_copies_are_lost(Stage& s) {
   for (int round = 0; round < 20 && s.going(); ++round) {
-    const size_t lead = s.settle(), other = s.others(lead)[s.random().below(2)], behind = 3 - lead - other;
+    const size_t lead = s.settle(), other = s.others(lead)[s.random().below(2)],
+                 behind = 3 - lead - other;
     const uint64_t had = s.last(behind);
     s.crash(behind);
     s.until("entries are committed that one replica never had",
             [&] { return s.leads(lead) && s.commit(other) > had + 5; });
     s.until("both have written the same", [&] {
       const raft::Status one = s.status(lead), two = s.status(other);
-      return one.last == two.last && one.durable == one.last.index && two.durable == two.last.index && two.commit < two.last.index;
+      return one.last == two.last && one.durable == one.last.index &&
+             two.durable == two.last.index && two.commit < two.last.index;
     });
     for (size_t node : {other, lead}) s.crash(node);
     for (size_t node : {other, lead})
@@ -486,45 +542,104 @@ void all_copies_are_lost(Stage& s) {
     s.run(Duration::seconds(10));
     if (s.whole(other)) continue;  // they had lost different ones
     s.prove("nobody leads", !s.leader());
-    s.must("nothing is served", [&] { return s.writes_done() == before; }, Duration::nanos(1));
-    s.must("it is said why", [&] { return s.said(other, kOnAMajority) || s.said(lead, kOnAMajority); }, Duration::nanos(1));
+    s.must(
+        "nothing is served", [&] { return s.writes_done() == before; }, Duration::nanos(1));
+    s.must(
+        "it is said why", [&] { return s.said(other, kOnAMajority) || s.said(lead, kOnAMajority); },
+        Duration::nanos(1));
     return;
   }
   s.prove("both had lost the same", false);
 }
 
 constexpr Scenario kScenarios[] = {
-    {"T-24", "both copies of a batch rot: the node does not vote by what is left of it", "rate=300", "drift", vote_is_lost},
-    {"T-24-gone", "the log of a node is removed: the node does not vote without it", "rate=300", "drift", log_is_removed, false, "journal_is_gone"},
-    {"T-30", "files of a node's engine rot: it begins anew, the others serve", "rate=500,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000", "", engine_rots},
-    {"T-30-part", "two places of a node's engine rot: the partitions they are not of keep their states", "engine=rocks,groups=4,buckets=6,hot-percent=0,rate=200,salvage-batch-bytes=1,log-keep-bytes=0,log-keep-entries=20,flush-interval=500ms,save-entries=16,keys=40,value-bytes-max=1000,scrub-interval-ms=500,scrub-bytes-per-second=67108864", "drift", engine_rots_in_part},
-    {"T-22-scrub", "logs rot beneath nodes that run: it is found and left before a loss of power", "rate=100,disk.kind=fast,segment-bytes=131072,scrub-interval-ms=100,scrub-bytes-per-second=67108864", "drift", rot_is_scrubbed},
-    {"T-30-scrub", "engines rot beneath nodes that run: it is found, and they begin anew", "rate=300,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000,scrub-interval-ms=100,scrub-bytes-per-second=67108864", "drift", engine_rot_is_scrubbed},
-    {"T-30-only", "the engine of a node rots when the other members have nothing yet: it throws nothing away", "nodes=2,rate=100,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000,scrub-interval-ms=300,scrub-bytes-per-second=67108864", "drift", only_copy_rots, false, "all_partitions_have_other_voters"},
-    {"T-44-all", "all who had an entry have lost it: the partition stops, and says why", "rate=300,loops=1", "drift", all_copies_are_lost},
-    {"T-44", "the only intact copy of an entry is down: the partition waits for it", "rate=300", "drift", intact_copy_is_down},
-    {"H-R27", "power is lost everywhere after log was released: what was flushed is there", "rate=1000,segment-bytes=131072,save-entries=16,flush-bytes=4096,flush-interval=200ms", "batching", power_loss_after_release},
-    {"H-R28", "a majority's disks are full: writes are refused, and taken again when there is room", "rate=1000,segment-bytes=131072,value-bytes-max=4000,save-entries=16,flush-bytes=100000", "drift", full_majority},
-    {"H-R28-stop", "a node whose engine has no room for more is asked to stop, and does", "engine=rocks,rate=500,value-bytes-max=1000,save-entries=1,flush-bytes=100000,flush-interval=200ms,segment-bytes=4194304", "drift", full_and_stopped},
-    {"H-K12", "a partition that is written to without a pause is still released", "rate=1000,segment-bytes=131072,save-entries=256,flush-bytes=100000,flush-interval=1s", "delay", never_idle},
-    {"H-K14", "power losses, while state is applied, saved and flushed: nothing released is missing", "rate=1000,segment-bytes=131072,save-entries=1,unsaved-factor=1,flush-bytes=4096,flush-interval=200ms", "slow-disk", power_loss_after_release},
-    {"T-21", "a replica whose log is damaged elects nobody who never had what it may have lost", "rate=300", "drift", faulty_tail_votes},
-    {"T-21-later", "... and one of those has heard of a later term", "rate=300", "drift", faulty_tail_and_a_later_term},
-    {"T-22-rot", "the last synced batch rots on a node that is down: not taken for a torn tail", "rate=300", "batching", rotten_tail},
-    {"T-25", "a node returns with an empty disk: it is nobody's voter", "rate=300", "drift", wiped_returns},
-    {"T-25-back", "a node returns with the disk of an earlier boot: it is refused", "rate=300", "drift", rolled_back_returns},
-    {"T-25-boots-on", "... after many boots of its own, cut off", "rate=300", "drift", rolled_back_boots_on},
-    {"T-25-restart", "... and all restart, knowing its later boot from what is not applied yet", "rate=300,save-entries=1000000,flush-interval=1000s,flush-bytes=100000000,log-keep-bytes=100000000,log-keep-entries=1000000,log-keep-total-bytes=1000000000,log-bytes-max=1073741824", "drift", rolled_back_and_all_restart},
-    {"T-22", "torn tails, any subset of sectors, are told from damage and cut off", "rate=300,disk.crash_loses_all=0", "batching,slow-disk", torn_tails},
-    {"T-23", "torn tails in segments used again: no record of an earlier life is believed", "rate=1000,segment-bytes=131072,save-entries=16,flush-bytes=4096,flush-interval=200ms,disk.crash_loses_all=0", "batching", torn_recycled},
-    {"T-26", "a leader loses power after it committed what its own journal does not hold", "rate=300,save-entries=1,flush-bytes=4096,flush-interval=200ms", "batching", engine_ahead},
-    {"T-31", "idle partitions pin the oldest segment: what they hold is copied forward", "groups=8,rate=1000,keys=1,segment-bytes=131072,save-entries=16,flush-bytes=4096,flush-interval=200ms", "batching", idle_groups_pin},
-    {"T-32", "nodes restart with other numbers of event loops, and lose power on the way", "groups=8,loops=3,loops-vary=on", "batching", loops_change},
-    {"H-R28-sync", "a sync fails on the leader: it stops and never tries again", "rate=300", "delay", sync_fails},
+    {"T-24", "both copies of a batch rot: the node does not vote by what is left of it", "rate=300",
+     "drift", vote_is_lost},
+    {"T-24-gone", "the log of a node is removed: the node does not vote without it", "rate=300",
+     "drift", log_is_removed, false, "journal_is_gone"},
+    {"T-30", "files of a node's engine rot: it begins anew, the others serve",
+     "rate=500,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,"
+     "value-bytes-max=1000",
+     "", engine_rots},
+    {"T-30-part",
+     "two places of a node's engine rot: the partitions they are not of keep their states",
+     "engine=rocks,groups=4,buckets=6,hot-percent=0,rate=200,salvage-batch-bytes=1,log-keep-bytes="
+     "0,log-keep-entries=20,flush-interval=500ms,save-entries=16,keys=40,value-bytes-max=1000,"
+     "scrub-interval-ms=500,scrub-bytes-per-second=67108864",
+     "drift", engine_rots_in_part},
+    {"T-22-scrub", "logs rot beneath nodes that run: it is found and left before a loss of power",
+     "rate=100,disk.kind=fast,segment-bytes=131072,scrub-interval-ms=100,scrub-bytes-per-second="
+     "67108864",
+     "drift", rot_is_scrubbed},
+    {"T-30-scrub", "engines rot beneath nodes that run: it is found, and they begin anew",
+     "rate=300,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,keys=40,"
+     "value-bytes-max=1000,scrub-interval-ms=100,scrub-bytes-per-second=67108864",
+     "drift", engine_rot_is_scrubbed},
+    {"T-30-only",
+     "the engine of a node rots when the other members have nothing yet: it throws nothing away",
+     "nodes=2,rate=100,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,"
+     "keys=40,value-bytes-max=1000,scrub-interval-ms=300,scrub-bytes-per-second=67108864",
+     "drift", only_copy_rots, false, "all_partitions_have_other_voters"},
+    {"T-44-all", "all who had an entry have lost it: the partition stops, and says why",
+     "rate=300,loops=1", "drift", all_copies_are_lost},
+    {"T-44", "the only intact copy of an entry is down: the partition waits for it", "rate=300",
+     "drift", intact_copy_is_down},
+    {"H-R27", "power is lost everywhere after log was released: what was flushed is there",
+     "rate=1000,segment-bytes=131072,save-entries=16,flush-bytes=4096,flush-interval=200ms",
+     "batching", power_loss_after_release},
+    {"H-R28", "a majority's disks are full: writes are refused, and taken again when there is room",
+     "rate=1000,segment-bytes=131072,value-bytes-max=4000,save-entries=16,flush-bytes=100000",
+     "drift", full_majority},
+    {"H-R28-stop", "a node whose engine has no room for more is asked to stop, and does",
+     "engine=rocks,rate=500,value-bytes-max=1000,save-entries=1,flush-bytes=100000,flush-interval="
+     "200ms,segment-bytes=4194304",
+     "drift", full_and_stopped},
+    {"H-K12", "a partition that is written to without a pause is still released",
+     "rate=1000,segment-bytes=131072,save-entries=256,flush-bytes=100000,flush-interval=1s",
+     "delay", never_idle},
+    {"H-K14",
+     "power losses, while state is applied, saved and flushed: nothing released is missing",
+     "rate=1000,segment-bytes=131072,save-entries=1,unsaved-factor=1,flush-bytes=4096,flush-"
+     "interval=200ms",
+     "slow-disk", power_loss_after_release},
+    {"T-21", "a replica whose log is damaged elects nobody who never had what it may have lost",
+     "rate=300", "drift", faulty_tail_votes},
+    {"T-21-later", "... and one of those has heard of a later term", "rate=300", "drift",
+     faulty_tail_and_a_later_term},
+    {"T-22-rot", "the last synced batch rots on a node that is down: not taken for a torn tail",
+     "rate=300", "batching", rotten_tail},
+    {"T-25", "a node returns with an empty disk: it is nobody's voter", "rate=300", "drift",
+     wiped_returns},
+    {"T-25-back", "a node returns with the disk of an earlier boot: it is refused", "rate=300",
+     "drift", rolled_back_returns},
+    {"T-25-boots-on", "... after many boots of its own, cut off", "rate=300", "drift",
+     rolled_back_boots_on},
+    {"T-25-restart", "... and all restart, knowing its later boot from what is not applied yet",
+     "rate=300,save-entries=1000000,flush-interval=1000s,flush-bytes=100000000,log-keep-bytes="
+     "100000000,log-keep-entries=1000000,log-keep-total-bytes=1000000000,log-bytes-max=1073741824",
+     "drift", rolled_back_and_all_restart},
+    {"T-22", "torn tails, any subset of sectors, are told from damage and cut off",
+     "rate=300,disk.crash_loses_all=0", "batching,slow-disk", torn_tails},
+    {"T-23", "torn tails in segments used again: no record of an earlier life is believed",
+     "rate=1000,segment-bytes=131072,save-entries=16,flush-bytes=4096,flush-interval=200ms,disk."
+     "crash_loses_all=0",
+     "batching", torn_recycled},
+    {"T-26", "a leader loses power after it committed what its own journal does not hold",
+     "rate=300,save-entries=1,flush-bytes=4096,flush-interval=200ms", "batching", engine_ahead},
+    {"T-31", "idle partitions pin the oldest segment: what they hold is copied forward",
+     "groups=8,rate=1000,keys=1,segment-bytes=131072,save-entries=16,flush-bytes=4096,flush-"
+     "interval=200ms",
+     "batching", idle_groups_pin},
+    {"T-32", "nodes restart with other numbers of event loops, and lose power on the way",
+     "groups=8,loops=3,loops-vary=on", "batching", loops_change},
+    {"H-R28-sync", "a sync fails on the leader: it stops and never tries again", "rate=300",
+     "delay", sync_fails},
 };
 
 }  // namespace
 
-std::span<const Scenario> disk_scenarios() { return kScenarios; }
+std::span<const Scenario> disk_scenarios() {
+  return kScenarios;
+}
 
 }  // namespace kahuna::sim

@@ -10,7 +10,9 @@ namespace {
 using raft::Message;
 using raft::MessageKind;
 
-bool grants(const Message& m) { return m.kind == MessageKind::kVoteReply && !m.rejected; }
+bool grants(const Message& m) {
+  return m.kind == MessageKind::kVoteReply && !m.rejected;
+}
 
 // The voter loses power in the instant its vote leaves, and is soon asked again.
 void power_loss_after_vote(Stage& s) {
@@ -155,8 +157,9 @@ void stepped_clocks(Stage& s) {
       s.clock(node).step_wall(Duration::seconds(3600 * hours));
     }
     s.crash(old, CrashKind::kProcess);
-    s.until("a failover among wall clocks that are hours apart", [&] { return s.leader_but(old).has_value(); },
-            Duration::seconds(20));
+    s.until(
+        "a failover among wall clocks that are hours apart",
+        [&] { return s.leader_but(old).has_value(); }, Duration::seconds(20));
     s.start(old);
   }
   s.settle();
@@ -189,7 +192,8 @@ void split_votes_end(Stage& s) {
     size_t old = s.settle();
     uint64_t term = s.term(old);
     s.crash(old, CrashKind::kProcess);
-    s.until("another leads", [&] { return s.leader_but(old).has_value(); }, Duration::seconds(10));
+    s.until(
+        "another leads", [&] { return s.leader_but(old).has_value(); }, Duration::seconds(10));
     auto next = s.leader_but(old);
     s.prove("in few terms", next && s.term(*next) <= term + 8);
     s.start(old);
@@ -197,8 +201,8 @@ void split_votes_end(Stage& s) {
   s.prove("votes were split", split);
 }
 
-// A node that leads many partitions dies, and the others hear of it at once: in each partition one of them leads
-// soon, for they do not take each other's votes away.
+// A node that leads many partitions dies, and the others hear of it at once: in each partition one
+// of them leads soon, for they do not take each other's votes away.
 void many_failovers(Stage& s) {
   constexpr uint64_t kGroups = 16;
   for (int round = 0; round < 20 && s.going(); ++round) {
@@ -209,31 +213,57 @@ void many_failovers(Stage& s) {
     for (uint64_t group = 1; group <= kGroups; ++group)
       if (s.leads(old, group)) led.push_back(group);
     s.crash(old, CrashKind::kProcess);
-    s.must("another leads each of its partitions soon", [&] {
-      return std::all_of(led.begin(), led.end(), [&](uint64_t group) { return s.leader_but(old, group).has_value(); });
-    }, Duration::millis(s.nodes() == 3 ? 250 : 500));
+    s.must(
+        "another leads each of its partitions soon",
+        [&] {
+          return std::all_of(led.begin(), led.end(),
+                             [&](uint64_t group) { return s.leader_but(old, group).has_value(); });
+        },
+        Duration::millis(s.nodes() == 3 ? 250 : 500));
     s.start(old);
   }
 }
 
 constexpr Scenario kScenarios[] = {
-    {"H-R15", "a deposed leader takes the later term from the answer to a stale message", "", "delay,drift,batching", stale_leader_learns},
-    {"H-R17", "all nodes start at one instant: split votes resolve in bounded time", "nodes=5,groups=8,sched.fifo=on", "", split_votes},
-    {"H-R18", "votes are split among five, failover after failover, and each ends in few terms", "nodes=5,groups=24,sched.fifo=on,net.place=city,net.silent_crash=1000000", "", split_votes_end},
-    {"H-R18-soon", "the leader of many partitions dies: each has another within a quarter of a second", "groups=16,reads=quorum,campaign-pace-us=150,disk.kind=fast,disk.tail_per_million=0,net.silent_crash=0", "drift", many_failovers},
-    {"H-R18-five", "... of five: in each another leads within half a second", "nodes=5,groups=16,reads=quorum,campaign-pace-us=150,disk.kind=fast,disk.tail_per_million=0,net.silent_crash=0", "drift", many_failovers},
-    {"H-R19", "founders that cannot see each other found no cluster", "groups=1", "skew,drift", founding_apart, true},
-    {"H-R20", "a cluster of one node serves, and again after power losses", "nodes=1", "skew", one_node},
-    {"H-R24", "leaders whose wall clocks are an hour behind their predecessors' stamp no version twice", "", "delay,drift", stamps_over_failover},
-    {"H-R25", "wall clocks hours apart do not stop failovers", "", "delay,drift,skew", stepped_clocks},
-    {"H-R34", "a voter loses power just after its vote left, and is asked again", "", "drift,batching", power_loss_after_vote},
-    {"H-R37", "an even number of replicas: half of them do not serve", "nodes=4", "skew,drift", even_cluster},
-    {"H-K21", "majority ring: a deposed leader and its voters hear each other", "nodes=5", "delay,drift", majority_ring},
-    {"H-K23", "nodes restart while the cluster is being founded; it is founded in bounded time", "", "drift", founding_under_churn, true},
+    {"H-R15", "a deposed leader takes the later term from the answer to a stale message", "",
+     "delay,drift,batching", stale_leader_learns},
+    {"H-R17", "all nodes start at one instant: split votes resolve in bounded time",
+     "nodes=5,groups=8,sched.fifo=on", "", split_votes},
+    {"H-R18", "votes are split among five, failover after failover, and each ends in few terms",
+     "nodes=5,groups=24,sched.fifo=on,net.place=city,net.silent_crash=1000000", "",
+     split_votes_end},
+    {"H-R18-soon",
+     "the leader of many partitions dies: each has another within a quarter of a second",
+     "groups=16,reads=quorum,campaign-pace-us=150,disk.kind=fast,disk.tail_per_million=0,net."
+     "silent_crash=0",
+     "drift", many_failovers},
+    {"H-R18-five", "... of five: in each another leads within half a second",
+     "nodes=5,groups=16,reads=quorum,campaign-pace-us=150,disk.kind=fast,disk.tail_per_million=0,"
+     "net.silent_crash=0",
+     "drift", many_failovers},
+    {"H-R19", "founders that cannot see each other found no cluster", "groups=1", "skew,drift",
+     founding_apart, true},
+    {"H-R20", "a cluster of one node serves, and again after power losses", "nodes=1", "skew",
+     one_node},
+    {"H-R24",
+     "leaders whose wall clocks are an hour behind their predecessors' stamp no version twice", "",
+     "delay,drift", stamps_over_failover},
+    {"H-R25", "wall clocks hours apart do not stop failovers", "", "delay,drift,skew",
+     stepped_clocks},
+    {"H-R34", "a voter loses power just after its vote left, and is asked again", "",
+     "drift,batching", power_loss_after_vote},
+    {"H-R37", "an even number of replicas: half of them do not serve", "nodes=4", "skew,drift",
+     even_cluster},
+    {"H-K21", "majority ring: a deposed leader and its voters hear each other", "nodes=5",
+     "delay,drift", majority_ring},
+    {"H-K23", "nodes restart while the cluster is being founded; it is founded in bounded time", "",
+     "drift", founding_under_churn, true},
 };
 
 }  // namespace
 
-std::span<const Scenario> election_scenarios() { return kScenarios; }
+std::span<const Scenario> election_scenarios() {
+  return kScenarios;
+}
 
 }  // namespace kahuna::sim

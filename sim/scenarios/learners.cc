@@ -10,7 +10,8 @@ size_t one_learns(Stage& s) {
   const NodeId before = s.member(node);
   s.remove(node, s.random().chance(1, 2), Coming::kLearns);
   s.settle_members();
-  s.prove("another came, and learns", s.member(node) != before && s.learns(node) && !s.votes(s.member(node)));
+  s.prove("another came, and learns",
+          s.member(node) != before && s.learns(node) && !s.votes(s.member(node)));
   return node;
 }
 
@@ -33,9 +34,12 @@ void counts_for_nothing(Stage& s) {
   }
   s.run(Duration::millis(100));  // what was acknowledged before is committed
   const uint64_t committed = s.commit(lead);
-  s.until("the learner has more than what is committed", [&] { return s.last(learner) > committed; });
+  s.until("the learner has more than what is committed",
+          [&] { return s.last(learner) > committed; });
   s.until("another leads", [&] { return s.leader_but(lead).has_value(); });
-  s.must("a learner makes no majority", [&] { return s.commit(lead) == committed; }, Duration::nanos(1));
+  s.must(
+      "a learner makes no majority", [&] { return s.commit(lead) == committed; },
+      Duration::nanos(1));
   s.heal();
   s.settle();
   s.promote(learner);
@@ -47,7 +51,8 @@ void counts_for_nothing(Stage& s) {
   s.until("it makes a majority", [&] { return s.writes_done() > written + 20; });
 }
 
-// A learner is promoted while nobody reaches it, and who leads all partitions then dies: whoever leads next goes on.
+// A learner is promoted while nobody reaches it, and who leads all partitions then dies: whoever
+// leads next goes on.
 void promoted_under_the_next(Stage& s) {
   const size_t learner = one_learns(s);
   const size_t lead = s.settle();
@@ -59,10 +64,13 @@ void promoted_under_the_next(Stage& s) {
   s.run(Duration::seconds(1));
   s.prove("who cannot be reached does not vote", !s.votes(s.member(learner)));
   s.crash(lead);
-  s.until("others lead", [&] { return s.leader_but(lead).has_value() && s.leader_but(lead, kMeta).has_value(); });
+  s.until("others lead",
+          [&] { return s.leader_but(lead).has_value() && s.leader_but(lead, kMeta).has_value(); });
   s.heal();
-  s.must("it comes to vote", [&] { return s.votes(s.member(learner)) && s.votes(s.member(learner), kMeta); },
-         Duration::seconds(60));
+  s.must(
+      "it comes to vote",
+      [&] { return s.votes(s.member(learner)) && s.votes(s.member(learner), kMeta); },
+      Duration::seconds(60));
   s.start(lead);
   s.settle_members();
 }
@@ -78,20 +86,25 @@ void never_promoted(Stage& s) {
   const size_t lead = s.settle();
   const uint64_t written = s.writes_done();
   s.crash(lead);
-  s.until("another leads, and writes", [&] { return s.leader_but(lead) && s.writes_done() > written + 20; });
+  s.until("another leads, and writes",
+          [&] { return s.leader_but(lead) && s.writes_done() > written + 20; });
   s.start(lead);
   s.settle_members();
 }
 
 constexpr Scenario kScenarios[] = {
-    {"M-10", "a learner counts for nothing until it is promoted; then it makes the majority", "nodes=4", "drift,delay",
-     counts_for_nothing},
-    {"M-11", "a learner is promoted that cannot be reached, and the leader dies", "nodes=4", "drift", promoted_under_the_next},
-    {"M-12", "a learner is removed; the next one stays one, and leaders come and go", "nodes=4", "drift,delay", never_promoted},
+    {"M-10", "a learner counts for nothing until it is promoted; then it makes the majority",
+     "nodes=4", "drift,delay", counts_for_nothing},
+    {"M-11", "a learner is promoted that cannot be reached, and the leader dies", "nodes=4",
+     "drift", promoted_under_the_next},
+    {"M-12", "a learner is removed; the next one stays one, and leaders come and go", "nodes=4",
+     "drift,delay", never_promoted},
 };
 
 }  // namespace
 
-std::span<const Scenario> learners_scenarios() { return kScenarios; }
+std::span<const Scenario> learners_scenarios() {
+  return kScenarios;
+}
 
 }  // namespace kahuna::sim

@@ -11,14 +11,15 @@ using raft::MessageKind;
 
 constexpr int64_t kFastest = 190'000'000, kSlowest = -190'000'000;  // parts per billion
 
-// The leader's clock runs as slowly as the bound allows, the others' as fast. Cut off from its peers it goes
-// on answering by its lease, and that is over before another leads.
+// The leader's clock runs as slowly as the bound allows, the others' as fast. Cut off from its
+// peers it goes on answering by its lease, and that is over before another leads.
 void lease_at_the_bound(Stage& s) {
   uint64_t before = s.probe("read_needs_no_round");
   int rounds = 0;
   for (int attempt = 0; attempt < 20 && rounds < 4 && s.going(); ++attempt) {
     size_t old = s.settle();
-    for (size_t node = 0; node < s.nodes(); ++node) s.set_rate(node, node == old ? kSlowest : kFastest);
+    for (size_t node = 0; node < s.nodes(); ++node)
+      s.set_rate(node, node == old ? kSlowest : kFastest);
     s.run(Duration::millis(500));
     if (!s.leads(old)) continue;  // it gave way
     uint64_t reads = s.probe("read_needs_no_round");
@@ -51,23 +52,26 @@ void leader_without_time(Stage& s) {
     uint64_t before = s.writes_done();
     s.until("it writes, and clients ask both",
             [&] { return s.writes_done() > before + 20 && s.asked() > asked + 50; });
-    s.prove("the one without time still leads, as far as it knows", s.leads(old) && s.term(old) == term);
+    s.prove("the one without time still leads, as far as it knows",
+            s.leads(old) && s.term(old) == term);
     s.heal();
     s.run(Duration::millis(500));
     s.set_rate(old, 0);
   }
 }
 
-// A voter under whose promise the leader reads restarts at once, and somebody who does not hear that leader
-// asks it for its vote.
+// A voter under whose promise the leader reads restarts at once, and somebody who does not hear
+// that leader asks it for its vote.
 void restarted_voter(Stage& s) {
-  uint64_t refused = s.probe("raft_promise_refuses_a_vote") + s.probe("raft_refuses_pre_vote_for_fresh_leader");
+  uint64_t refused =
+      s.probe("raft_promise_refuses_a_vote") + s.probe("raft_refuses_pre_vote_for_fresh_leader");
   int asked = 0;
   for (int round = 0; round < 20 && asked < 12 && s.going(); ++round) {
     size_t lead = s.settle();
     size_t voter = s.others(lead)[s.random().below(2)], third = 3 - lead - voter;
     uint64_t reads = s.probe("read_needs_no_round");
-    s.until("the leader answers by its lease", [&] { return s.probe("read_needs_no_round") > reads + 3; });
+    s.until("the leader answers by its lease",
+            [&] { return s.probe("read_needs_no_round") > reads + 3; });
     if (!s.leads(lead)) continue;  // it gave way
     s.cut(lead, third);
     s.cut(third, lead);
@@ -88,22 +92,26 @@ void restarted_voter(Stage& s) {
   }
   s.prove("voters that had just started were asked", asked >= 6);
   s.prove("and refused", s.probe("raft_promise_refuses_a_vote") +
-                                 s.probe("raft_refuses_pre_vote_for_fresh_leader") > refused);
+                                 s.probe("raft_refuses_pre_vote_for_fresh_leader") >
+                             refused);
 }
 
 // Leadership moves on, again and again, under reads and writes.
 void hand_over_under_load(Stage& s) {
-  s.repeat_until_hit("raft_takes_over_when_told", 60, [&] {
-    size_t lead = s.settle();
-    size_t to = s.others(lead)[s.random().below(2)];
-    s.hand_over(1, to);
-    s.happens([&] { return s.leads(to); }, Duration::millis(500));
-    s.run(Duration::millis(100));
-  }, 15);
+  s.repeat_until_hit(
+      "raft_takes_over_when_told", 60,
+      [&] {
+        size_t lead = s.settle();
+        size_t to = s.others(lead)[s.random().below(2)];
+        s.hand_over(1, to);
+        s.happens([&] { return s.leads(to); }, Duration::millis(500));
+        s.run(Duration::millis(100));
+      },
+      15);
 }
 
-// The one that is told to take over never hears it: the leader waits in vain, and serves again only in a
-// new term.
+// The one that is told to take over never hears it: the leader waits in vain, and serves again only
+// in a new term.
 void hand_over_is_lost(Stage& s) {
   s.repeat_until_hit("raft_transfer_was_not_taken", 40, [&] {
     size_t lead = s.settle();
@@ -152,15 +160,16 @@ void hand_over_to_a_straggler(Stage& s) {
   s.prove("one that was behind came to lead", waited && led);
 }
 
-// From the moment the other is told the old leader serves nothing, though its lease goes on and the other's
-// election is slow.
+// From the moment the other is told the old leader serves nothing, though its lease goes on and the
+// other's election is slow.
 void hand_over_ends_a_lease(Stage& s) {
   int met = 0;
   for (int round = 0; round < 40 && met < 8 && s.going(); ++round) {
     size_t lead = s.settle();
     size_t to = s.others(lead)[s.random().below(2)];
     uint64_t reads = s.probe("read_needs_no_round");
-    s.until("the leader answers by its lease", [&] { return s.probe("read_needs_no_round") > reads + 3; });
+    s.until("the leader answers by its lease",
+            [&] { return s.probe("read_needs_no_round") > reads + 3; });
     bool told = false;
     s.on_message([&](size_t node, const Message& m) {
       if (node != lead || m.kind != MessageKind::kTimeoutNow || told) return;
@@ -173,7 +182,8 @@ void hand_over_ends_a_lease(Stage& s) {
     s.hand_over(1, to);
     uint64_t before = s.writes_done();
     if (s.happens([&] { return told; }, Duration::seconds(1)) &&
-        s.happens([&] { return s.leads(to) && s.writes_done() > before + 5; }, Duration::seconds(5)))
+        s.happens([&] { return s.leads(to) && s.writes_done() > before + 5; },
+                  Duration::seconds(5)))
       met += s.term(lead) < s.term(to);
     s.on_message({});
     s.heal();
@@ -182,29 +192,38 @@ void hand_over_ends_a_lease(Stage& s) {
   s.prove("old leaders did not know that the new one wrote", met >= 3);
 }
 
-constexpr std::string_view kLease = "reads=lease,clock-drift-ppm-max=200000,rate=1000,processes=40,mix.get=60,snapshot-part-bytes=262144";
+constexpr std::string_view kLease =
+    "reads=lease,clock-drift-ppm-max=200000,rate=1000,processes=40,mix.get=60,snapshot-part-bytes="
+    "262144";
 constexpr std::string_view kLeaseVaries =
-    "reads=lease,clock-drift-ppm-max=200000,rate=1000,processes=40,mix.get=60,snapshot-part-bytes=262144,"
+    "reads=lease,clock-drift-ppm-max=200000,rate=1000,processes=40,mix.get=60,snapshot-part-bytes="
+    "262144,"
     "timeouts-vary=on";
 constexpr std::string_view kQuorum = "reads=quorum,rate=300,mix.get=60,clients=4";
 
 constexpr Scenario kScenarios[] = {
-    {"T-17", "leases between clocks that are as far apart as allowed", kLease, "", lease_at_the_bound},
-    {"T-17-frozen", "a leader whose clock stands still is cut off; reads rest on no clock", kQuorum, "delay",
-     leader_without_time},
-    {"T-19", "a voter under a lease restarts and is asked for its vote", kLease, "batching", restarted_voter},
-    {"T-19-shorter", "... with a shorter election timeout than it promised by", kLeaseVaries, "batching", restarted_voter},
-    {"T-20-lease", "a leader that handed over does not answer by what is left of its lease", kLease, "",
-     hand_over_ends_a_lease},
-    {"T-20-hand-over", "leadership is handed on, again and again, under load", "rate=500", "delay,batching,drift",
-     hand_over_under_load},
-    {"T-20-lost", "the one that is to lead dies as it is told", "rate=300", "delay", hand_over_is_lost},
-    {"T-20-straggler", "one that is far behind is to lead", "rate=500,append-bytes-max=4096", "delay",
-     hand_over_to_a_straggler},
+    {"T-17", "leases between clocks that are as far apart as allowed", kLease, "",
+     lease_at_the_bound},
+    {"T-17-frozen", "a leader whose clock stands still is cut off; reads rest on no clock", kQuorum,
+     "delay", leader_without_time},
+    {"T-19", "a voter under a lease restarts and is asked for its vote", kLease, "batching",
+     restarted_voter},
+    {"T-19-shorter", "... with a shorter election timeout than it promised by", kLeaseVaries,
+     "batching", restarted_voter},
+    {"T-20-lease", "a leader that handed over does not answer by what is left of its lease", kLease,
+     "", hand_over_ends_a_lease},
+    {"T-20-hand-over", "leadership is handed on, again and again, under load", "rate=500",
+     "delay,batching,drift", hand_over_under_load},
+    {"T-20-lost", "the one that is to lead dies as it is told", "rate=300", "delay",
+     hand_over_is_lost},
+    {"T-20-straggler", "one that is far behind is to lead", "rate=500,append-bytes-max=4096",
+     "delay", hand_over_to_a_straggler},
 };
 
 }  // namespace
 
-std::span<const Scenario> lease_scenarios() { return kScenarios; }
+std::span<const Scenario> lease_scenarios() {
+  return kScenarios;
+}
 
 }  // namespace kahuna::sim

@@ -57,8 +57,11 @@ void inherited_tail(Stage& s) {
     s.isolate(third);
     s.cut(heir, old);
     // Not always: the old one sends nothing to somebody from whom it hears nothing for too long.
-    has = s.happens([&] { return s.status(heir).durable.value() > s.commit(old) && s.last(third) < s.last(heir); },
-                    Duration::seconds(2));
+    has = s.happens(
+        [&] {
+          return s.status(heir).durable.value() > s.commit(old) && s.last(third) < s.last(heir);
+        },
+        Duration::seconds(2));
   }
   s.prove("the heir has an entry that is not committed", has);
   uint64_t inherited = s.last(heir);
@@ -90,8 +93,9 @@ void proposals_without_quorum(Stage& s) {
 // What is committed is applied although nothing is written any more.
 void idle_apply(Stage& s) {
   s.settle();
-  s.until("applying waits for an engine", [&] { return s.probe("apply_waits_for_the_engine") > 0; },
-          Duration::seconds(120));
+  s.until(
+      "applying waits for an engine", [&] { return s.probe("apply_waits_for_the_engine") > 0; },
+      Duration::seconds(120));
   s.stop_clients();
   s.until("all that is committed is applied, in an idle cluster", [&] {
     auto lead = s.leader();
@@ -118,7 +122,8 @@ void late_append(Stage& s) {
   s.until("the old leader sends entries that are held up", [&] { return held > 0; });
   s.until("newer entries are committed", [&] {
     auto next = s.leader_but(old);
-    return next && s.term(*next) > term && s.commit(*next) > s.last(old) && s.commit(follower) > s.last(old);
+    return next && s.term(*next) > term && s.commit(*next) > s.last(old) &&
+           s.commit(follower) > s.last(old);
   });
   s.on_message({});
   s.heal();
@@ -189,15 +194,18 @@ void unknown_progress(Stage& s) {
   if (!old) return;
   s.crash(*old, CrashKind::kProcess);
   s.heal();
-  s.until("another leads that has never heard of the straggler's log", [&] { return s.leader_but(*old).has_value(); });
+  s.until("another leads that has never heard of the straggler's log",
+          [&] { return s.leader_but(*old).has_value(); });
   size_t next = s.leader_but(*old).value_or(0);
   uint64_t goal = s.commit(next);
-  s.until("it finds where that ends", [&] { return s.commit(behind) >= goal && s.last(behind) > had; });
+  s.until("it finds where that ends",
+          [&] { return s.commit(behind) >= goal && s.last(behind) > had; });
   s.prove("not by sending the state", s.probe("snapshot_installed") == installed);
   s.start(*old);
 }
 
-// Deposed leaders hold tails of different terms; each is brought back to the common log in few steps.
+// Deposed leaders hold tails of different terms; each is brought back to the common log in few
+// steps.
 void tails_of_many_terms(Stage& s) {
   uint64_t truncated = s.probe("raft_truncates_tail");
   int tails = 0;
@@ -209,7 +217,8 @@ void tails_of_many_terms(Stage& s) {
     old = s.leader().value_or(old);
     s.isolate(old);
     from = s.commit(old);
-    tails += s.happens([&] { return s.leads(old) && s.last(old) > from + 3; }, Duration::millis(400));
+    tails +=
+        s.happens([&] { return s.leads(old) && s.last(old) > from + 3; }, Duration::millis(400));
     s.until("another leads", [&] { return s.leader_but(old).has_value(); });
     size_t next = s.leader_but(old).value_or(0);
     // That one is deposed as well, with a tail of its own.
@@ -220,12 +229,15 @@ void tails_of_many_terms(Stage& s) {
       s.happens([&] { return s.leader_but(next).has_value(); }, Duration::seconds(10));
     }
     s.heal();
-    s.until("all hold the common log again, soon", [&] {
-      auto now = s.leader();
-      for (size_t node = 0; now && node < s.nodes(); ++node)
-        if (s.term(node) != s.term(*now) || s.commit(node) + 10 < s.commit(*now)) return false;
-      return now.has_value();
-    }, Duration::seconds(10));
+    s.until(
+        "all hold the common log again, soon",
+        [&] {
+          auto now = s.leader();
+          for (size_t node = 0; now && node < s.nodes(); ++node)
+            if (s.term(node) != s.term(*now) || s.commit(node) + 10 < s.commit(*now)) return false;
+          return now.has_value();
+        },
+        Duration::seconds(10));
   }
   s.prove("tails were cut off", enough());
 }
@@ -238,7 +250,8 @@ void frontier_goes_back(Stage& s) {
     size_t node = s.others(lead)[s.random().below(2)];
     uint64_t told = 0;
     s.on_message([&](size_t from, const Message& m) {
-      if (from == node && m.group.value() == 1 && m.kind == MessageKind::kAppendReply && !m.rejected)
+      if (from == node && m.group.value() == 1 && m.kind == MessageKind::kAppendReply &&
+          !m.rejected)
         told = std::max(told, m.match.index.value());
     });
     s.run(Duration::millis(100));
@@ -254,8 +267,8 @@ void frontier_goes_back(Stage& s) {
   s.prove("a follower came back with less than it had acknowledged", back > 0);
 }
 
-// One node loses and wins leadership over and over, with proposals in flight: nothing is left of them that
-// would hold up the next ones.
+// One node loses and wins leadership over and over, with proposals in flight: nothing is left of
+// them that would hold up the next ones.
 void leadership_returns(Stage& s) {
   size_t node = s.settle();
   uint64_t pending = s.probe("leadership_lost_with_writes_pending");
@@ -272,19 +285,21 @@ void leadership_returns(Stage& s) {
     s.heal();
   }
   s.prove("it led again and again", returned >= 6);
-  s.prove("with proposals pending when it was deposed", s.probe("leadership_lost_with_writes_pending") > pending);
+  s.prove("with proposals pending when it was deposed",
+          s.probe("leadership_lost_with_writes_pending") > pending);
   uint64_t before = s.writes_done();
   s.until("all is served", [&] { return s.writes_done() > before + 50; });
 }
 
-// Eight partitions, and one follower's disk is slow: the other follower is not made to refuse, nor is any
-// partition left behind.
+// Eight partitions, and one follower's disk is slow: the other follower is not made to refuse, nor
+// is any partition left behind.
 void uneven_load(Stage& s) {
   for (uint64_t group = 1; group <= 8; ++group) s.settle(group);
   size_t slow = s.others(s.leader(1).value_or(0))[0];
   s.disk(slow).slow_until(s.now() + Duration::seconds(8), 50);
   std::vector<uint64_t> from;
-  for (uint64_t group = 1; group <= 8; ++group) from.push_back(s.commit(s.leader(group).value_or(0), group));
+  for (uint64_t group = 1; group <= 8; ++group)
+    from.push_back(s.commit(s.leader(group).value_or(0), group));
   std::vector<uint64_t> refused(s.nodes());
   s.on_message([&](size_t node, const Message& m) {
     refused[node] += m.kind == MessageKind::kAppendReply && m.rejected;
@@ -298,13 +313,14 @@ void uneven_load(Stage& s) {
     }
     return true;
   });
-  for (size_t node : s.others(slow)) s.prove("those with good disks refused little", refused[node] < 100);
+  for (size_t node : s.others(slow))
+    s.prove("those with good disks refused little", refused[node] < 100);
   uint64_t goal = s.commit(s.leader(1).value_or(0));
   s.until("the slow one catches up", [&] { return s.commit(slow) >= goal; });
 }
 
-// The engine of a follower takes nothing while clients write: it takes no more of the log than it has a bound for, and
-// when its engine goes on it catches up, from wherever the others are by then.
+// The engine of a follower takes nothing while clients write: it takes no more of the log than it
+// has a bound for, and when its engine goes on it catches up, from wherever the others are by then.
 void follower_cannot_apply(Stage& s) {
   const size_t lead = s.settle(), behind = s.others(lead)[s.random().below(2)];
   s.hold("engine_refuses_a_write", behind);
@@ -327,27 +343,57 @@ void follower_cannot_apply(Stage& s) {
 
 constexpr Scenario kScenarios[] = {
     {"F-1", "the engine of a follower takes nothing: it takes no more of the log than its bound",
-     "rate=1000,value-bytes-max=4000,log-bytes-max=100000,log-keep-bytes=0,log-keep-entries=20,flush-bytes=10000,flush-interval=200ms,"
-     "save-entries=16,unsaved-factor=1,operation-records-max=20,timeout=5s", "drift", follower_cannot_apply},
-    {"H-R7", "a new leader that never heard of a straggler's log finds where it ends", "rate=300,log-keep-bytes=1000000,log-keep-entries=100,flush-interval=200ms,save-entries=1", "drift", unknown_progress},
-    {"H-R10", "deposed leaders hold tails of many terms: each is cut off soon", "rate=300,append-bytes-max=262144", "drift,batching", tails_of_many_terms},
-    {"H-R12", "a follower's disk loses what it had acknowledged: the leader takes it as it is", "rate=300", "batching", frontier_goes_back},
-    {"H-R16", "a node loses and wins leadership over and over with proposals in flight", "rate=500", "delay", leadership_returns},
-    {"H-R40", "eight partitions, one slow follower: no other refuses, and no partition stays behind", "groups=8,rate=800,keys=200,buckets=60,clients=4,processes=30", "", uneven_load},
-    {"H-R1", "appends are lost, overtaken and doubled: entries are applied in order", "rate=300,fault.frame-reordering.per_million=150000,fault.frame-loss.per_million=50000,net.frame_delay_max=20ms", "frame-reordering,frame-duplication,frame-loss", appends_out_of_order},
-    {"H-R2", "entries of unknown outcome on a cut-off leader, and others acknowledged at their indexes", "rate=200,log-keep-bytes=67108864,log-keep-entries=1000000,log-keep-total-bytes=1073741824", "delay,drift,batching", orphans_give_way},
-    {"H-R3", "a follower's disk hangs under load: no queue without bound, no wait for it", "rate=1000,append-bytes-max=4096,inflight-bytes-max=16384", "delay", slow_follower},
-    {"H-R4", "a new leader inherits a tail and begins above it, not at its indexes", "rate=200", "delay,drift", inherited_tail},
-    {"H-R5", "proposals that lost their quorum are resolved, and block nobody", "rate=200", "drift,batching", proposals_without_quorum},
-    {"H-R6", "applying waited for an engine; then nobody writes, and it still catches up", "rate=300,save-entries=1,unsaved-factor=1,fault.stall-engine.every=300ms", "stall-engine", idle_apply},
-    {"H-R11", "late refusals and acknowledgements meet changes of leader", "rate=300,fault.frame-reordering.per_million=200000,fault.frame-loss.per_million=20000,net.frame_delay_max=500ms", "frame-reordering,frame-loss", late_refusals},
-    {"H-R21", "a deposed leader's appends arrive after newer entries were committed", "rate=200", "drift,batching", late_appends},
-    {"H-R22", "a follower far behind is sent appends that are lost and overtaken", "rate=300,append-bytes-max=4096,fault.frame-loss.per_million=50000,fault.frame-reordering.per_million=50000,net.frame_delay_max=50ms", "frame-loss,frame-reordering", straggler},
-    {"H-R23", "a leader with an inherited tail brings it to a follower that never had it", "rate=300", "batching,skew", inherited_tail},
+     "rate=1000,value-bytes-max=4000,log-bytes-max=100000,log-keep-bytes=0,log-keep-entries=20,"
+     "flush-bytes=10000,flush-interval=200ms,"
+     "save-entries=16,unsaved-factor=1,operation-records-max=20,timeout=5s",
+     "drift", follower_cannot_apply},
+    {"H-R7", "a new leader that never heard of a straggler's log finds where it ends",
+     "rate=300,log-keep-bytes=1000000,log-keep-entries=100,flush-interval=200ms,save-entries=1",
+     "drift", unknown_progress},
+    {"H-R10", "deposed leaders hold tails of many terms: each is cut off soon",
+     "rate=300,append-bytes-max=262144", "drift,batching", tails_of_many_terms},
+    {"H-R12", "a follower's disk loses what it had acknowledged: the leader takes it as it is",
+     "rate=300", "batching", frontier_goes_back},
+    {"H-R16", "a node loses and wins leadership over and over with proposals in flight", "rate=500",
+     "delay", leadership_returns},
+    {"H-R40",
+     "eight partitions, one slow follower: no other refuses, and no partition stays behind",
+     "groups=8,rate=800,keys=200,buckets=60,clients=4,processes=30", "", uneven_load},
+    {"H-R1", "appends are lost, overtaken and doubled: entries are applied in order",
+     "rate=300,fault.frame-reordering.per_million=150000,fault.frame-loss.per_million=50000,net."
+     "frame_delay_max=20ms",
+     "frame-reordering,frame-duplication,frame-loss", appends_out_of_order},
+    {"H-R2",
+     "entries of unknown outcome on a cut-off leader, and others acknowledged at their indexes",
+     "rate=200,log-keep-bytes=67108864,log-keep-entries=1000000,log-keep-total-bytes=1073741824",
+     "delay,drift,batching", orphans_give_way},
+    {"H-R3", "a follower's disk hangs under load: no queue without bound, no wait for it",
+     "rate=1000,append-bytes-max=4096,inflight-bytes-max=16384", "delay", slow_follower},
+    {"H-R4", "a new leader inherits a tail and begins above it, not at its indexes", "rate=200",
+     "delay,drift", inherited_tail},
+    {"H-R5", "proposals that lost their quorum are resolved, and block nobody", "rate=200",
+     "drift,batching", proposals_without_quorum},
+    {"H-R6", "applying waited for an engine; then nobody writes, and it still catches up",
+     "rate=300,save-entries=1,unsaved-factor=1,fault.stall-engine.every=300ms", "stall-engine",
+     idle_apply},
+    {"H-R11", "late refusals and acknowledgements meet changes of leader",
+     "rate=300,fault.frame-reordering.per_million=200000,fault.frame-loss.per_million=20000,net."
+     "frame_delay_max=500ms",
+     "frame-reordering,frame-loss", late_refusals},
+    {"H-R21", "a deposed leader's appends arrive after newer entries were committed", "rate=200",
+     "drift,batching", late_appends},
+    {"H-R22", "a follower far behind is sent appends that are lost and overtaken",
+     "rate=300,append-bytes-max=4096,fault.frame-loss.per_million=50000,fault.frame-reordering.per_"
+     "million=50000,net.frame_delay_max=50ms",
+     "frame-loss,frame-reordering", straggler},
+    {"H-R23", "a leader with an inherited tail brings it to a follower that never had it",
+     "rate=300", "batching,skew", inherited_tail},
 };
 
 }  // namespace
 
-std::span<const Scenario> log_scenarios() { return kScenarios; }
+std::span<const Scenario> log_scenarios() {
+  return kScenarios;
+}
 
 }  // namespace kahuna::sim

@@ -6,8 +6,8 @@ namespace {
 
 constexpr Duration kPatience = Duration::seconds(120);
 
-// A member is lost for good, perhaps the leader. Another comes in its place, and counts: it makes the
-// majority when a second one fails.
+// A member is lost for good, perhaps the leader. Another comes in its place, and counts: it makes
+// the majority when a second one fails.
 void dead_member(Stage& s) {
   const size_t lead = s.settle();
   const size_t dead = s.random().chance(1, 2) ? lead : s.others(lead)[s.random().below(2)];
@@ -20,8 +20,8 @@ void dead_member(Stage& s) {
   s.until("it makes a majority", [&] { return s.writes_done() > written + 20; });
 }
 
-// All members are replaced, the one last that leads everything and that the idle client knows. Nobody is
-// left whom that client knew when it came.
+// All members are replaced, the one last that leads everything and that the idle client knows.
+// Nobody is left whom that client knew when it came.
 void all_members(Stage& s) {
   const size_t last = s.random().below(3);
   s.lead_all(last);
@@ -37,14 +37,16 @@ void all_members(Stage& s) {
     s.until("clients write meanwhile", [&] { return s.writes_done() > written; });
   }
   const bool answered = s.idle_client_is_answered(Duration::seconds(10));
-  s.must("a client that knew the founders is answered", [&] { return answered; }, Duration::nanos(1));
+  s.must(
+      "a client that knew the founders is answered", [&] { return answered; }, Duration::nanos(1));
 }
 
 // The node that joins loses power on its way, several times.
 void crashing_joiner(Stage& s) {
   const size_t lead = s.settle();
   const size_t joiner = s.others(lead)[s.random().below(2)];
-  constexpr std::string_view kSteps[] = {"node_was_let_in", "node_joins", "members_come_to_learn", "members_come_to_vote"};
+  constexpr std::string_view kSteps[] = {"node_was_let_in", "node_joins", "members_come_to_learn",
+                                         "members_come_to_vote"};
   uint64_t before[std::size(kSteps)];
   for (size_t i = 0; i < std::size(kSteps); ++i) before[i] = s.probe(kSteps[i]);
   s.remove(joiner, true);
@@ -62,8 +64,8 @@ void crashing_joiner(Stage& s) {
   s.settle_members();
 }
 
-// While a member goes and another comes, whoever does something about it is killed or loses power: who goes, who comes,
-// who leads.
+// While a member goes and another comes, whoever does something about it is killed or loses power:
+// who goes, who comes, who leads.
 void killed_while_members_change(Stage& s) {
   const uint64_t let_in = s.probe("node_was_let_in");
   for (int round = 0; round < 2 && s.going(); ++round) {
@@ -83,7 +85,8 @@ void killed_while_members_change(Stage& s) {
   s.prove("two came", s.probe("node_was_let_in") > let_in + 1);
 }
 
-// Members go and come until meta's log is long: it is released like any other, and who comes last has its state.
+// Members go and come until meta's log is long: it is released like any other, and who comes last
+// has its state.
 void meta_is_compacted(Stage& s) {
   const uint64_t first = s.status(s.settle(kMeta), kMeta).base.index.value();
   for (size_t node = 0; node < s.nodes() && s.going(); ++node) {
@@ -94,7 +97,8 @@ void meta_is_compacted(Stage& s) {
     const auto lead = s.leader(kMeta);
     return lead && s.status(*lead, kMeta).base.index.value() + 8 >= s.last(*lead, kMeta);
   });
-  s.prove("there was more of it", s.status(s.leader(kMeta).value_or(0), kMeta).base.index.value() > first + 10);
+  s.prove("there was more of it",
+          s.status(s.leader(kMeta).value_or(0), kMeta).base.index.value() > first + 10);
 }
 
 // Who leads meta is removed: it records its own removal, hands over, and goes.
@@ -111,26 +115,29 @@ void leader_of_meta(Stage& s) {
   s.prove("another member came", s.member(lead) != before);
 }
 
-// A member is removed while it is cut off, for less or more than the others dial it. When it comes back
-// it is told, whoever calls whom, and its directory is of no use any more.
+// A member is removed while it is cut off, for less or more than the others dial it. When it comes
+// back it is told, whoever calls whom, and its directory is of no use any more.
 void cut_off_member(Stage& s) {
   const size_t lead = s.settle();
   const size_t gone = s.random().chance(1, 3) ? lead : s.others(lead)[s.random().below(2)];
   const NodeId before = s.member(gone);
   const uint64_t left = s.probe("sim_member_has_left");
   s.isolate(gone, true);
-  s.until("another leads", [&] {
-    return s.leader_but(gone).has_value() && s.leader_but(gone, kMeta).has_value();
-  });
+  s.until("another leads",
+          [&] { return s.leader_but(gone).has_value() && s.leader_but(gone, kMeta).has_value(); });
   s.remove(gone, false);
-  s.until("the others go on without it", [&] {
-    auto leader = s.leader_but(gone);
-    return leader && !s.status(*leader).configuration->contains({before, 1});
-  }, kPatience);
+  s.until(
+      "the others go on without it",
+      [&] {
+        auto leader = s.leader_but(gone);
+        return leader && !s.status(*leader).configuration->contains({before, 1});
+      },
+      kPatience);
   s.run(Duration::millis(static_cast<int64_t>(s.random().below(90'000))));
   s.prove("it does not know yet", s.hosts(gone) && s.probe("sim_member_has_left") == left);
   s.heal();
-  s.must("it is told, and leaves", [&] { return s.probe("sim_member_has_left") > left; }, kPatience);
+  s.must(
+      "it is told, and leaves", [&] { return s.probe("sim_member_has_left") > left; }, kPatience);
   s.settle_members();
   s.prove("another member came", s.member(gone) != before);
 }
@@ -141,7 +148,8 @@ void cut_off_learner(Stage& s) {
   const size_t joiner = s.others(lead)[s.random().below(2)];
   const uint64_t before = s.probe("members_come_to_learn");
   s.remove(joiner, true);
-  s.until("it comes to learn", [&] { return s.probe("members_come_to_learn") > before; }, kPatience);
+  s.until(
+      "it comes to learn", [&] { return s.probe("members_come_to_learn") > before; }, kPatience);
   const bool leader_goes = s.random().chance(1, 3);
   const size_t old = s.leader().value_or(0);
   s.isolate(leader_goes ? old : joiner);
@@ -151,14 +159,16 @@ void cut_off_learner(Stage& s) {
   } else {
     const uint64_t written = s.writes_done();
     s.until("the others write without it", [&] { return s.writes_done() > written + 20; });
-    s.prove("who cannot be reached does not vote", !s.member(joiner) || !s.votes(s.member(joiner)) || s.members_settled());
+    s.prove("who cannot be reached does not vote",
+            !s.member(joiner) || !s.votes(s.member(joiner)) || s.members_settled());
   }
   s.heal();
   s.settle_members();
 }
 
-// Two wishes at the same time: one finds that the other was first, and is asked again. A third node may
-// know of the first only, and not hear that the others know of both: it goes on telling them what it knows.
+// Two wishes at the same time: one finds that the other was first, and is asked again. A third node
+// may know of the first only, and not hear that the others know of both: it goes on telling them
+// what it knows.
 void two_wishes(Stage& s) {
   s.settle();
   size_t one = s.random().below(5);
@@ -178,8 +188,8 @@ void two_wishes(Stage& s) {
   s.prove("clients wrote meanwhile", s.writes_done() > written);
 }
 
-// One is cut off while all the others are replaced, elsewhere: nobody whom it knows is left. Those who come know
-// where it is, and bring it up to date.
+// One is cut off while all the others are replaced, elsewhere: nobody whom it knows is left. Those
+// who come know where it is, and bring it up to date.
 void all_others(Stage& s) {
   const size_t lead = s.settle();
   const size_t away = s.others(lead)[s.random().below(4)];
@@ -189,18 +199,22 @@ void all_others(Stage& s) {
   for (size_t node : s.others(away)) {
     const NodeId left = s.member(node);
     s.remove(node, false);
-    s.until("another member came", [&] { return s.member(node) != left && s.votes(s.member(node)); }, kPatience);
+    s.until(
+        "another member came", [&] { return s.member(node) != left && s.votes(s.member(node)); },
+        kPatience);
   }
-  s.run(Duration::seconds(20));  // and nobody lingers
+  s.run(Duration::seconds(20));        // and nobody lingers
   s.crash(away, CrashKind::kProcess);  // nor does what was told, on some connection
   s.start(away);
   s.heal();
   s.settle_members();
   s.prove("it is the member that it was", s.member(away) == before);
-  s.prove("and was told by one that it did not know", s.probe("stranger_brings_news_of_members") > news);
+  s.prove("and was told by one that it did not know",
+          s.probe("stranger_brings_news_of_members") > news);
 }
 
-// Who is to stay is down when another is to go: that one is needed, and stays until the first is back.
+// Who is to stay is down when another is to go: that one is needed, and stays until the first is
+// back.
 void needed_until_then(Stage& s) {
   const size_t lead = s.settle();
   const size_t down = s.others(lead)[s.random().below(2)], goes = 3 - lead - down;
@@ -212,7 +226,9 @@ void needed_until_then(Stage& s) {
   s.run(Duration::seconds(3));
   for (int i = 0; i < 5; ++i) {
     const uint64_t written = s.writes_done();
-    s.must("clients write meanwhile", [&] { return s.writes_done() > written + 20; }, Duration::seconds(10));
+    s.must(
+        "clients write meanwhile", [&] { return s.writes_done() > written + 20; },
+        Duration::seconds(10));
     s.run(Duration::seconds(1));
   }
   s.prove("a leader waits", s.probe("members_wait_for_a_majority") > waited);
@@ -222,8 +238,8 @@ void needed_until_then(Stage& s) {
   s.prove("another member came", s.member(goes) != before);
 }
 
-// Who comes has its state when much was written since, and is cut off at that moment: it is far behind, and does not
-// vote. One of the others fails: were it one of four, nobody could write.
+// Who comes has its state when much was written since, and is cut off at that moment: it is far
+// behind, and does not vote. One of the others fails: were it one of four, nobody could write.
 void far_behind(Stage& s) {
   const size_t lead = s.settle();
   const size_t joiner = s.others(lead)[s.random().below(3)];
@@ -231,7 +247,9 @@ void far_behind(Stage& s) {
   const uint64_t begun = s.probe("snapshot_stream_begins");
   for (size_t node : s.others(joiner)) s.hold("snapshot_part_is_lost", node);
   s.remove(joiner, true);
-  s.until("it is to be sent the state", [&] { return s.probe("snapshot_stream_begins") > begun + 1; }, kPatience);
+  s.until(
+      "it is to be sent the state", [&] { return s.probe("snapshot_stream_begins") > begun + 1; },
+      kPatience);
   const uint64_t from = s.commit(lead);
   s.until("much is written", [&] { return s.commit(lead) > from + 2500; });
   for (size_t node : s.others(joiner)) s.hold("snapshot_part_is_lost", node, false);
@@ -242,13 +260,16 @@ void far_behind(Stage& s) {
   s.crash(s.others(joiner)[s.random().below(3)]);
   for (int i = 0; i < 3; ++i) {
     const uint64_t written = s.writes_done();
-    s.must("clients write without it", [&] { return s.writes_done() > written + 20; }, Duration::seconds(15));
+    s.must(
+        "clients write without it", [&] { return s.writes_done() > written + 20; },
+        Duration::seconds(15));
   }
   s.prove("it does not vote", !s.votes(s.member(joiner)));
 }
 
-// One partition can do without the member that is removed, and says so; another cannot yet, since who leads it hears too
-// few of those who stay, and two of these fail then. It is needed, and stays.
+// One partition can do without the member that is removed, and says so; another cannot yet, since
+// who leads it hears too few of those who stay, and two of these fail then. It is needed, and
+// stays.
 void needed_by_another(Stage& s) {
   constexpr uint64_t kOther = 2;
   const size_t lead = s.settle();
@@ -266,20 +287,26 @@ void needed_by_another(Stage& s) {
   s.run(Duration::seconds(2));  // it is noticed
   s.remove(goes, false);
   s.until("some go on without it", [&] {
-    return !s.status(lead).configuration->contains({before, 1}) && !s.status(lead, kMeta).configuration->contains({before, 1});
+    return !s.status(lead).configuration->contains({before, 1}) &&
+           !s.status(lead, kMeta).configuration->contains({before, 1});
   });
   s.happens([&] { return !s.hosts(goes); }, Duration::seconds(3));  // it would be too early
-  s.prove("one leads still that cannot", s.leads(leads_other, kOther) && s.status(leads_other, kOther).configuration->votes({before, 1}));
+  s.prove("one leads still that cannot",
+          s.leads(leads_other, kOther) &&
+              s.status(leads_other, kOther).configuration->votes({before, 1}));
   for (size_t node : down) s.crash(node);
   const uint64_t committed = s.commit(leads_other, kOther);
-  s.must("those who are left write", [&] { return s.commit(leads_other, kOther) > committed + 20; }, Duration::seconds(30));
+  s.must(
+      "those who are left write", [&] { return s.commit(leads_other, kOther) > committed + 20; },
+      Duration::seconds(30));
   s.heal();
   for (size_t node : down) s.start(node);
   s.settle_members();
   s.prove("another member came", s.member(goes) != before);
 }
 
-// What a member is told of its removal is lost, and it hears nothing of meta's log any more: it is told again.
+// What a member is told of its removal is lost, and it hears nothing of meta's log any more: it is
+// told again.
 void told_in_vain(Stage& s) {
   s.settle(kMeta);
   const size_t lead = s.settle();
@@ -291,20 +318,23 @@ void told_in_vain(Stage& s) {
   for (size_t node : s.others(gone)) s.hold("members_are_not_told", node);
   s.remove(gone, false);
   s.until("the others go on without it", [&] {
-    return !s.status(lead).configuration->contains({before, 1}) && !s.status(lead, kMeta).configuration->contains({before, 1});
+    return !s.status(lead).configuration->contains({before, 1}) &&
+           !s.status(lead, kMeta).configuration->contains({before, 1});
   });
   s.run(Duration::millis(static_cast<int64_t>(s.random().below(3000))));
   s.deafen(gone, false);
   s.run(Duration::millis(static_cast<int64_t>(s.random().below(3000))));
   s.prove("it does not know", s.probe("node_was_removed") == told && s.member(gone) == before);
   for (size_t node : s.others(gone)) s.hold("members_are_not_told", node, false);
-  s.must("it is told", [&] { return s.probe("node_was_removed") > told; }, Duration::seconds(30));
+  s.must(
+      "it is told", [&] { return s.probe("node_was_removed") > told; }, Duration::seconds(30));
   s.settle_members();
   s.prove("another member came", s.member(gone) != before);
 }
 
-// A leader whose clock stands still, and that hears nothing, knows neither that others lead nor that they have removed a
-// member. The node that comes in its place asks that leader first: it is not for it to say that the place is taken.
+// A leader whose clock stands still, and that hears nothing, knows neither that others lead nor
+// that they have removed a member. The node that comes in its place asks that leader first: it is
+// not for it to say that the place is taken.
 void asked_in_the_past(Stage& s) {
   constexpr size_t kOld = 0;  // the first whom a node that joins asks
   s.lead_all(kOld);
@@ -314,14 +344,21 @@ void asked_in_the_past(Stage& s) {
   s.deafen(kOld);
   for (size_t node : s.others(kOld)) s.hold("members_are_not_told", node);
   s.set_rate(kOld, kFrozenPpb);
-  s.until("others lead", [&] { return s.leader_but(kOld).has_value() && s.leader_but(kOld, kMeta).has_value(); });
+  s.until("others lead",
+          [&] { return s.leader_but(kOld).has_value() && s.leader_but(kOld, kMeta).has_value(); });
   s.remove(gone);
-  s.until("the member has left", [&] { return s.member(gone) != before; }, kPatience);
-  s.must("another member came", [&] {
-    auto lead = s.leader_but(kOld, kMeta);
-    return lead && s.member(gone) && s.status(*lead, kMeta).configuration->votes({s.member(gone), 1});
-  }, kPatience);
-  s.prove("one leads still that does not know", s.leads(kOld, kMeta) && s.status(kOld, kMeta).configuration->votes({before, 1}));
+  s.until(
+      "the member has left", [&] { return s.member(gone) != before; }, kPatience);
+  s.must(
+      "another member came",
+      [&] {
+        auto lead = s.leader_but(kOld, kMeta);
+        return lead && s.member(gone) &&
+               s.status(*lead, kMeta).configuration->votes({s.member(gone), 1});
+      },
+      kPatience);
+  s.prove("one leads still that does not know",
+          s.leads(kOld, kMeta) && s.status(kOld, kMeta).configuration->votes({before, 1}));
   s.heal();
   s.deafen(kOld, false);
   s.set_rate(kOld, 0);
@@ -329,31 +366,38 @@ void asked_in_the_past(Stage& s) {
   s.settle_members();
 }
 
-// Who comes is lost while it is sent as many states as are sent at a time, and removed. The next one does not wait for
-// an answer of the one that has left.
+// Who comes is lost while it is sent as many states as are sent at a time, and removed. The next
+// one does not wait for an answer of the one that has left.
 void lost_on_the_way(Stage& s) {
   const size_t lead = s.settle();
   s.lead_all(lead);
   for (uint64_t group = 2; group <= 4; ++group) s.lead(lead, group);
   const size_t joiner = s.others(lead)[s.random().below(2)];
-  const uint64_t begun = s.probe("snapshot_stream_begins"), ended = s.probe("snapshot_stream_to_one_who_left");
+  const uint64_t begun = s.probe("snapshot_stream_begins"),
+                 ended = s.probe("snapshot_stream_to_one_who_left");
   for (size_t node : s.others(joiner)) s.hold("snapshot_part_is_lost", node);
   s.remove(joiner, true);
-  s.until("it is to be sent its states", [&] { return s.probe("snapshot_stream_begins") >= begun + 4 && s.hosts(joiner); });
+  s.until("it is to be sent its states",
+          [&] { return s.probe("snapshot_stream_begins") >= begun + 4 && s.hosts(joiner); });
   const NodeId lost = s.member(joiner);
   s.remove(joiner, true);
   for (size_t node : s.others(joiner)) s.hold("snapshot_part_is_lost", node, false);
   s.until("the next one joins", [&] { return s.member(joiner) && s.member(joiner) != lost; });
-  s.must("it has its states", [&] {
-    for (uint64_t group = 0; group <= 4; ++group)
-      if (!s.hosts(joiner, group) || s.status(joiner, group).stateless) return false;
-    return true;
-  }, Duration::seconds(4));
-  s.prove("nobody waited for the one that has left", s.probe("snapshot_stream_to_one_who_left") > ended);
+  s.must(
+      "it has its states",
+      [&] {
+        for (uint64_t group = 0; group <= 4; ++group)
+          if (!s.hosts(joiner, group) || s.status(joiner, group).stateless) return false;
+        return true;
+      },
+      Duration::seconds(4));
+  s.prove("nobody waited for the one that has left",
+          s.probe("snapshot_stream_to_one_who_left") > ended);
   s.settle_members();
 }
 
-// The only one that is to stay has lost its state, not its log, when the others are to go: nobody could lead without them.
+// The only one that is to stay has lost its state, not its log, when the others are to go: nobody
+// could lead without them.
 void stays_without_a_state(Stage& s) {
   const size_t stays = s.others(s.settle())[s.random().below(2)];
   std::vector<size_t> others = s.others(stays);
@@ -376,14 +420,18 @@ void stays_without_a_state(Stage& s) {
   s.run(Duration::seconds(3));
   s.prove("it has none yet", s.status(stays).stateless);
   for (size_t node : others) s.hold("snapshot_part_is_lost", node, false);
-  s.must("it leads, and votes alone", [&] { return s.leads(stays) && s.status(stays).configuration->voters.size() == 1; }, kPatience);
+  s.must(
+      "it leads, and votes alone",
+      [&] { return s.leads(stays) && s.status(stays).configuration->voters.size() == 1; },
+      kPatience);
   s.prove("a leader waited", s.probe("members_wait_for_a_state") > waited);
   s.settle_members();
 }
 
-// A leader whose clock stands still is cut off from all before a member comes; that one is removed again, and a partition
-// needs it still, since who leads it hears too few of those who stay. The old leader hears of the removal from the member
-// itself: by the members that it knows of it can do without that one, but it is not for it to say.
+// A leader whose clock stands still is cut off from all before a member comes; that one is removed
+// again, and a partition needs it still, since who leads it hears too few of those who stay. The
+// old leader hears of the removal from the member itself: by the members that it knows of it can do
+// without that one, but it is not for it to say.
 void asks_a_leader_of_the_past(Stage& s) {
   constexpr size_t kOld = 0, kSlot = 4;
   s.lead_all(kOld);
@@ -393,17 +441,23 @@ void asks_a_leader_of_the_past(Stage& s) {
     for (uint64_t group : {kMeta, uint64_t{1}}) {
       if (!s.leads(kOld, group)) return false;
       const raft::Status is = s.status(kOld, group);
-      if (is.configuration->contains({first, 1}) || is.configuration->joint() || is.configuration_index > is.commit) return false;
+      if (is.configuration->contains({first, 1}) || is.configuration->joint() ||
+          is.configuration_index > is.commit)
+        return false;
     }
     return true;
   });
   s.set_rate(kOld, kFrozenPpb);
   s.isolate(kOld, true);
-  s.until("others lead", [&] { return s.leader_but(kOld).has_value() && s.leader_but(kOld, kMeta).has_value(); });
-  s.until("another member came", [&] {
-    const NodeId now = s.member(kSlot);
-    return now && now != first && s.votes(now) && s.votes(now, kMeta);
-  }, kPatience);
+  s.until("others lead",
+          [&] { return s.leader_but(kOld).has_value() && s.leader_but(kOld, kMeta).has_value(); });
+  s.until(
+      "another member came",
+      [&] {
+        const NodeId now = s.member(kSlot);
+        return now && now != first && s.votes(now) && s.votes(now, kMeta);
+      },
+      kPatience);
   const NodeId goes = s.member(kSlot);
   // One leads the partition, and does not hear another; one leads meta.
   size_t order[] = {1, 2, 3};
@@ -431,7 +485,8 @@ void asks_a_leader_of_the_past(Stage& s) {
   s.prove("it is needed", needed() && s.leads(kOld) && s.leads(kOld, kMeta));
   s.mend(kOld, kSlot);
   const bool left = s.happens([&] { return !s.hosts(kSlot); }, Duration::seconds(8));
-  s.must("it stays", [&] { return !left || !needed(); }, Duration::nanos(1));
+  s.must(
+      "it stays", [&] { return !left || !needed(); }, Duration::nanos(1));
   s.prove("it was needed all the while", needed());
   s.heal();
   s.set_rate(kOld, 0);
@@ -439,36 +494,52 @@ void asks_a_leader_of_the_past(Stage& s) {
 }
 
 constexpr Scenario kScenarios[] = {
-    {"M-1", "a dead member is replaced under load; then the new one makes the majority", "", "drift", dead_member},
-    {"M-2", "all members are replaced one after the other; a client that knew the founders is answered", "joins-elsewhere=on,judge-hurries=on", "drift", all_members},
+    {"M-1", "a dead member is replaced under load; then the new one makes the majority", "",
+     "drift", dead_member},
+    {"M-2",
+     "all members are replaced one after the other; a client that knew the founders is answered",
+     "joins-elsewhere=on,judge-hurries=on", "drift", all_members},
     {"M-3", "a node that joins crashes at every step of its way", "", "drift", crashing_joiner},
-    {"H-K30", "members go and come, and whoever has to do with it is killed", "", "drift", killed_while_members_change},
+    {"H-K30", "members go and come, and whoever has to do with it is killed", "", "drift",
+     killed_while_members_change},
     {"H-K12-meta", "meta is never idle for long: its log is released, too",
-     "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1", "drift", meta_is_compacted},
+     "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1", "drift",
+     meta_is_compacted},
     {"M-4", "the leader of meta is removed", "", "drift", leader_of_meta},
     {"M-5", "a member that is cut off is removed, and comes back", "", "drift", cut_off_member},
     {"M-6", "a learner is cut off before it votes", "", "drift", cut_off_learner},
     {"M-7", "two members are removed at the same time", "nodes=5", "drift", two_wishes},
-    {"M-8", "all the others are replaced while a member is cut off", "nodes=5,joins-elsewhere=on", "drift", all_others},
-    {"M-9", "a member is removed while one that stays is down: it is needed until then", "", "drift", needed_until_then},
+    {"M-8", "all the others are replaced while a member is cut off", "nodes=5,joins-elsewhere=on",
+     "drift", all_others},
+    {"M-9", "a member is removed while one that stays is down: it is needed until then", "",
+     "drift", needed_until_then},
     {"M-13", "who comes has a state, and is cut off far behind: it does not vote",
-     "nodes=4,rate=1000,processes=40,value-bytes-max=40,inflight-bytes-max=16384,disk.kind=fast,slow-disk-after-ms=0,"
-     "log-keep-bytes=20000,log-keep-entries=200,flush-interval=200ms,save-entries=16,snapshot-part-bytes=262144", "drift", far_behind},
-    {"M-14", "one partition needs a member no more that another cannot do without", "nodes=5,groups=2,keys=12,buckets=6,timeout=2s",
-     "drift", needed_by_another},
+     "nodes=4,rate=1000,processes=40,value-bytes-max=40,inflight-bytes-max=16384,disk.kind=fast,"
+     "slow-disk-after-ms=0,"
+     "log-keep-bytes=20000,log-keep-entries=200,flush-interval=200ms,save-entries=16,snapshot-part-"
+     "bytes=262144",
+     "drift", far_behind},
+    {"M-14", "one partition needs a member no more that another cannot do without",
+     "nodes=5,groups=2,keys=12,buckets=6,timeout=2s", "drift", needed_by_another},
     {"M-15", "what a member is told of its removal is lost", "", "drift", told_in_vain},
-    {"M-16", "who comes asks a leader whose clock stands still, and that knows nothing of the removal", "nodes=4,reads=quorum,quiesce=off,inflight-bytes-max=16384", "",
-     asked_in_the_past},
-    {"M-17", "who comes is lost while it is sent its states: the next one does not wait for it", "groups=4,slow-disk-after-ms=0",
-     "drift", lost_on_the_way},
+    {"M-16",
+     "who comes asks a leader whose clock stands still, and that knows nothing of the removal",
+     "nodes=4,reads=quorum,quiesce=off,inflight-bytes-max=16384", "", asked_in_the_past},
+    {"M-17", "who comes is lost while it is sent its states: the next one does not wait for it",
+     "groups=4,slow-disk-after-ms=0", "drift", lost_on_the_way},
     {"M-18", "all but one are to go, and that one has lost its state: they wait",
-     "flush-interval=200ms,save-entries=1,log-keep-bytes=10000000,log-keep-entries=100000", "drift", stays_without_a_state},
-    {"M-19", "a removed member asks a leader whose clock stands still, and that knows older members", "nodes=5,reads=quorum,quiesce=off,inflight-bytes-max=16384,timeout=2s",
-     "", asks_a_leader_of_the_past},
+     "flush-interval=200ms,save-entries=1,log-keep-bytes=10000000,log-keep-entries=100000", "drift",
+     stays_without_a_state},
+    {"M-19",
+     "a removed member asks a leader whose clock stands still, and that knows older members",
+     "nodes=5,reads=quorum,quiesce=off,inflight-bytes-max=16384,timeout=2s", "",
+     asks_a_leader_of_the_past},
 };
 
 }  // namespace
 
-std::span<const Scenario> members_scenarios() { return kScenarios; }
+std::span<const Scenario> members_scenarios() {
+  return kScenarios;
+}
 
 }  // namespace kahuna::sim

@@ -30,9 +30,10 @@ void laggard(Stage& s) {
   s.prove("it lags", s.last(away) < s.commit(lead));
   s.prove("its leader is not quiet", s.leads(lead) && !s.status(lead).quiet);
   s.heal();
-  s.must("it catches up, and all are silent",
-         [&] { return silent(s) && s.last(away) == s.last(lead) && s.commit(away) == s.commit(lead); },
-         Duration::seconds(60));
+  s.must(
+      "it catches up, and all are silent",
+      [&] { return silent(s) && s.last(away) == s.last(lead) && s.commit(away) == s.commit(lead); },
+      Duration::seconds(60));
 }
 
 // Everybody restarts in the silence, again and again, together or one by one.
@@ -43,27 +44,32 @@ void restarts(Stage& s) {
     const bool all = s.random().chance(1, 2);
     for (size_t node = 0; node < s.nodes(); ++node)
       if (all || node == lead) s.crash(node, CrashKind::kProcess);
-    if (s.random().chance(1, 2)) s.run(Duration::millis(static_cast<int64_t>(s.random().below(2000))));
+    if (s.random().chance(1, 2))
+      s.run(Duration::millis(static_cast<int64_t>(s.random().below(2000))));
     for (size_t node = 0; node < s.nodes(); ++node)
       if (all || node == lead) s.start(node);
-    s.must("a leader is elected, and all fall silent again", [&] { return s.leader() && silent(s); },
-           Duration::seconds(60));
+    s.must(
+        "a leader is elected, and all fall silent again", [&] { return s.leader() && silent(s); },
+        Duration::seconds(60));
     s.prove("in few terms", s.term(s.leader().value_or(0)) <= term + 10);
   }
 }
 
-// A follower of a silent group comes back without its state, and does not know any more who the others are.
+// A follower of a silent group comes back without its state, and does not know any more who the
+// others are.
 void forgotten(Stage& s) {
   s.until("clients write", [&] { return s.writes_done() > 300; });
-  for (int round = 0; round < 20 && s.probe("replica_starts_without_its_state") < 2 && s.going(); ++round) {
+  for (int round = 0; round < 20 && s.probe("replica_starts_without_its_state") < 2 && s.going();
+       ++round) {
     size_t lead = fall_silent(s);
     size_t node = s.others(lead)[s.random().below(2)];
     s.crash(node, CrashKind::kProcess);
     s.damage_engine(node, 3);
     s.start(node);
     s.until("it is back", [&] { return s.hosts(node); });
-    s.must("it is given a state, and all fall silent again", [&] { return s.hosts(node) && silent(s); },
-           Duration::seconds(60));
+    s.must(
+        "it is given a state, and all fall silent again",
+        [&] { return s.hosts(node) && silent(s); }, Duration::seconds(60));
   }
   s.prove("it came back without one", s.probe("replica_starts_without_its_state") > 0);
 }
@@ -74,10 +80,13 @@ void forgotten_founder(Stage& s) {
   for (size_t node : s.others(founder)) {
     const NodeId before = s.member(node);
     s.remove(node);
-    s.must("another member came", [&] { return s.member(node) != before && s.members_settled(); }, Duration::seconds(120));
+    s.must(
+        "another member came", [&] { return s.member(node) != before && s.members_settled(); },
+        Duration::seconds(120));
   }
   s.until("clients write", [&] { return s.writes_done() > 300; });
-  for (int round = 0; round < 20 && s.probe("replica_starts_without_its_state") == 0 && s.going(); ++round) {
+  for (int round = 0; round < 20 && s.probe("replica_starts_without_its_state") == 0 && s.going();
+       ++round) {
     if (s.settle() == founder) {
       s.hand_over(1, s.others(founder)[s.random().below(2)]);
       s.run(Duration::seconds(2));
@@ -87,8 +96,9 @@ void forgotten_founder(Stage& s) {
     s.damage_engine(founder, 3);
     s.start(founder);
     s.until("it is back", [&] { return s.hosts(founder); });
-    s.must("it is given a state, and all fall silent again", [&] { return s.hosts(founder) && silent(s); },
-           Duration::seconds(60));
+    s.must(
+        "it is given a state, and all fall silent again",
+        [&] { return s.hosts(founder) && silent(s); }, Duration::seconds(60));
   }
   s.prove("it came back without one", s.probe("replica_starts_without_its_state") > 0);
 }
@@ -97,7 +107,8 @@ void forgotten_founder(Stage& s) {
 void vanished(Stage& s) {
   size_t old = fall_silent(s);
   s.isolate(old);
-  s.must("another leads", [&] { return s.leader_but(old).has_value(); }, Duration::seconds(20));
+  s.must(
+      "another leads", [&] { return s.leader_but(old).has_value(); }, Duration::seconds(20));
   s.prove("the old leader knows nothing", s.status(old).quiet);
   s.heal();
   s.until("all are silent under the new one", [&] { return silent(s) && !s.leads(old); });
@@ -107,7 +118,8 @@ void vanished(Stage& s) {
 void wedged(Stage& s) {
   size_t old = fall_silent(s);
   s.deafen(old);
-  s.must("another leads", [&] { return s.leader_but(old).has_value(); }, Duration::seconds(60));
+  s.must(
+      "another leads", [&] { return s.leader_but(old).has_value(); }, Duration::seconds(60));
   s.prove("the old leader knows nothing", s.leads(old));
   s.deafen(old, false);
   s.until("all are silent under the new one", [&] { return silent(s) && !s.leads(old); });
@@ -146,33 +158,42 @@ void cold_write(Stage& s) {
   }
 }
 
-constexpr std::string_view kSoon = "quiesce=soon,sign-of-life-timeouts=2,quiet-probe-timeouts=100000";
+constexpr std::string_view kSoon =
+    "quiesce=soon,sign-of-life-timeouts=2,quiet-probe-timeouts=100000";
 constexpr std::string_view kForgotten =
-    "quiesce=soon,sign-of-life-timeouts=2,quiet-probe-timeouts=100000,rate=500,log-keep-bytes=0,log-keep-entries=20,"
+    "quiesce=soon,sign-of-life-timeouts=2,quiet-probe-timeouts=100000,rate=500,log-keep-bytes=0,"
+    "log-keep-entries=20,"
     "flush-interval=200ms,save-entries=1,keys=40,value-bytes-max=1000";
 constexpr std::string_view kProbed = "quiesce=soon,sign-of-life-timeouts=2,quiet-probe-timeouts=5";
 constexpr std::string_view kLulls =
-    "quiesce=soon,sign-of-life-timeouts=1,quiet-probe-timeouts=100000,lulls=on,lull-every=20s,lull-percent=90,"
+    "quiesce=soon,sign-of-life-timeouts=1,quiet-probe-timeouts=100000,lulls=on,lull-every=20s,lull-"
+    "percent=90,"
     "disk.kind=fast,rate=300,mix.get=60";
 
 constexpr Scenario kScenarios[] = {
-    {"H-R13", "a group does not fall silent while a replica lags", kSoon, "delay,drift,batching", laggard},
-    {"H-R14", "leaders, or all nodes, restart while a group is silent: no livelock of elections", kSoon,
-     "delay,drift,batching", restarts},
-    {"H-R14-forgotten", "a follower of a silent group comes back without its state: it is given one", kForgotten,
+    {"H-R13", "a group does not fall silent while a replica lags", kSoon, "delay,drift,batching",
+     laggard},
+    {"H-R14", "leaders, or all nodes, restart while a group is silent: no livelock of elections",
+     kSoon, "delay,drift,batching", restarts},
+    {"H-R14-forgotten",
+     "a follower of a silent group comes back without its state: it is given one", kForgotten,
      "delay,drift", forgotten},
-    {"H-R14-founder", "... and whom it knew when the cluster was founded, they are all gone", kForgotten, "delay,drift",
-     forgotten_founder},
-    {"H-R29", "the leader of a silent group is wedged, and its node lives", kProbed, "delay,drift", wedged},
-    {"H-R29-vanished", "the node of a silent group's leader vanishes, and nobody asks for anything", kSoon,
-     "delay,drift", vanished},
-    {"T-17-quiet", "a leader that was quiet when it was cut off is asked for reads after it was deposed", kLulls,
+    {"H-R14-founder", "... and whom it knew when the cluster was founded, they are all gone",
+     kForgotten, "delay,drift", forgotten_founder},
+    {"H-R29", "the leader of a silent group is wedged, and its node lives", kProbed, "delay,drift",
+     wedged},
+    {"H-R29-vanished", "the node of a silent group's leader vanishes, and nobody asks for anything",
+     kSoon, "delay,drift", vanished},
+    {"T-17-quiet",
+     "a leader that was quiet when it was cut off is asked for reads after it was deposed", kLulls,
      "drift", quiet_and_deposed},
     {"T-17-cold", "the first write after a long silence", kLulls, "", cold_write},
 };
 
 }  // namespace
 
-std::span<const Scenario> quiescence_scenarios() { return kScenarios; }
+std::span<const Scenario> quiescence_scenarios() {
+  return kScenarios;
+}
 
 }  // namespace kahuna::sim

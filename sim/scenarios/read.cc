@@ -71,7 +71,8 @@ void first_reads(Stage& s) {
       size_t old = s.settle();
       s.crash(old, CrashKind::kProcess);
       uint64_t before = s.writes_done();
-      s.until("a new leader serves", [&] { return s.leader_but(old) && s.writes_done() > before + 5; });
+      s.until("a new leader serves",
+              [&] { return s.leader_but(old) && s.writes_done() > before + 5; });
       s.start(old);
     }
   });
@@ -80,27 +81,33 @@ void first_reads(Stage& s) {
 // Nodes die and come back under clients that come and go as well.
 void clients_meet_restarts(Stage& s) {
   uint64_t before = s.writes_done();
-  s.repeat_until_hit("client_connection_lost", 30, [&] {
-    for (int i = 0; i < 4; ++i) {
-      size_t node = s.random().below(s.nodes());
-      s.crash(node, CrashKind::kProcess);
-      s.run(Duration::millis(static_cast<int64_t>(s.random().between(1, 400))));
-      s.start(node);
-      s.run(Duration::millis(static_cast<int64_t>(s.random().between(1, 400))));
-    }
-  }, 3);
+  s.repeat_until_hit(
+      "client_connection_lost", 30,
+      [&] {
+        for (int i = 0; i < 4; ++i) {
+          size_t node = s.random().below(s.nodes());
+          s.crash(node, CrashKind::kProcess);
+          s.run(Duration::millis(static_cast<int64_t>(s.random().between(1, 400))));
+          s.start(node);
+          s.run(Duration::millis(static_cast<int64_t>(s.random().between(1, 400))));
+        }
+      },
+      3);
   s.until("the cluster serves on", [&] { return s.writes_done() > before + 20; });
 }
 
 // Answers do not reach the clients, who ask again under the same operation id.
 void answers_lost(Stage& s) {
-  s.repeat_until_hit("partition_replays_operation", 100, [&] {
-    size_t lead = s.settle();
-    s.cut_clients(lead);
-    s.run(Duration::millis(600));
-    s.heal();
-    s.run(Duration::millis(300));
-  }, 3);
+  s.repeat_until_hit(
+      "partition_replays_operation", 100,
+      [&] {
+        size_t lead = s.settle();
+        s.cut_clients(lead);
+        s.run(Duration::millis(600));
+        s.heal();
+        s.run(Duration::millis(300));
+      },
+      3);
 }
 
 // Connections between nodes break under forwarded requests; every error is one a client can act on.
@@ -135,7 +142,8 @@ void wall_clocks_jump(Stage& s) {
   }
 }
 
-// Clients reach followers only: what they ask is forwarded, and answered as if they had asked the leader.
+// Clients reach followers only: what they ask is forwarded, and answered as if they had asked the
+// leader.
 void asked_elsewhere(Stage& s) {
   for (int round = 0; round < 6 && s.going(); ++round) {
     size_t lead = s.settle();
@@ -150,8 +158,8 @@ void asked_elsewhere(Stage& s) {
   }
 }
 
-// Only the network fails; whoever is promoted has journalled more than it has applied, and serves no
-// revision older than one that was seen.
+// Only the network fails; whoever is promoted has journalled more than it has applied, and serves
+// no revision older than one that was seen.
 void promoted_behind(Stage& s) {
   int behind = 0;
   for (int round = 0; round < 20 && s.going() && (round < 6 || behind < 3); ++round) {
@@ -173,7 +181,8 @@ void promoted_behind(Stage& s) {
   s.prove("leaders began behind their journals", behind >= 3);
 }
 
-// All that clients are connected to is cut off from the others, which have just started. They go on to these.
+// All that clients are connected to is cut off from the others, which have just started. They go on
+// to these.
 void connected_to_no_use(Stage& s) {
   s.settle();
   const size_t first = s.random().below(s.nodes());
@@ -189,26 +198,44 @@ void connected_to_no_use(Stage& s) {
     return std::any_of(others.begin(), others.end(), [&](size_t node) { return s.leads(node); });
   });
   const uint64_t before = s.writes_done();
-  s.must("clients find them", [&] { return s.writes_done() > before + 20; }, Duration::seconds(20));
+  s.must(
+      "clients find them", [&] { return s.writes_done() > before + 20; }, Duration::seconds(20));
 }
 
 constexpr Scenario kScenarios[] = {
-    {"C-1", "clients are connected to nodes that are cut off: they go on to the others", "nodes=5,rate=100", "drift", connected_to_no_use},
-    {"H-R31", "clients reach followers only: what they ask is forwarded", "rate=300,clients=4", "delay", asked_elsewhere},
-    {"H-K13", "only the network fails: leaders begin behind their journals, and nothing goes back", "rate=500,save-entries=1,unsaved-factor=1,fault.stall-engine.every=300ms,fault.span_max=400ms", "stall-engine", promoted_behind},
-    {"H-R36", "a leader stops after it confirmed a read and wakes up deposed", "rate=300", "drift,batching", paused_leader_is_read},
-    {"H-K20", "a leader cut off from its peers is asked for reads by its clients", "rate=300,mix.get=60", "delay,drift", cut_off_leader_is_read},
-    {"H-K20-bridge", "a deposed leader reaches only a follower that has moved on", "rate=1000,mix.get=60,processes=40,clients=5", "delay", bridge_to_a_deposed_leader},
-    {"H-K22", "connections between nodes break under forwarded requests", "rate=1000,clients=5,processes=40", "half-open,random-reset", broken_connections},
-    {"H-K24", "clients meet restarting nodes: every error says what may be done", "rate=300,replace-clients=on,replace-every=500ms", "reset,half-open", clients_meet_restarts},
-    {"H-K35", "answers are lost and clients ask again: nothing happens twice", "rate=200,mix.set=60,timeout=8s,attempt-timeout=200ms", "delay,drift", answers_lost},
-    {"H-K39", "wall clocks jump by up to an hour, both ways, across failovers", "rate=100", "skew,drift,clock-rate", wall_clocks_jump},
-    {"T-18", "a paused leader's turn finds requests and a clock that moved", "rate=1000,processes=40", "clock-rate,drift", paused_leader_is_read},
-    {"T-20", "the first reads of a new leader wait for its own term and for the state", "rate=300,mix.get=60,save-entries=1,unsaved-factor=1,fault.stall-engine.every=500ms,fault.span_max=500ms", "stall-engine,batching", first_reads},
+    {"C-1", "clients are connected to nodes that are cut off: they go on to the others",
+     "nodes=5,rate=100", "drift", connected_to_no_use},
+    {"H-R31", "clients reach followers only: what they ask is forwarded", "rate=300,clients=4",
+     "delay", asked_elsewhere},
+    {"H-K13", "only the network fails: leaders begin behind their journals, and nothing goes back",
+     "rate=500,save-entries=1,unsaved-factor=1,fault.stall-engine.every=300ms,fault.span_max=400ms",
+     "stall-engine", promoted_behind},
+    {"H-R36", "a leader stops after it confirmed a read and wakes up deposed", "rate=300",
+     "drift,batching", paused_leader_is_read},
+    {"H-K20", "a leader cut off from its peers is asked for reads by its clients",
+     "rate=300,mix.get=60", "delay,drift", cut_off_leader_is_read},
+    {"H-K20-bridge", "a deposed leader reaches only a follower that has moved on",
+     "rate=1000,mix.get=60,processes=40,clients=5", "delay", bridge_to_a_deposed_leader},
+    {"H-K22", "connections between nodes break under forwarded requests",
+     "rate=1000,clients=5,processes=40", "half-open,random-reset", broken_connections},
+    {"H-K24", "clients meet restarting nodes: every error says what may be done",
+     "rate=300,replace-clients=on,replace-every=500ms", "reset,half-open", clients_meet_restarts},
+    {"H-K35", "answers are lost and clients ask again: nothing happens twice",
+     "rate=200,mix.set=60,timeout=8s,attempt-timeout=200ms", "delay,drift", answers_lost},
+    {"H-K39", "wall clocks jump by up to an hour, both ways, across failovers", "rate=100",
+     "skew,drift,clock-rate", wall_clocks_jump},
+    {"T-18", "a paused leader's turn finds requests and a clock that moved",
+     "rate=1000,processes=40", "clock-rate,drift", paused_leader_is_read},
+    {"T-20", "the first reads of a new leader wait for its own term and for the state",
+     "rate=300,mix.get=60,save-entries=1,unsaved-factor=1,fault.stall-engine.every=500ms,fault."
+     "span_max=500ms",
+     "stall-engine,batching", first_reads},
 };
 
 }  // namespace
 
-std::span<const Scenario> read_scenarios() { return kScenarios; }
+std::span<const Scenario> read_scenarios() {
+  return kScenarios;
+}
 
 }  // namespace kahuna::sim

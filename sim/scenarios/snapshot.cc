@@ -13,22 +13,27 @@ void catches_up_by_a_snapshot(Stage& s) {
   s.until("it is sent the state", [&] { return s.probe("snapshot_installed") > installed; });
   s.until("it applies what was written since", [&] {
     auto lead = s.leader();
-    return lead && s.status(away).applied.value() + 20 > s.commit(*lead) && s.writes_done() > written + 50;
+    return lead && s.status(away).applied.value() + 20 > s.commit(*lead) &&
+           s.writes_done() > written + 50;
   });
 }
 
-// The state is sent so slowly that before it is there the log would take no more, and be compacted beyond what the
-// receiver has then: for good, while clients write.
+// The state is sent so slowly that before it is there the log would take no more, and be compacted
+// beyond what the receiver has then: for good, while clients write.
 void sent_before_the_log_is_full(Stage& s) {
   s.until("there is a state to send", [&] { return s.writes_done() > 600; });
   const size_t away = s.leave_one_behind();
   const uint64_t hurried = s.probe("snapshot_hurries");
   s.start(away);
   s.until("a snapshot replaces its state", [&] { return s.status(away).stateless; });
-  s.must("it has the state, and the log behind it", [&] {
-    auto lead = s.leader();
-    return lead && s.hosts(away) && !s.status(away).stateless && s.status(away).applied.value() + 20 > s.commit(*lead);
-  }, Duration::seconds(60));
+  s.must(
+      "it has the state, and the log behind it",
+      [&] {
+        auto lead = s.leader();
+        return lead && s.hosts(away) && !s.status(away).stateless &&
+               s.status(away).applied.value() + 20 > s.commit(*lead);
+      },
+      Duration::seconds(60));
   s.prove("it was sent faster for the sake of the log", s.probe("snapshot_hurries") > hurried);
 }
 
@@ -49,8 +54,8 @@ void crashes_while_it_installs(Stage& s) {
   });
 }
 
-// Soon after a state was installed, flushed or not, power fails everywhere: whoever applied or installed something still
-// has the log behind what its engine kept, or asks for the state anew.
+// Soon after a state was installed, flushed or not, power fails everywhere: whoever applied or
+// installed something still has the log behind what its engine kept, or asks for the state anew.
 void power_fails_after_installing(Stage& s) {
   for (int round = 0; round < 3 && s.going(); ++round) {
     const size_t away = s.leave_one_behind();
@@ -64,8 +69,8 @@ void power_fails_after_installing(Stage& s) {
   }
 }
 
-// A replica is half-way through a state newer than what the next leader knows to be committed, and the one that
-// knew is gone: the two that are left go on by themselves.
+// A replica is half-way through a state newer than what the next leader knows to be committed, and
+// the one that knew is gone: the two that are left go on by themselves.
 void half_installed_is_newer(Stage& s) {
   s.repeat_until_hit("raft_commits_what_a_state_shows", 60, [&] {
     size_t away = s.leave_one_behind();
@@ -82,9 +87,8 @@ void half_installed_is_newer(Stage& s) {
     s.crash(*lead);
     s.mend(away, third);
     if (begun)
-      s.until("the two go on by themselves", [&] {
-        return s.leader_but(*lead) && s.hosts(away) && !s.status(away).stateless;
-      });
+      s.until("the two go on by themselves",
+              [&] { return s.leader_but(*lead) && s.hosts(away) && !s.status(away).stateless; });
     s.heal();
     s.start(*lead);
     s.until("all have a state", [&] {
@@ -95,8 +99,8 @@ void half_installed_is_newer(Stage& s) {
   });
 }
 
-// A replica is half-way through a state newer than what the next leader has applied, whose engine takes no writes, and
-// is offered that leader's.
+// A replica is half-way through a state newer than what the next leader has applied, whose engine
+// takes no writes, and is offered that leader's.
 void older_is_offered(Stage& s) {
   s.repeat_until_hit("snapshot_refused_as_older", 40, [&] {
     const size_t away = s.leave_one_behind();
@@ -150,11 +154,12 @@ void resumes(Stage& s) {
   });
 }
 
-// What the receiver says is lost for a while, so parts that it has are made again: of other rows, for the engine has
-// dropped superseded ones meanwhile.
+// What the receiver says is lost for a while, so parts that it has are made again: of other rows,
+// for the engine has dropped superseded ones meanwhile.
 void made_again(Stage& s) {
   auto forget = [&](bool on) {
-    for (size_t node = 0; node < s.nodes(); ++node) s.hold("view_leaves_out_superseded_rows", node, on);
+    for (size_t node = 0; node < s.nodes(); ++node)
+      s.hold("view_leaves_out_superseded_rows", node, on);
   };
   s.repeat_until_hit("snapshot_part_follows_another_row", 40, [&] {
     const size_t away = s.leave_one_behind();
@@ -173,9 +178,9 @@ void made_again(Stage& s) {
   });
 }
 
-// A leader of five is deposed, and hears nothing of it. Of the state that the next one sends a replica a part is flushed,
-// and then power fails, before the later term is durable there. Its word that there is such a state does not make the
-// deposed one commit its own entries at those indexes.
+// A leader of five is deposed, and hears nothing of it. Of the state that the next one sends a
+// replica a part is flushed, and then power fails, before the later term is durable there. Its word
+// that there is such a state does not make the deposed one commit its own entries at those indexes.
 void shown_to_the_deposed(Stage& s) {
   const size_t away = s.leave_one_behind();
   const auto lead = s.leader();
@@ -194,7 +199,9 @@ void shown_to_the_deposed(Stage& s) {
   });
   const auto next = s.leader_but(old);
   if (!next) return;
-  s.until("the deposed one has entries of its own there", [&] { return s.last(old) > s.commit(*next); }, Duration::seconds(10));
+  s.until(
+      "the deposed one has entries of its own there", [&] { return s.last(old) > s.commit(*next); },
+      Duration::seconds(10));
   const uint64_t parts = s.probe("snapshot_install_begins");
   s.mend(away, *next);
   s.until("a part of its state comes", [&] { return s.probe("snapshot_install_begins") > parts; });
@@ -226,8 +233,9 @@ void stream_hangs(Stage& s) {
   s.isolate(away);
   uint64_t before = s.writes_done(), given_up = s.probe("snapshot_stream_given_up");
   s.until("the others go on", [&] { return s.writes_done() > before + 50; });
-  s.must("the stream is given up, and holds no log", [&] { return s.probe("snapshot_stream_given_up") > given_up; },
-         Duration::seconds(60));
+  s.must(
+      "the stream is given up, and holds no log",
+      [&] { return s.probe("snapshot_stream_given_up") > given_up; }, Duration::seconds(60));
   s.prove("it still waits", s.status(away).stateless);
   s.heal();
   s.until("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
@@ -263,17 +271,21 @@ constexpr std::string_view kSmallPartsFlushed =
 
 constexpr std::string_view kSuperseded =
     "engine=rocks,rate=1000,operation-records-max=20,loop-frame-bytes=33554432,lulls=off,"
-    "snapshot-bytes-per-second=67108864,log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1,"
+    "snapshot-bytes-per-second=67108864,log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,"
+    "save-entries=1,"
     "snapshot-part-bytes=1,keys=40,mix.delete=0";
 
 constexpr std::string_view kFive =
-    "nodes=5,groups=1,rate=300,reads=quorum,loop-frame-bytes=33554432,log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1,"
+    "nodes=5,groups=1,rate=300,reads=quorum,loop-frame-bytes=33554432,log-keep-bytes=0,log-keep-"
+    "entries=5,flush-interval=200ms,save-entries=1,"
     "snapshot-part-bytes=1,keys=40,clients=4,processes=40,slow-disk-after-ms=0";
 
 constexpr std::string_view kSlow =
-    "groups=1,rate=500,processes=40,clients=4,keys=300,hot-percent=0,value-bytes-max=4000,lulls=off,bursts=off,"
+    "groups=1,rate=500,processes=40,clients=4,keys=300,hot-percent=0,value-bytes-max=4000,lulls="
+    "off,bursts=off,"
     "mix.delete=0,mix.if-absent=0,mix.if-exists=0,mix.if-value=0,mix.if-revision=0,mix.if-both=0,"
-    "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1,snapshot-part-bytes=5000,"
+    "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1,snapshot-part-bytes="
+    "5000,"
     "snapshot-bytes-per-second=100000,log-bytes-max=300000,flush-bytes=20000,slow-disk-after-ms=0";
 
 constexpr std::string_view kOlder =
@@ -285,28 +297,35 @@ constexpr Scenario kScenarios[] = {
      "delay,batching,reset", catches_up_by_a_snapshot},
     {"H-R9", "a snapshot's stream hangs half-way: nobody is held up, and it is completed",
      kSmallParts, "drift", stream_hangs},
-    {"H-K15", "a replica that was sent a snapshot comes to lead: no old copy shadows it", kSmallParts,
-     "delay", installed_leads},
+    {"H-K15", "a replica that was sent a snapshot comes to lead: no old copy shadows it",
+     kSmallParts, "delay", installed_leads},
     {"H-R33", "a replica that was away catches up by a snapshot while clients write", kCompacts, "",
      catches_up_by_a_snapshot},
-    {"H-R33-slow", "... and the state is sent slowly: the log behind it is kept until it is there", kSlow, "",
-     sent_before_the_log_is_full},
+    {"H-R33-slow", "... and the state is sent slowly: the log behind it is kept until it is there",
+     kSlow, "", sent_before_the_log_is_full},
     {"T-27", "a crash cuts the installation of a snapshot short", kSmallPartsFlushed, "",
      crashes_while_it_installs},
-    {"T-27-newer", "a state half installed is newer than the next leader knows: it takes its word", kSmallPartsFlushed, "",
-     half_installed_is_newer},
-    {"T-27-older", "... and is offered an older one by a leader that has not applied as much: it waits", kOlder, "",
-     older_is_offered},
-    {"T-28", "power fails everywhere soon after a state was installed", kCompacts, "", power_fails_after_installing},
+    {"T-27-newer", "a state half installed is newer than the next leader knows: it takes its word",
+     kSmallPartsFlushed, "", half_installed_is_newer},
+    {"T-27-older",
+     "... and is offered an older one by a leader that has not applied as much: it waits", kOlder,
+     "", older_is_offered},
+    {"T-28", "power fails everywhere soon after a state was installed", kCompacts, "",
+     power_fails_after_installing},
     {"H-R9-broken", "a connection breaks in the middle of a snapshot", kSmallParts, "", resumes},
-    {"H-R9-again", "... and the rows are no more the same when parts of it are made again", kSuperseded, "", made_again},
-    {"T-27-deposed", "a part of a later state is shown to a leader that does not know that it is deposed", kFive, "",
-     shown_to_the_deposed},
-    {"T-35", "a replica whose state is being replaced votes", kSmallParts, "", votes_without_a_state},
+    {"H-R9-again", "... and the rows are no more the same when parts of it are made again",
+     kSuperseded, "", made_again},
+    {"T-27-deposed",
+     "a part of a later state is shown to a leader that does not know that it is deposed", kFive,
+     "", shown_to_the_deposed},
+    {"T-35", "a replica whose state is being replaced votes", kSmallParts, "",
+     votes_without_a_state},
 };
 
 }  // namespace
 
-std::span<const Scenario> snapshot_scenarios() { return kScenarios; }
+std::span<const Scenario> snapshot_scenarios() {
+  return kScenarios;
+}
 
 }  // namespace kahuna::sim

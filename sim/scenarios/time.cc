@@ -1,4 +1,5 @@
-// Log time (kahuna/partition/log_time.h): whoever leads, and whatever clocks do, it goes on where it was.
+// Log time (kahuna/partition/log_time.h): whoever leads, and whatever clocks do, it goes on where
+// it was.
 #include "sim/scenario.h"
 
 namespace kahuna::sim {
@@ -13,7 +14,9 @@ void step_wall_clocks(Stage& s) {
   }
 }
 
-void run_a_while(Stage& s) { s.run(Duration::millis(static_cast<int64_t>(s.random().between(50, 1500)))); }
+void run_a_while(Stage& s) {
+  s.run(Duration::millis(static_cast<int64_t>(s.random().between(50, 1500))));
+}
 
 void another_leads_and_writes(Stage& s, size_t old) {
   const uint64_t term = s.term(old);
@@ -46,10 +49,12 @@ void leaders_come_and_go(Stage& s) {
     if (how >= 2) s.start(old);
   }
   s.prove("log time went on under other leaders", s.probe(kGoesOn) >= before + 6);
-  s.prove("stamps that were not applied yet counted", s.probe("log_time_goes_on_from_the_log") > unapplied);
+  s.prove("stamps that were not applied yet counted",
+          s.probe("log_time_goes_on_from_the_log") > unapplied);
 }
 
-// Monotonic clocks run at different rates, leap, and that of a leader stands still, beyond any bound.
+// Monotonic clocks run at different rates, leap, and that of a leader stands still, beyond any
+// bound.
 void clocks_go_their_ways(Stage& s) {
   const uint64_t before = s.probe(kGoesOn);
   for (int round = 0; round < 6 && s.going(); ++round) {
@@ -102,16 +107,20 @@ void kept_with_the_state(Stage& s) {
 }
 
 constexpr Scenario kScenarios[] = {
-    {"L-1", "leaders come and go, and wall clocks jump by hours: log time goes on from the last stamp",
+    {"L-1",
+     "leaders come and go, and wall clocks jump by hours: log time goes on from the last stamp",
      "rate=500,net.place=rack", "delay,batching,skew", leaders_come_and_go},
     {"L-2", "monotonic clocks run apart, leap and stand still: log time is never ahead of them all",
      "rate=300,reads=quorum", "delay", clocks_go_their_ways},
     {"L-3", "log time is sent with the state, and is there again after a restart",
-     "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1", "delay", kept_with_the_state},
+     "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1", "delay",
+     kept_with_the_state},
 };
 
 }  // namespace
 
-std::span<const Scenario> time_scenarios() { return kScenarios; }
+std::span<const Scenario> time_scenarios() {
+  return kScenarios;
+}
 
 }  // namespace kahuna::sim

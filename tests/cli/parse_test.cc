@@ -19,7 +19,9 @@ std::expected<Invocation, int> parse_words(std::vector<std::string> words) {
   return parse(static_cast<int>(words.size()), argv.data());
 }
 
-int exit_status_of(const std::expected<Invocation, int>& parsed) { return parsed ? 0 : parsed.error(); }
+int exit_status_of(const std::expected<Invocation, int>& parsed) {
+  return parsed ? 0 : parsed.error();
+}
 
 // A file that goes away with its test.
 class ConfigFile {
@@ -41,11 +43,13 @@ TEST(Parse, ReadsWhatIsToBeScrubbed) {
   EXPECT_EQ(std::get<ScrubOptions>(scrub->verb).node, "n2");
   EXPECT_TRUE(std::get<ScrubOptions>(parse_words({"scrub"})->verb).node.empty());
   EXPECT_EQ(exit_status_of(parse_words({"scrub", "n2"})), 2);
-  const auto server = parse_words({"server", "--data", "d", "--scrub-mib-per-second", "3", "--scrub-interval-s", "0"});
+  const auto server = parse_words(
+      {"server", "--data", "d", "--scrub-mib-per-second", "3", "--scrub-interval-s", "0"});
   ASSERT_TRUE(server.has_value());
   EXPECT_EQ(std::get<ServerOptions>(server->verb).scrub_bytes_per_second, 3u << 20);
   EXPECT_EQ(std::get<ServerOptions>(server->verb).scrub_interval, Duration());
-  EXPECT_EQ(exit_status_of(parse_words({"server", "--data", "d", "--scrub-mib-per-second", "0"})), 2);
+  EXPECT_EQ(exit_status_of(parse_words({"server", "--data", "d", "--scrub-mib-per-second", "0"})),
+            2);
 }
 
 TEST(Parse, ReadsWishesAboutMembers) {
@@ -61,7 +65,8 @@ TEST(Parse, ReadsWishesAboutMembers) {
 }
 
 TEST(Parse, ANodeFoundsOrJoins) {
-  const auto joins = parse_words({"server", "--data", "d", "--name", "n4", "--join", "127.0.0.1:1,127.0.0.1:2"});
+  const auto joins =
+      parse_words({"server", "--data", "d", "--name", "n4", "--join", "127.0.0.1:1,127.0.0.1:2"});
   ASSERT_TRUE(joins.has_value());
   EXPECT_TRUE(std::get<ServerOptions>(joins->verb).founders.empty());
   EXPECT_EQ(std::get<ServerOptions>(joins->verb).join.size(), 2u);
@@ -69,8 +74,12 @@ TEST(Parse, ANodeFoundsOrJoins) {
   ASSERT_TRUE(waits.has_value());
   EXPECT_TRUE(std::get<ServerOptions>(waits->verb).joins);
   EXPECT_TRUE(std::get<ServerOptions>(waits->verb).join.empty());
-  EXPECT_EQ(exit_status_of(parse_words({"server", "--data", "d", "--join", "wait", "--founders", "n1=127.0.0.1:1"})), 2);
-  EXPECT_EQ(exit_status_of(parse_words({"server", "--data", "d", "--join", "wait", "--listen", "0.0.0.0:2073"})), 2);
+  EXPECT_EQ(exit_status_of(parse_words(
+                {"server", "--data", "d", "--join", "wait", "--founders", "n1=127.0.0.1:1"})),
+            2);
+  EXPECT_EQ(exit_status_of(parse_words(
+                {"server", "--data", "d", "--join", "wait", "--listen", "0.0.0.0:2073"})),
+            2);
 }
 
 TEST(Parse, ReadsAPut) {

@@ -248,7 +248,8 @@ TEST_F(ClientTest, AnUnavailableClusterIsProvablyNotDone) {
 }
 
 TEST_F(ClientTest, NodesOfNoUseDoNotKeepItFromOthersBecauseTheyAreConnected) {
-  for (size_t n : {1, 2}) node(n).script = [](const Asked&) { return refuse(ErrorCode::kUnavailable); };
+  for (size_t n : {1, 2})
+    node(n).script = [](const Asked&) { return refuse(ErrorCode::kUnavailable); };
   start({at(1), at(2), at(3)});
   auto done = set("k");
   world_.advance(2_s);

@@ -44,7 +44,8 @@ void FakeNode::say_hello(codec::FrameConnection& connection) {
   }
   builder.Finish(wire::CreateHelloDirect(builder, 1, wire::Role::Node, cluster, 1, 1, 1, watermark,
                                          "n", refused.empty() ? nullptr : refused.c_str(),
-                                         to_string(address_).c_str(), &list, true, 0, 0, roster_revision));
+                                         to_string(address_).c_str(), &list, true, 0, 0,
+                                         roster_revision));
   CHECK(connection.send(codec::FrameKind::kHello, finished(builder)).has_value());
 }
 

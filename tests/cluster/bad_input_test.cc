@@ -370,14 +370,15 @@ class FullDisk : public ::testing::Test {
   void expect(int i) const {
     const Ran ran = verb({"get", "full-" + std::to_string(i)});
     EXPECT_TRUE(ran.out == value_of(i) + "\n")
-        << i << ": status " << ran.status << ", " << ran.out.size() << " bytes, " << ran.err << read_file(log());
+        << i << ": status " << ran.status << ", " << ran.out.size() << " bytes, " << ran.err
+        << read_file(log());
   }
   // Full, read-only, and well again: without a restart, and once more with one.
   void play(const char* small_size, const char* large_size, std::vector<std::string> flags) {
     start(small_size, std::move(flags));
     if (IsSkipped() || HasFatalFailure()) return;
-    // What the engine merges in the background makes a little room now and then, for a write that then waits: until it
-    // stays full.
+    // What the engine merges in the background makes a little room now and then, for a write that
+    // then waits: until it stays full.
     Ran last, refused, status;
     size_t rooms = 0, fulls = 0;
     for (int attempt = 0; attempt < 20; ++attempt) {

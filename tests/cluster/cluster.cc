@@ -25,7 +25,9 @@ cli::Json status_of(const Address& address) {
 }  // namespace
 
 Cluster::Cluster(size_t nodes, std::vector<std::string> flags)
-    : own_network_(TestNetwork::loopback(nodes)), network_(*own_network_), flags_(std::move(flags)) {
+    : own_network_(TestNetwork::loopback(nodes)),
+      network_(*own_network_),
+      flags_(std::move(flags)) {
   add(nodes);
 }
 
@@ -54,9 +56,13 @@ std::vector<std::string> Cluster::server_words(size_t node) const {
     if (i != node) others += (others.empty() ? "" : ",") + address;
   }
   const Node& self = nodes_[node];
-  std::vector<std::string> words = {"server",     "--name",     self.name,
-                                    "--listen",   to_string(network_.listen(node)),
-                                    "--data",     self.directory,
+  std::vector<std::string> words = {"server",
+                                    "--name",
+                                    self.name,
+                                    "--listen",
+                                    to_string(network_.listen(node)),
+                                    "--data",
+                                    self.directory,
                                     self.joins ? "--join" : "--founders",
                                     self.joins ? others : founders};
   words.insert(words.end(), flags_.begin(), flags_.end());
@@ -64,8 +70,8 @@ std::vector<std::string> Cluster::server_words(size_t node) const {
 }
 
 void Cluster::start(size_t node) {
-  nodes_[node].process = std::make_unique<Process>(server_words(node), nodes_[node].log,
-                                                   network_.namespace_of(node));
+  nodes_[node].process =
+      std::make_unique<Process>(server_words(node), nodes_[node].log, network_.namespace_of(node));
 }
 
 void Cluster::start_anew(size_t node) {

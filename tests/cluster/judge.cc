@@ -75,7 +75,8 @@ void expect_right(Cluster& cluster, RecordedLoad& load) {
   const std::string path = ::testing::TempDir() + "kahuna-history.jsonl";
   EXPECT_EQ(judge_history(load.history(), path).wrong, "") << "the history is in " << path;
   EXPECT_GT(load.successes(), 200u);
-  std::printf("  %lu ok, %lu failed, %lu unknown\n", load.successes(), load.failures(), load.unknown());
+  std::printf("  %lu ok, %lu failed, %lu unknown\n", load.successes(), load.failures(),
+              load.unknown());
 }
 
 }  // namespace kahuna::testing

@@ -18,7 +18,8 @@ Verdict judge_history(const sim::History& history, const std::string& path);
 
 class Cluster;
 class RecordedLoad;
-// Ends the load once all nodes serve, reads every key once more, and expects the whole history to be right.
+// Ends the load once all nodes serve, reads every key once more, and expects the whole history to
+// be right.
 void expect_right(Cluster& cluster, RecordedLoad& load);
 
 // The exported history with one lie in it: the last read answers what the first read of that key

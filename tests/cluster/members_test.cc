@@ -26,7 +26,8 @@ class Members : public ::testing::Test {
   void SetUp() override {
     cluster_.start_all();
     ASSERT_TRUE(cluster_.await_ready()) << cluster_.log(0);
-    load_ = std::make_unique<RecordedLoad>(RecordedLoad::Options{.endpoints = cluster_.addresses()});
+    load_ =
+        std::make_unique<RecordedLoad>(RecordedLoad::Options{.endpoints = cluster_.addresses()});
     load_->run_for(1_s);
   }
 
@@ -44,7 +45,8 @@ class Members : public ::testing::Test {
     ASSERT_EQ(removed.status, 0) << removed.err;
     cluster_.start_anew(dead);
     for (int i = 0; i < 150 && members() < cluster_.size(); ++i) load_->run_for(200_ms);
-    ASSERT_EQ(members(), cluster_.size()) << cluster_.run({"members", "list"}).out << cluster_.log(dead);
+    ASSERT_EQ(members(), cluster_.size())
+        << cluster_.run({"members", "list"}).out << cluster_.log(dead);
   }
 
   Cluster cluster_{3};

@@ -1,5 +1,5 @@
-// The data directory of one real node is damaged in many places, again and again, while the others serve
-// recorded load: no answer is wrong, and the node becomes a replica in reserve again.
+// The data directory of one real node is damaged in many places, again and again, while the others
+// serve recorded load: no answer is wrong, and the node becomes a replica in reserve again.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -41,8 +41,10 @@ std::vector<File> files_in(const std::string& directory) {
   return files;
 }
 
-// Flips a bit of a byte drawn over all files but those of that name; of one that is not zero when `written`.
-void damage(const std::string& directory, RandomStream& random, bool written, std::string_view but = "") {
+// Flips a bit of a byte drawn over all files but those of that name; of one that is not zero when
+// `written`.
+void damage(const std::string& directory, RandomStream& random, bool written,
+            std::string_view but = "") {
   std::vector<File> files = files_in(directory);
   std::erase_if(files, [&](const File& file) { return file.path.filename() == but; });
   uint64_t total = 0;
@@ -145,7 +147,8 @@ TEST_F(Repair, OfANodeDamagedInAHundredPlaces) {
     // Both copies of something: it must say so, and the others go on without it.
     EXPECT_NE(cluster_.log(kVictim).find("damaged"), std::string::npos) << cluster_.log(kVictim);
     const std::string all = cluster_.log(kVictim);
-    std::printf("  refused to start: %s\n", all.substr(all.size() - std::min<size_t>(all.size(), 400)).c_str());
+    std::printf("  refused to start: %s\n",
+                all.substr(all.size() - std::min<size_t>(all.size(), 400)).c_str());
   } else {
     ASSERT_TRUE(repaired()) << cluster_.log(kVictim);
     // Now the majority needs it.
@@ -154,13 +157,15 @@ TEST_F(Repair, OfANodeDamagedInAHundredPlaces) {
     cluster_.start(0);
   }
   expect_right(cluster_, *load_);
-  std::printf("  %zu reports of damage or repair, %d restarts\n", reports("disk-damage"), restarts_);
+  std::printf("  %zu reports of damage or repair, %d restarts\n", reports("disk-damage"),
+              restarts_);
 }
 
-// The same beneath a node that runs, and searches what it has. The process stays: a store that is damaged is set up
-// anew without anybody's help. At the end the three have the same, byte for byte.
+// The same beneath a node that runs, and searches what it has. The process stays: a store that is
+// damaged is set up anew without anybody's help. At the end the three have the same, byte for byte.
 TEST_F(Repair, OfANodeDamagedWhileItServes) {
-  cluster_.set_flags({"--scrub-mib-per-second", "1000", "--scrub-interval-s", "1", "--flush-mib", "1", "--log-keep-mib", "1"});
+  cluster_.set_flags({"--scrub-mib-per-second", "1000", "--scrub-interval-s", "1", "--flush-mib",
+                      "1", "--log-keep-mib", "1"});
   cluster_.start_all();
   ASSERT_TRUE(cluster_.await_ready()) << cluster_.log(0);
   load_ = std::make_unique<RecordedLoad>(RecordedLoad::Options{.endpoints = cluster_.addresses()});
@@ -178,17 +183,18 @@ TEST_F(Repair, OfANodeDamagedWhileItServes) {
   expect_right(cluster_, *load_);
   ASSERT_TRUE(repaired()) << cluster_.log(kVictim);
   for (size_t node = 0; node < cluster_.size(); ++node) cluster_.signal(node, SIGTERM);
-  for (size_t node = 0; node < cluster_.size(); ++node) ASSERT_EQ(cluster_.process(node).wait(30_s), 0) << cluster_.log(node);
+  for (size_t node = 0; node < cluster_.size(); ++node)
+    ASSERT_EQ(cluster_.process(node).wait(30_s), 0) << cluster_.log(node);
   const std::vector<std::string> own = stored_state(cluster_.directory(kVictim));
   EXPECT_GT(own.size(), 100u);
   EXPECT_EQ(own, stored_state(cluster_.directory(0)));
   EXPECT_EQ(own, stored_state(cluster_.directory(1)));
-  std::printf("  %zu rows compared, %zu reports of damage or repair, %zu stores set up anew\n", own.size(),
-              reports("disk-damage"), reports("starting-again"));
+  std::printf("  %zu rows compared, %zu reports of damage or repair, %zu stores set up anew\n",
+              own.size(), reports("disk-damage"), reports("starting-again"));
 }
 
-// Bytes of its log rot beneath a node that serves: it is told to look, and is rid of the damage before it is next
-// started.
+// Bytes of its log rot beneath a node that serves: it is told to look, and is rid of the damage
+// before it is next started.
 TEST_F(Repair, OfALogThatRotsWhileItsNodeServes) {
   cluster_.set_flags({"--scrub-mib-per-second", "1000", "--scrub-interval-s", "0"});
   cluster_.start_all();
@@ -200,7 +206,8 @@ TEST_F(Repair, OfALogThatRotsWhileItsNodeServes) {
     damage(cluster_.directory(kVictim) + "/journal", random, true);
     const Ran found = cluster_.run({"scrub", "--node", "n3"});
     EXPECT_EQ(found.status, 1) << found.out << found.err;
-    EXPECT_NE(found.out.find("1 damaged, 1 of them repaired"), std::string::npos) << found.out << found.err;
+    EXPECT_NE(found.out.find("1 damaged, 1 of them repaired"), std::string::npos)
+        << found.out << found.err;
     load_->run_for(300_ms);
     const Ran whole = cluster_.run({"scrub", "--node", "n3"});
     EXPECT_EQ(whole.status, 0) << whole.out << whole.err;

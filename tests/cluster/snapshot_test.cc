@@ -17,12 +17,13 @@ using namespace literals;
 class Snapshots : public ::testing::TestWithParam<const char*> {
  protected:
   Snapshots()
-      : cluster_(3, {"--engine", GetParam(), "--loops", "2", "--partitions", "2", "--log-keep-mib", "0",
-                     "--flush-mib", "1"}) {}
+      : cluster_(3, {"--engine", GetParam(), "--loops", "2", "--partitions", "2", "--log-keep-mib",
+                     "0", "--flush-mib", "1"}) {}
   // What each server that answers says of a partition.
   std::vector<uint64_t> numbers(const std::string& field, int partition) {
     const std::string out = cluster_.run({"status", "--json"}).out;
-    const std::regex pattern("\"id\":" + std::to_string(partition) + ",[^}]*\"" + field + "\":([0-9]+)");
+    const std::regex pattern("\"id\":" + std::to_string(partition) + ",[^}]*\"" + field +
+                             "\":([0-9]+)");
     std::vector<uint64_t> found;
     for (std::sregex_iterator at(out.begin(), out.end(), pattern), end; at != end; ++at)
       found.push_back(std::stoull((*at)[1]));
@@ -34,8 +35,9 @@ class Snapshots : public ::testing::TestWithParam<const char*> {
            std::all_of(found.begin(), found.end(), [&](uint64_t n) { return n > bound; });
   }
   void write_much() {
-    const Ran ran = cluster_.run({"bench", "--workload", "put", "--value-size", "1000", "--keys", "2000",
-                                  "--connections", "4", "--warmup", "0", "--duration", "2"});
+    const Ran ran =
+        cluster_.run({"bench", "--workload", "put", "--value-size", "1000", "--keys", "2000",
+                      "--connections", "4", "--warmup", "0", "--duration", "2"});
     EXPECT_EQ(ran.status, 0) << ran.err;
   }
 

@@ -81,7 +81,9 @@ std::vector<std::string> stored_state(const std::string& directory) {
     auto opened = engine::open_rocks_engine(suspend, host, fibers, engine::RocksOptions());
     if (!opened) check_failed(__FILE__, __LINE__, "open", opened.error().text);
     engine = std::move(*opened);
-    auto read = engine->scan("", "\xff", [&](std::string_view row, std::string_view value) { return rows.add(row, value); });
+    auto read = engine->scan("", "\xff", [&](std::string_view row, std::string_view value) {
+      return rows.add(row, value);
+    });
     if (!read) check_failed(__FILE__, __LINE__, "scan", read.error().text);
     (*loop)->stop();
   });

@@ -30,9 +30,11 @@ std::unique_ptr<Cluster> Verbs::cluster_;
 
 TEST(Shell, CompletesVerbsAndFlags) {
   TemporaryDirectory dir;
-  const std::string script = dir.path() + "/script", answers = dir.path() + "/answers", program = kahuna_binary();
+  const std::string script = dir.path() + "/script", answers = dir.path() + "/answers",
+                    program = kahuna_binary();
   std::ofstream(script) << "source <(" << program << " completion bash)\n"
-                        << "ask() { COMP_WORDS=(" << program << " \"$@\"); COMP_CWORD=$#; _kahuna; echo \"${COMPREPLY[@]}\"; }\n"
+                        << "ask() { COMP_WORDS=(" << program
+                        << " \"$@\"); COMP_CWORD=$#; _kahuna; echo \"${COMPREPLY[@]}\"; }\n"
                         << "ask m; ask sc; ask put --if-v\n";
   ASSERT_EQ(std::system(("bash " + script + " > " + answers).c_str()), 0);
   EXPECT_EQ(read_file(answers), "members move-leader\nscan scrub\n--if-value\n");
@@ -85,7 +87,8 @@ TEST_F(Verbs, MoveLeaderRefusesWhatIsNotThere) {
 TEST_F(Verbs, ScrubReadsWhatNodesHaveOnTheirDisks) {
   const Ran all = run({"scrub"});
   EXPECT_EQ(all.status, 0) << all.out << all.err;
-  for (const char* node : {"n1", "n2", "n3"}) EXPECT_NE(all.out.find(std::string(node) + ": "), std::string::npos) << all.out;
+  for (const char* node : {"n1", "n2", "n3"})
+    EXPECT_NE(all.out.find(std::string(node) + ": "), std::string::npos) << all.out;
   EXPECT_NE(all.out.find("MiB read, no damage"), std::string::npos);
   const Result<cli::Json> json = cli::parse_json(run({"scrub", "--node", "n2", "--json"}).out);
   ASSERT_TRUE(json);
@@ -98,7 +101,8 @@ TEST_F(Verbs, ScrubReadsWhatNodesHaveOnTheirDisks) {
   EXPECT_TRUE(n2["damaged"].items.empty());
   const Ran nobody = run({"scrub", "--node", "nobody"});
   EXPECT_EQ(nobody.status, 2);
-  EXPECT_NE(nobody.err.find("no node that answers is named 'nobody'"), std::string::npos) << nobody.err;
+  EXPECT_NE(nobody.err.find("no node that answers is named 'nobody'"), std::string::npos)
+      << nobody.err;
 }
 
 TEST_F(Verbs, GetOfNothingExitsWithOne) {
@@ -159,7 +163,8 @@ TEST_F(Verbs, StatusNamesEveryNode) {
 }
 
 TEST_F(Verbs, StatusTellsLogTime) {
-  // A leader's first writes may come in the millisecond of its election, and those who follow apply them later.
+  // A leader's first writes may come in the millisecond of its election, and those who follow apply
+  // them later.
   double longest = 0;
   for (int tries = 0; tries < 100 && longest == 0; ++tries) {
     EXPECT_EQ(run({"put", "lt/a", "v"}).status, 0);

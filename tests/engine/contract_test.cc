@@ -108,16 +108,19 @@ TEST_P(EngineContract, RemovesRangesInTheOrderOfTheBatch) {
   for (char c = 'a'; c <= 'f'; ++c) put(std::string("\x30") + c, "old");
   WriteBatch batch;
   batch.put("\x30z", "1");
-  batch.put("\x30"
-            "b2",
-            "gone");
-  batch.remove_range("\x30"
-                     "b",
-                     "\x30"
-                     "e");
-  batch.put("\x30"
-            "c",
-            "new");
+  batch.put(
+      "\x30"
+      "b2",
+      "gone");
+  batch.remove_range(
+      "\x30"
+      "b",
+      "\x30"
+      "e");
+  batch.put(
+      "\x30"
+      "c",
+      "new");
   ASSERT_TRUE(engine().write(batch).has_value());
   Rows expected = {{"\x30"
                     "a",
@@ -152,10 +155,12 @@ TEST_P(EngineContract, AViewStaysAsItWas) {
   ASSERT_TRUE(engine().write(later).has_value());
   ASSERT_TRUE(machine_.flush().has_value());
   Rows seen;
-  ASSERT_TRUE(view->scan("\x30", "\x31", [&](std::string_view row, std::string_view value) {
-                    seen[std::string(row)] = std::string(value);
-                    return true;
-                  }).has_value());
+  ASSERT_TRUE(view->scan("\x30", "\x31",
+                         [&](std::string_view row, std::string_view value) {
+                           seen[std::string(row)] = std::string(value);
+                           return true;
+                         })
+                  .has_value());
   EXPECT_EQ(seen, (Rows{{"\x30 row", "1"}}));
   EXPECT_EQ(view->applied()->at(PartitionId(1)).index, Index(5));
 }
@@ -171,10 +176,12 @@ TEST_P(EngineContract, AViewKeepsWhatIsSupersededLater) {
     ASSERT_TRUE(machine_.flush().has_value());
   }
   Rows seen;
-  ASSERT_TRUE(view->scan("\x10", "\x11", [&](std::string_view row, std::string_view value) {
-                    seen[std::string(row)] = std::string(value);
-                    return true;
-                  }).has_value());
+  ASSERT_TRUE(view->scan("\x10", "\x11",
+                         [&](std::string_view row, std::string_view value) {
+                           seen[std::string(row)] = std::string(value);
+                           return true;
+                         })
+                  .has_value());
   EXPECT_EQ(seen, (Rows{{older, "1"}}));
 }
 
@@ -415,7 +422,8 @@ void check_history(Kind kind, bool crashes) {
         machine.engine().flush([&, cut = states.size() - 1](Result<> result) {
           if (result) durable = cut;
         });
-        if (*rc::gen::arbitrary<bool>() || !crashes) machine.loop().advance(Duration::seconds(2));  // a rest included
+        if (*rc::gen::arbitrary<bool>() || !crashes)
+          machine.loop().advance(Duration::seconds(2));  // a rest included
         if (!crashes) break;
         [[fallthrough]];
       default: {
@@ -568,15 +576,16 @@ TEST_P(EngineCrash, ScrubbingFindsWhatRotsBeneathAnOpenEngine) {
   EXPECT_GT(*whole, 100u);
   size_t tried = 0;
   for (const auto& [name, bytes] : machine.disk().contents()) {
-    if (!name.starts_with("engine/") || bytes.empty() || name.find("OPTIONS") != name.npos || name.ends_with("LOCK") ||
-        name.ends_with("IDENTITY") || name.ends_with(".log"))
+    if (!name.starts_with("engine/") || bytes.empty() || name.find("OPTIONS") != name.npos ||
+        name.ends_with("LOCK") || name.ends_with("IDENTITY") || name.ends_with(".log"))
       continue;
     for (size_t at : {size_t{0}, bytes.size() / 2, bytes.size() - 1}) {
       machine.disk().damage(name, at);
       auto found = machine.scrub();
       ++tried;
       ASSERT_FALSE(found.has_value()) << name << " at " << at;
-      EXPECT_EQ(found.error().code, ErrorCode::kDamaged) << name << " at " << at << ": " << found.error().text;
+      EXPECT_EQ(found.error().code, ErrorCode::kDamaged)
+          << name << " at " << at << ": " << found.error().text;
       machine.disk().damage(name, at);  // as it was
     }
     ASSERT_TRUE(machine.scrub().has_value()) << name;

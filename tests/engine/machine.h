@@ -105,7 +105,8 @@ class Machine {
   }
   Result<uint64_t> scrub() {
     std::optional<Result<uint64_t>> result;
-    fibers_->spawn("scrub", [&](Suspend suspend) { result = engine_->scrub(suspend, size_t{1} << 20); });
+    fibers_->spawn("scrub",
+                   [&](Suspend suspend) { result = engine_->scrub(suspend, size_t{1} << 20); });
     for (int i = 0; i < 100 && !result; ++i) loop_.settle(), loop_.advance(Duration::seconds(1));
     CHECK(result.has_value());
     return *result;

@@ -31,10 +31,10 @@ class ModelDisk final : public Disk, public SyncFileSystem {
   void revive(RandomStream* random);
 
   mutable int dies_after = -1;  // so many calls succeed before kill(); -1: any number
-  int fail_syncs = 0;    // so many syncs fail, from now
-  int pass_appends = 0;  // so many appends or writes succeed before
-  int fail_appends = 0;  // ... so many fail with kNoSpace, half done
-  Hash128 trace;         // of every change
+  int fail_syncs = 0;           // so many syncs fail, from now
+  int pass_appends = 0;         // so many appends or writes succeed before
+  int fail_appends = 0;         // ... so many fail with kNoSpace, half done
+  Hash128 trace;                // of every change
   std::map<std::string, std::string> contents() const;
   void damage(const std::string& path, size_t offset);
   // The next reads of it fail, so many of them; -1: all.

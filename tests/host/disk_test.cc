@@ -41,8 +41,8 @@ TEST_P(DiskContract, ReadsBackWhatWasWritten) {
 
 TEST_P(DiskContract, DurableWritesAreWrites) {
   for (bool direct : {false, true}) {
-    auto file = open(direct ? "direct" : "buffered",
-                     {.create = true, .write = true, .direct = direct});
+    auto file =
+        open(direct ? "direct" : "buffered", {.create = true, .write = true, .direct = direct});
     ASSERT_TRUE(file);
     alignas(4096) static std::byte page[8192];
     std::fill(std::begin(page), std::end(page), std::byte{'k'});
@@ -52,8 +52,8 @@ TEST_P(DiskContract, DurableWritesAreWrites) {
     EXPECT_EQ(*written % 512, 0u);
     EXPECT_EQ((*file)->size(), 4096 + *written);
     alignas(4096) static std::byte back[8192];
-    auto read = complete<Result<size_t>>(
-        [&](auto d) { (*file)->read_at(4096, back, std::move(d)); });
+    auto read =
+        complete<Result<size_t>>([&](auto d) { (*file)->read_at(4096, back, std::move(d)); });
     ASSERT_TRUE(read);
     EXPECT_TRUE(std::equal(back, back + *read, page));
   }

@@ -84,7 +84,9 @@ void put(Inode& inode, uint64_t offset, ByteView bytes) {
   for (size_t s = offset / kSector; s <= (offset + bytes.size() - 1) / kSector; ++s)
     inode.dirty.insert(s);
 }
-bool counts_down(int& counter) { return counter >= 0 && counter-- == 0; }
+bool counts_down(int& counter) {
+  return counter >= 0 && counter-- == 0;
+}
 }  // namespace
 
 class FakeFile : public File {
@@ -124,43 +126,44 @@ class FakeFile : public File {
   }
   void start_write(uint64_t offset, ByteView bytes, bool durable, IoDone done) {
     ++machine_.disk_.writes;
-    machine_.start([this, alive = alive_, offset, bytes, durable, done = std::move(done)]() mutable {
-      if (!*alive) return;
-      FakeDisk& disk = machine_.disk_;
-      Result<size_t> result = bytes.size();
-      uint64_t landed = offset;
-      if (misaligned(offset, bytes)) {
-        result = fail(ErrorCode::kIo, "misaligned write");
-      } else if (counts_down(disk.writes_until_error)) {
-        result = fail(ErrorCode::kIo, "write failed");
-      } else if (counts_down(disk.writes_until_lost)) {
-      } else if (counts_down(disk.writes_until_misdirected)) {
-        landed += static_cast<uint64_t>(disk.misdirect_by * int64_t{kSector});
-        put(*inode_, landed, bytes);
-      } else {
-        size_t grows = offset + bytes.size() > inode_->current.size()
-                           ? offset + bytes.size() - inode_->current.size()
-                           : 0;
-        if (grows > 0 && disk.used() + grows > disk.space) {
-          result = fail(ErrorCode::kNoSpace, "disk full");
-        } else {
-          size_t n = bytes.size();
-          if (disk.short_transfers && n > kSector && machine_.random_.chance(1, 6))
-            n -= direct_ ? n % 4096 : kSector;
-          put(*inode_, offset, bytes.first(n));
-          result = n;
-        }
-      }
-      if (durable && result) {
-        if (counts_down(disk.syncs_until_error)) {
-          inode_->poisoned = true;
-          result = fail(ErrorCode::kIo, "sync failed");
-        } else if (!inode_->poisoned) {
-          make_durable(landed, *result);
-        }
-      }
-      report(alive, std::move(done), std::move(result));
-    });
+    machine_.start(
+        [this, alive = alive_, offset, bytes, durable, done = std::move(done)]() mutable {
+          if (!*alive) return;
+          FakeDisk& disk = machine_.disk_;
+          Result<size_t> result = bytes.size();
+          uint64_t landed = offset;
+          if (misaligned(offset, bytes)) {
+            result = fail(ErrorCode::kIo, "misaligned write");
+          } else if (counts_down(disk.writes_until_error)) {
+            result = fail(ErrorCode::kIo, "write failed");
+          } else if (counts_down(disk.writes_until_lost)) {
+          } else if (counts_down(disk.writes_until_misdirected)) {
+            landed += static_cast<uint64_t>(disk.misdirect_by * int64_t{kSector});
+            put(*inode_, landed, bytes);
+          } else {
+            size_t grows = offset + bytes.size() > inode_->current.size()
+                               ? offset + bytes.size() - inode_->current.size()
+                               : 0;
+            if (grows > 0 && disk.used() + grows > disk.space) {
+              result = fail(ErrorCode::kNoSpace, "disk full");
+            } else {
+              size_t n = bytes.size();
+              if (disk.short_transfers && n > kSector && machine_.random_.chance(1, 6))
+                n -= direct_ ? n % 4096 : kSector;
+              put(*inode_, offset, bytes.first(n));
+              result = n;
+            }
+          }
+          if (durable && result) {
+            if (counts_down(disk.syncs_until_error)) {
+              inode_->poisoned = true;
+              result = fail(ErrorCode::kIo, "sync failed");
+            } else if (!inode_->poisoned) {
+              make_durable(landed, *result);
+            }
+          }
+          report(alive, std::move(done), std::move(result));
+        });
     Machine::Operation& operation = machine_.operations_.back();
     operation.inode = inode_;
     operation.offset = offset;
@@ -228,7 +231,9 @@ class FakeFile : public File {
 // --- machine ---
 
 Machine::Machine(FakeDisk& disk, RandomStream random)
-    : disk_(disk), random_(random), host_{this, this, this, nullptr, this, random.next()},
+    : disk_(disk),
+      random_(random),
+      host_{this, this, this, nullptr, this, random.next()},
       fibers_(std::make_unique<Fibers>(*this, *this)) {}
 
 Machine::~Machine() {

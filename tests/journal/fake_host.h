@@ -47,13 +47,13 @@ class FakeDisk {
   size_t used() const;
   void forget(const std::string& path);
 
-  size_t space = SIZE_MAX;           // bytes that all files together may take
-  int syncs_until_error = -1;        // counts down; 0 fails that sync
+  size_t space = SIZE_MAX;     // bytes that all files together may take
+  int syncs_until_error = -1;  // counts down; 0 fails that sync
   int writes_until_error = -1;
   int writes_until_misdirected = -1;  // that write lands `misdirect_by` sectors off
   int64_t misdirect_by = 1;
-  int writes_until_lost = -1;         // that write reports success and does nothing
-  std::set<std::pair<std::string, size_t>> unreadable;  // (path, page of 4096)
+  int writes_until_lost = -1;  // that write reports success and does nothing
+  std::set<std::pair<std::string, size_t>> unreadable;           // (path, page of 4096)
   std::map<std::pair<std::string, size_t>, int> unreadable_for;  // ... for so many reads
   bool short_transfers = false;
   uint64_t writes = 0, durable_writes = 0, syncs = 0;

@@ -42,8 +42,7 @@ Newest newest_batch(FakeDisk& disk) {
     auto header = journal::decode_segment_header(ByteView(bytes).first(kSector));
     if (!header) continue;
     for (uint64_t at = journal::kBodyZone; at < bytes.size(); at += kSector) {
-      auto sector =
-          journal::inspect_sector(header->id, at, ByteView(bytes).subspan(at, kSector));
+      auto sector = journal::inspect_sector(header->id, at, ByteView(bytes).subspan(at, kSector));
       if (sector.state != journal::SectorState::kWritten || sector.batch < out.batch) continue;
       if (sector.batch > out.batch || name != out.file) out = {name, sector.batch, {}, {}};
       (sector.zone == journal::Zone::kBody ? out.body : out.header).push_back(at);
@@ -144,7 +143,8 @@ TEST(Journal, NotesNoCommitBeforeTheEntriesThatItIsAbout) {
   for (uint64_t seed = 1; seed <= 40; ++seed) {
     Harness h(seed);
     open_ready(h);
-    auto append = [&](uint64_t group, uint64_t term, uint64_t first, size_t count, size_t bytes, uint64_t commit) {
+    auto append = [&](uint64_t group, uint64_t term, uint64_t first, size_t count, size_t bytes,
+                      uint64_t commit) {
       raft::Persist persist;
       persist.hard_state = {Term(term), {}};
       for (size_t i = 0; i < count; ++i) {
@@ -163,7 +163,9 @@ TEST(Journal, NotesNoCommitBeforeTheEntriesThatItIsAbout) {
     append(1, 2, 3, 4, 2000, 6);
     while (h.journal->statistics().batches == batches) {
       h.machine->turn();
-      if (h.journal->statistics().batches == batches) { ASSERT_TRUE(h.machine->complete_one()); }
+      if (h.journal->statistics().batches == batches) {
+        ASSERT_TRUE(h.machine->complete_one());
+      }
     }
     h.crash();
     Machine machine(h.disk, RandomStream(seed, "read"));
@@ -177,7 +179,8 @@ TEST(Journal, NotesNoCommitBeforeTheEntriesThatItIsAbout) {
     if (group.entries.back().term == Term(1)) ++overtaken;
     for (const raft::Entry& entry : group.entries)
       EXPECT_TRUE(entry.index > group.commit || entry.index == Index(2) || entry.term == Term(2))
-          << "seed " << seed << ": entry " << entry.index.value() << " of term 1 counts as committed";
+          << "seed " << seed << ": entry " << entry.index.value()
+          << " of term 1 counts as committed";
   }
   EXPECT_GT(overtaken, 0);
 }
@@ -188,7 +191,8 @@ TEST(Journal, MarksOfAFullDiskVouchForNothingTheyOvertake) {
   for (uint64_t seed = 1; seed <= 10; ++seed) {
     Harness h(seed);
     open_ready(h);
-    auto append = [&](uint64_t group, uint64_t term, uint64_t first, size_t count, size_t bytes, uint64_t commit) {
+    auto append = [&](uint64_t group, uint64_t term, uint64_t first, size_t count, size_t bytes,
+                      uint64_t commit) {
       raft::Persist persist;
       persist.hard_state = {Term(term), {}};
       for (size_t i = 0; i < count; ++i) {
@@ -221,7 +225,8 @@ TEST(Journal, MarksOfAFullDiskVouchForNothingTheyOvertake) {
     if (group.entries.back().term == Term(1) && group.released == Index(2)) ++overtaken;
     for (const raft::Entry& entry : group.entries)
       EXPECT_TRUE(entry.index > group.commit || entry.index <= Index(3) || entry.term == Term(2))
-          << "seed " << seed << ": entry " << entry.index.value() << " of term 1 counts as committed";
+          << "seed " << seed << ": entry " << entry.index.value()
+          << " of term 1 counts as committed";
   }
   EXPECT_GT(overtaken, 0);
 }
@@ -726,8 +731,9 @@ TEST(JournalDamage, AHeaderThatWentToItsOwnBodyIsDamage) {
   }
 }
 
-// Its body rots too, and that of the batch before: all that is left of it is a header astray, in the place of
-// another body. After a seal that body is the seal's. The error of the open that follows.
+// Its body rots too, and that of the batch before: all that is left of it is a header astray, in
+// the place of another body. After a seal that body is the seal's. The error of the open that
+// follows.
 std::optional<ErrorCode> open_with_a_header_astray(bool seal) {
   Harness h(32);
   h.expect_faulty = h.lost_acknowledged = true;
@@ -755,7 +761,8 @@ std::optional<ErrorCode> open_with_a_header_astray(bool seal) {
 }
 
 TEST(JournalDamage, AHeaderAstrayShowsThatItsBatchWasBegun) {
-  for (bool seal : {false, true}) EXPECT_EQ(open_with_a_header_astray(seal), ErrorCode::kDamaged) << seal;
+  for (bool seal : {false, true})
+    EXPECT_EQ(open_with_a_header_astray(seal), ErrorCode::kDamaged) << seal;
 #ifdef KAHUNA_MUTANTS
   set_active_mutant("misdirected_batch_never_begun");
   for (bool seal : {false, true}) EXPECT_EQ(open_with_a_header_astray(seal), std::nullopt) << seal;

@@ -92,7 +92,8 @@ journal::Memory Harness::memory() {
     const auto& now = live[id.value()].log;
     const auto& durable = acked[id.value()].log;
     auto entry = now.find(index.value()), before = durable.find(index.value());
-    if (entry == now.end() || before == durable.end() || entry->second.term != before->second.term) return std::nullopt;
+    if (entry == now.end() || before == durable.end() || entry->second.term != before->second.term)
+      return std::nullopt;
     return entry->second;
   };
 }
@@ -282,28 +283,29 @@ std::string Harness::execute(const Command& c) {
   ModelGroup& group = live[id];
   uint64_t last = group.log.empty() ? group.released : group.log.rbegin()->first;
   switch (c.kind % 17) {
-    case 0: case 1: case 2: case 3: case 4:
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+    case 4:
       if (!group.tail.empty() && c.b % 3 > 0) {
         restore(id, 1 + c.b % 7);
         break;
       }
       append(id, std::max<uint64_t>(last + 1, 2), 1 + c.b % 4, 40 << (c.b % 6), false);
       break;
-    case 5:
-      append(id, std::max<uint64_t>(last + 1, 2), 1 + c.b % 30, 900, false);
-      break;
-    case 6: case 7: {
+    case 5: append(id, std::max<uint64_t>(last + 1, 2), 1 + c.b % 30, 900, false); break;
+    case 6:
+    case 7: {
       uint64_t size = group.log.size();
       uint64_t back = size == 0 ? 0 : c.b % (size + 1) % 40;
       append(id, std::max<uint64_t>(last + 1 - back, 2), 1 + c.b % 5, 200, true);
       break;
     }
-    case 8:
-      vote(id);
-      break;
-    case 9: case 10:
-      if (last > group.released)
-        release(id, group.released + 1 + c.b % (last - group.released));
+    case 8: vote(id); break;
+    case 9:
+    case 10:
+      if (last > group.released) release(id, group.released + 1 + c.b % (last - group.released));
       break;
     case 11:
       release(id, last);
@@ -314,7 +316,8 @@ std::string Harness::execute(const Command& c) {
       machine->advance(Duration::millis(200));
       machine->settle();
       break;
-    case 13: case 14:
+    case 13:
+    case 14:
       for (uint32_t i = 0; i <= c.b % 12; ++i) {
         machine->turn();
         machine->complete_one();

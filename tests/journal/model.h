@@ -29,7 +29,7 @@ struct Step {
   std::optional<raft::HardState> hard_state;
   std::optional<raft::Entry> entry;
   bool restored = false;  // of the tail
-  uint64_t write = 0;  // the append it belongs to
+  uint64_t write = 0;     // the append it belongs to
 };
 
 struct Command {
@@ -69,14 +69,14 @@ class Harness {
   journal::Options options;
   RandomStream random;
   std::string failure;
-  bool remembers = true;  // the journal may have entries from memory()
-  bool expect_faulty = false;     // faulty tails may be reported,
+  bool remembers = true;           // the journal may have entries from memory()
+  bool expect_faulty = false;      // faulty tails may be reported,
   bool lost_acknowledged = false;  // even of acknowledged entries: the test damages the disk
 
-  ModelState acked;            // state as of the last completion
-  std::vector<Step> pending;   // submitted after it
+  ModelState acked;           // state as of the last completion
+  std::vector<Step> pending;  // submitted after it
   uint64_t next_write = 1, last_done = 0;
-  std::map<uint64_t, ModelGroup> live;  // as submitted
+  std::map<uint64_t, ModelGroup> live;         // as submitted
   std::map<uint64_t, uint64_t> released_seen;  // highest released index ever recovered
   uint64_t crashes = 0, recovered = 0;
 

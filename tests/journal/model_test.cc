@@ -42,10 +42,10 @@ TEST(JournalModel, ManySeedsOfAppendsAndCrashes) {
   for (ProbeSite* site = first_probe_site(); site; site = site->next)
     if (site->hits > 0) reached.insert(site->name);
   for (const char* name :
-       {"journal_copies_forward", "journal_copies_from_disk", "journal_faulty_body", "journal_header_lost", "journal_recycles",
-        "journal_seals", "journal_short_write", "journal_splits_queue", "journal_torn_batch",
-        "journal_torn_body", "journal_torn_seal", "journal_truncates_tail",
-        "journal_waits_for_segment"})
+       {"journal_copies_forward", "journal_copies_from_disk", "journal_faulty_body",
+        "journal_header_lost", "journal_recycles", "journal_seals", "journal_short_write",
+        "journal_splits_queue", "journal_torn_batch", "journal_torn_body", "journal_torn_seal",
+        "journal_truncates_tail", "journal_waits_for_segment"})
     EXPECT_TRUE(reached.contains(name)) << name;
 }
 

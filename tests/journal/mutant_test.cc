@@ -20,11 +20,12 @@ std::string run_with_rot(uint64_t seed) {
   if (!error.empty()) return error;
   harness.disk.syncs_until_error = -1;
   harness.machine->settle();
-  harness.append(1, std::max<uint64_t>(harness.live[1].log.empty()
-                                           ? harness.live[1].released + 1
-                                           : harness.live[1].log.rbegin()->first + 1,
-                                       2),
-                 1, 300, false);
+  harness.append(
+      1,
+      std::max<uint64_t>(harness.live[1].log.empty() ? harness.live[1].released + 1
+                                                     : harness.live[1].log.rbegin()->first + 1,
+                         2),
+      1, 300, false);
   FakeDisk before = harness.disk.clone();
   harness.machine->settle();
   harness.kill();

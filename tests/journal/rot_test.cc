@@ -23,7 +23,8 @@ void build(Harness& h, uint64_t seed) {
   ASSERT_EQ(h.open(), "");
   auto commands = random_commands(RandomStream(seed, "commands"), 60);
   for (const Command& command : commands) {
-    if (command.kind % 16 == 5 || command.kind % 17 == 16) continue;  // keep it small, and its disk sound
+    if (command.kind % 16 == 5 || command.kind % 17 == 16)
+      continue;  // keep it small, and its disk sound
     ASSERT_EQ(h.execute(command), "");
   }
   h.machine->settle();
@@ -64,7 +65,8 @@ bool zero(const std::vector<std::byte>& bytes, size_t sector) {
 
 // Nothing is there, or a repetition of a segment's head that nobody reads.
 bool idle(const std::vector<std::byte>& bytes, size_t sector) {
-  return zero(bytes, sector) || (sector < kBodyZone / kSector && sector % (kPageBytes / kSector) != 0);
+  return zero(bytes, sector) ||
+         (sector < kBodyZone / kSector && sector % (kPageBytes / kSector) != 0);
 }
 
 TEST(JournalRot, NoByteCanChangeUnnoticed) {
@@ -86,7 +88,8 @@ TEST(JournalRot, NoByteCanChangeUnnoticed) {
       }
     }
   }
-  // Most of a journal's space is not live; what is lost is always known, so that peers can repair it.
+  // Most of a journal's space is not live; what is lost is always known, so that peers can repair
+  // it.
   EXPECT_GT(outcome.identical, 100);
   EXPECT_GT(outcome.faulty, 100);
   EXPECT_EQ(outcome.damaged, 0);
@@ -109,8 +112,7 @@ TEST(JournalRot, SeveralDamagedSectorsAreNeverSilent) {
         if (random.chance(3, 4))
           for (int tries = 0; tries < 400 && idle(bytes, sector); ++tries)
             sector = random.below(bytes.size() / kSector);
-        for (size_t i = 0; i < kSector; ++i)
-          bytes[sector * kSector + i] = std::byte(random.next());
+        for (size_t i = 0; i < kSector; ++i) bytes[sector * kSector + i] = std::byte(random.next());
       }
       ASSERT_EQ(judge(h, damaged, outcome), "") << seed << " round " << round;
     }

@@ -1,4 +1,5 @@
-// Scrubbing: what rots in an open journal is found, and left, and a crash at any moment takes nothing away.
+// Scrubbing: what rots in an open journal is found, and left, and a crash at any moment takes
+// nothing away.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -34,7 +35,8 @@ void settle(Harness& h) {
   h.machine->settle();
 }
 
-// Several segments, with everything that a journal may hold; the disk is sound, all of it is synced.
+// Several segments, with everything that a journal may hold; the disk is sound, all of it is
+// synced.
 void build(Harness& h, uint64_t seed, size_t count) {
   ASSERT_EQ(h.open(), "");
   for (const Command& command : random_commands(RandomStream(seed, "commands"), count)) {
@@ -46,12 +48,13 @@ void build(Harness& h, uint64_t seed, size_t count) {
 }
 
 bool is_zero(const std::vector<std::byte>& bytes, size_t at) {
-  return std::all_of(bytes.begin() + static_cast<ptrdiff_t>(at), bytes.begin() + static_cast<ptrdiff_t>(at + kSector),
+  return std::all_of(bytes.begin() + static_cast<ptrdiff_t>(at),
+                     bytes.begin() + static_cast<ptrdiff_t>(at + kSector),
                      [](std::byte b) { return b == std::byte{}; });
 }
 
-// Where something at rest lies that matters: both heads of every file, and what was written in its present life,
-// but for a batch in the place of which a seal has come.
+// Where something at rest lies that matters: both heads of every file, and what was written in its
+// present life, but for a batch in the place of which a seal has come.
 std::vector<std::pair<std::string, size_t>> places(FakeDisk& disk) {
   struct Place {
     std::string name;
@@ -78,7 +81,8 @@ std::vector<std::pair<std::string, size_t>> places(FakeDisk& disk) {
   }
   std::vector<std::pair<std::string, size_t>> found;
   for (const Place& place : all)
-    if (place.batch == 0 || place.life == last_life[place.batch]) found.emplace_back(place.name, place.at);
+    if (place.batch == 0 || place.life == last_life[place.batch])
+      found.emplace_back(place.name, place.at);
   return found;
 }
 
@@ -108,8 +112,11 @@ TEST(JournalScrub, WhateverRotsIsFoundAndLeft) {
     if (seed % 2 == 0) {
       h.kill();
       ASSERT_EQ(h.open(), "");
-      h.append(1, std::max<uint64_t>(h.live[1].log.empty() ? h.live[1].released + 1 : h.live[1].log.rbegin()->first + 1, 2), 1,
-               100, false);
+      h.append(1,
+               std::max<uint64_t>(h.live[1].log.empty() ? h.live[1].released + 1
+                                                        : h.live[1].log.rbegin()->first + 1,
+                                  2),
+               1, 100, false);
       settle(h);
     }
     RandomStream random(seed, "rot");
@@ -146,7 +153,8 @@ TEST(JournalScrub, ADiskThatGivesBackNothingOfAPageIsDamaged) {
   ASSERT_EQ(h.open(), "");
 }
 
-// A batch that has lost both its copies would stop the replica at its next start: votes may be among what is lost.
+// A batch that has lost both its copies would stop the replica at its next start: votes may be
+// among what is lost.
 TEST(JournalScrub, BothCopiesOfABatchAreLostAndNothingIs) {
   for (uint64_t seed = 1; seed <= 10; ++seed) {
     Harness h(seed);
@@ -172,7 +180,8 @@ TEST(JournalScrub, WhatMemoryLacksIsNotFreed) {
     settle(h);
   }
   auto where = places(h.disk);
-  auto [name, sector] = *std::find_if(where.begin(), where.end(), [](auto& p) { return p.second == kBodyZone; });
+  auto [name, sector] =
+      *std::find_if(where.begin(), where.end(), [](auto& p) { return p.second == kBodyZone; });
   h.disk.rot(name, sector + 9, std::byte{1});
   h.journal->set_memory(nullptr);
   std::optional<ScrubReport> report;
@@ -189,8 +198,9 @@ TEST(JournalScrub, WhatMemoryLacksIsNotFreed) {
 
 constexpr uint64_t kSeeds = 150;
 
-// Appends, truncations, releases and power losses go on while the journal is scrubbed, again and again. One place
-// rots at a time. Once a scrub has ended well after that, nothing is lost, whatever happens.
+// Appends, truncations, releases and power losses go on while the journal is scrubbed, again and
+// again. One place rots at a time. Once a scrub has ended well after that, nothing is lost,
+// whatever happens.
 void run_beside(uint64_t seed, bool rots, uint64_t& scrubs, uint64_t& found) {
   Options options = Harness::small_options();
   options.direct = seed % 4 == 1;
@@ -218,9 +228,11 @@ void run_beside(uint64_t seed, bool rots, uint64_t& scrubs, uint64_t& found) {
     // A crash may come before it was found.
     if (h.open_error && h.open_error->code == ErrorCode::kDamaged && rotten) return false;
     EXPECT_EQ(error, "") << "seed " << seed;
-    return error.empty() && std::all_of(h.live.begin(), h.live.end(), [](auto& g) { return g.second.tail.empty(); });
+    return error.empty() &&
+           std::all_of(h.live.begin(), h.live.end(), [](auto& g) { return g.second.tail.empty(); });
   };
-  for (const Command& command : random_commands(RandomStream(seed, "commands"), 200, seed % 2 == 1)) {
+  for (const Command& command :
+       random_commands(RandomStream(seed, "commands"), 200, seed % 2 == 1)) {
     if (rots && command.kind % 17 == 16) continue;  // one fault at a time
     if (h.machine.get() != machine) {
       machine = h.machine.get();
@@ -235,7 +247,8 @@ void run_beside(uint64_t seed, bool rots, uint64_t& scrubs, uint64_t& found) {
     }
     if (!opens(h.execute(command))) return;
     for (uint64_t n = random.below(60); n > 0; --n)
-      if (!h.machine->turn() && !h.machine->complete_one()) h.machine->advance(Duration::micros(20));
+      if (!h.machine->turn() && !h.machine->complete_one())
+        h.machine->advance(Duration::micros(20));
     if (!h.fatal) continue;
     h.crash();
     if (!opens(h.reopen())) return;
@@ -253,7 +266,8 @@ TEST(JournalScrub, GoesOnBesideAppendsCrashesAndRot) {
   uint64_t scrubs = 0, found = 0;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) run_beside(seed, true, scrubs, found);
   EXPECT_GT(found, 100u);
-  std::printf("scrubs %lu, found %lu\n", static_cast<unsigned long>(scrubs), static_cast<unsigned long>(found));
+  std::printf("scrubs %lu, found %lu\n", static_cast<unsigned long>(scrubs),
+              static_cast<unsigned long>(found));
 }
 
 }  // namespace

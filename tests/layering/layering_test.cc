@@ -39,15 +39,19 @@ std::vector<Rule> read_rules() {
       }
     }
     std::string name = line.substr(0, colon);
-    if (name[0] == '@') named[name] = allowed;
-    else rules.push_back({name, allowed});
+    if (name[0] == '@')
+      named[name] = allowed;
+    else
+      rules.push_back({name, allowed});
   }
   std::sort(rules.begin(), rules.end(),
             [](const Rule& a, const Rule& b) { return a.folder.size() > b.folder.size(); });
   return rules;
 }
 
-bool is_standard(const std::string& header) { return header.find_first_of("./") == std::string::npos; }
+bool is_standard(const std::string& header) {
+  return header.find_first_of("./") == std::string::npos;
+}
 
 const Rule* rule_for(const std::vector<Rule>& rules, const std::string& file) {
   for (const Rule& rule : rules)
@@ -82,7 +86,8 @@ TEST(Layering, EveryIncludeIsAllowed) {
         if (angle && is_standard(header)) continue;
         std::string wanted = angle ? "<" + header : header;
         std::string own = fs::path(file).parent_path().string() + "/";
-        bool ok = !angle && header.starts_with(own) && header.find('/', own.size()) == std::string::npos;
+        bool ok =
+            !angle && header.starts_with(own) && header.find('/', own.size()) == std::string::npos;
         for (const std::string& allowed : rule->allowed) ok = ok || wanted.starts_with(allowed);
         if (!ok) broken.push_back(file + " may not include " + header);
       }

@@ -146,7 +146,8 @@ TEST_P(LoopTest, SleepsWhenIdle) {
     loop->turn(Duration::seconds(10));
     ++turns;
   }
-  EXPECT_LT(turns, 10);  // it may wake up early by the grain of the kernel's timers, but does not look about meanwhile
+  EXPECT_LT(turns, 10);  // it may wake up early by the grain of the kernel's timers, but does not
+                         // look about meanwhile
 }
 
 TEST_P(LoopTest, IsDestroyedWithOperationsInFlight) {
@@ -223,7 +224,8 @@ TEST_P(LoopTest, ConnectsByName) {
   EXPECT_TRUE(accepted && connected);
 }
 
-// A resolver that does not answer is asked once, and neither disk nor engine waits for it. Its answer serves the next.
+// A resolver that does not answer is asked once, and neither disk nor engine waits for it. Its
+// answer serves the next.
 TEST_P(LoopTest, ASlowResolverHoldsUpNobodyElse) {
   std::atomic<int> asked{0};
   std::atomic<bool> answers{false};
@@ -241,19 +243,21 @@ TEST_P(LoopTest, ASlowResolverHoldsUpNobodyElse) {
   Ignore ignore;
   std::unique_ptr<Stream> stream;
   std::function<void()> connect = [&] {
-    loop->host().network->connect(name, answers ? Duration::seconds(60) : Duration::millis(5), [&](Result<std::unique_ptr<Stream>> result) {
-      if (result) {
-        stream = std::move(*result);
-        stream->set_handler(&ignore);
-        return loop->stop();
-      }
-      EXPECT_EQ(result.error().code, ErrorCode::kTimeout);
-      loop->host().offload->run([] {}, [&] {
-        ++worked;
-        if (++refused == 5) answers = true;
-        connect();
-      });
-    });
+    loop->host().network->connect(name, answers ? Duration::seconds(60) : Duration::millis(5),
+                                  [&](Result<std::unique_ptr<Stream>> result) {
+                                    if (result) {
+                                      stream = std::move(*result);
+                                      stream->set_handler(&ignore);
+                                      return loop->stop();
+                                    }
+                                    EXPECT_EQ(result.error().code, ErrorCode::kTimeout);
+                                    loop->host().offload->run([] {},
+                                                              [&] {
+                                                                ++worked;
+                                                                if (++refused == 5) answers = true;
+                                                                connect();
+                                                              });
+                                  });
   };
   connect();
   loop->run();

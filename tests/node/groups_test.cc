@@ -35,7 +35,8 @@ class QuickJournal final : public journal::Journal {
 // Takes a batch at take() only.
 class HeldEngine final : public engine::Engine {
  public:
-  explicit HeldEngine(Scheduler& scheduler) : scheduler_(scheduler), inner_(engine::make_volatile_engine(scheduler)) {}
+  explicit HeldEngine(Scheduler& scheduler)
+      : scheduler_(scheduler), inner_(engine::make_volatile_engine(scheduler)) {}
   bool holds() const { return batch_ != nullptr; }
   void take() {
     auto batch = std::exchange(batch_, nullptr);
@@ -79,7 +80,8 @@ class HeldEngine final : public engine::Engine {
   size_t unflushed_bytes() const override { return inner_->unflushed_bytes(); }
   void flush(Callback<void(Result<>)> done) override {
     if (full_)
-      return scheduler_.post([done = std::move(done)]() mutable { done(fail(ErrorCode::kNoSpace, "full")); });
+      return scheduler_.post(
+          [done = std::move(done)]() mutable { done(fail(ErrorCode::kNoSpace, "full")); });
     inner_->flush(std::move(done));
   }
 

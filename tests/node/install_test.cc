@@ -1,4 +1,5 @@
-// Replicas of one partition on three nodes, one of which lacks what the others' logs no longer hold.
+// Replicas of one partition on three nodes, one of which lacks what the others' logs no longer
+// hold.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -49,7 +50,8 @@ class StoredJournal final : public journal::Journal {
 
  private:
   Index last() const {
-    return group_.entries.empty() ? std::max(group_.released, Index(1)) : group_.entries.back().index;
+    return group_.entries.empty() ? std::max(group_.released, Index(1))
+                                  : group_.entries.back().index;
   }
 
   Scheduler& scheduler_;
@@ -62,7 +64,10 @@ class InstallTest : public testing::Test {
   class Node final : public Groups::Hooks {
    public:
     Node(InstallTest& test, uint64_t number)
-        : test_(test), number_(number), host_(test.turns_.host()), journal_(test.turns_),
+        : test_(test),
+          number_(number),
+          host_(test.turns_.host()),
+          journal_(test.turns_),
           engine_(engine::make_volatile_engine(test.turns_)) {
       host_.random_seed = number;
     }
@@ -73,8 +78,10 @@ class InstallTest : public testing::Test {
     }
     Result<> try_start() {
       groups_.reset();
-      groups_ = std::make_unique<Groups>(host_, *this, journal_, *engine_, NodeId(number_), test_.options_, nullptr);
-      RETURN_IF_ERROR(groups_->add(test_.descriptor_, test_.voters_, false, {}, journal_.recovered()));
+      groups_ = std::make_unique<Groups>(host_, *this, journal_, *engine_, NodeId(number_),
+                                         test_.options_, nullptr);
+      RETURN_IF_ERROR(
+          groups_->add(test_.descriptor_, test_.voters_, false, {}, journal_.recovered()));
       groups_->start();
       return {};
     }
@@ -282,7 +289,8 @@ TEST_F(InstallTest, APartWithRowsThatDoNotBelongIsNotTaken) {
     if (part.number == 2 && wrong < 3) {
       if (wrong == 0) rows.remove("a row");
       if (wrong == 1) rows.put("another partition's row", "value");
-      part.rows = wrong == 2 ? part.rows.substr(0, part.rows.size() - 1) : std::string(rows.bytes());
+      part.rows =
+          wrong == 2 ? part.rows.substr(0, part.rows.size() - 1) : std::string(rows.bytes());
       part.checksum = checksum_of(part);
       ++wrong;
     }
@@ -346,8 +354,9 @@ TEST_F(InstallTest, AHalfInstalledStateGivesWayToNoOlderOne) {
   replies_.clear();
   away.groups()->receive(older);
   turns_.settle();
-  auto refusal = std::find_if(replies_.begin(), replies_.end(),
-                              [&](const SnapshotReply& reply) { return reply.stream == older.stream; });
+  auto refusal = std::find_if(replies_.begin(), replies_.end(), [&](const SnapshotReply& reply) {
+    return reply.stream == older.stream;
+  });
   ASSERT_NE(refusal, replies_.end());
   EXPECT_EQ(refusal->answer, SnapshotAnswer::kBusy);
   EXPECT_EQ(refusal->position, first->position);
@@ -357,7 +366,8 @@ TEST_F(InstallTest, AHalfInstalledStateGivesWayToNoOlderOne) {
   EXPECT_EQ(streams_.size(), 1u);
 }
 
-// It is not taken for one that has the state in which the group began, nor for one that has promised nothing.
+// It is not taken for one that has the state in which the group began, nor for one that has
+// promised nothing.
 TEST_F(InstallTest, WhoHasLostStateAndEntriesDoesNotStart) {
   write(1, 50);
   for (auto& node : nodes_) node->flush();
@@ -393,7 +403,8 @@ TEST_F(InstallTest, TwoThatHaveLostTheirStatesWaitForTheThird) {
   EXPECT_TRUE(leader().replica().can_serve());
 }
 
-// What is lost on all of them is not made up for: nobody leads, and nobody answers as if there had been nothing.
+// What is lost on all of them is not made up for: nobody leads, and nobody answers as if there had
+// been nothing.
 TEST_F(InstallTest, WhereAllHaveLostTheirStatesNobodyLeads) {
   write(1, 50);
   for (auto& node : nodes_) node->flush();

@@ -29,7 +29,8 @@ class JoinerTest : public testing::Test, public Network, public Joiner::Hooks {
   void begin(ClusterId cluster) {
     Host& host = manual_.host();
     host.network = this;
-    joiner_ = std::make_unique<Joiner>(host, *this, std::vector<Address>{{"n1", 1}, {"n2", 1}}, cluster, "");
+    joiner_ = std::make_unique<Joiner>(host, *this, std::vector<Address>{{"n1", 1}, {"n2", 1}},
+                                       cluster, "");
     manual_.settle();
   }
   // Its peer greets it.
@@ -47,10 +48,12 @@ class JoinerTest : public testing::Test, public Network, public Joiner::Hooks {
     manual_.advance(Duration::seconds(60));
   }
 
-  Result<std::unique_ptr<Listener>> listen(const Address&, Callback<void(std::unique_ptr<Stream>)>) override {
+  Result<std::unique_ptr<Listener>> listen(const Address&,
+                                           Callback<void(std::unique_ptr<Stream>)>) override {
     return fail(ErrorCode::kInUse, "not here");
   }
-  void connect(const Address& address, Duration, Callback<void(Result<std::unique_ptr<Stream>>)> done) override {
+  void connect(const Address& address, Duration,
+               Callback<void(Result<std::unique_ptr<Stream>>)> done) override {
     asked_.push_back(address.host);
     done(std::make_unique<OpenStream>(&peer_));
   }

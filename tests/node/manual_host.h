@@ -63,8 +63,12 @@ class ManualHost final : public Clock, public Scheduler {
   TimerId last_timer_ = 0;
   std::map<std::pair<Time, TimerId>, Callback<void()>> timers_;
   std::deque<Callback<void()>> posted_, deferred_;
-  Host host_{.clock = this, .scheduler = this, .disk = nullptr, .network = nullptr,
-             .offload = nullptr, .random_seed = 1};
+  Host host_{.clock = this,
+             .scheduler = this,
+             .disk = nullptr,
+             .network = nullptr,
+             .offload = nullptr,
+             .random_seed = 1};
 };
 
 }  // namespace kahuna::node_test

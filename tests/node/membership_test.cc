@@ -14,7 +14,9 @@ namespace {
 
 constexpr Duration kPatience = Duration::seconds(1);
 
-ReplicaId id(uint64_t n) { return {NodeId(n), 1}; }
+ReplicaId id(uint64_t n) {
+  return {NodeId(n), 1};
+}
 std::vector<ReplicaId> ids(std::vector<uint64_t> list) {
   std::vector<ReplicaId> out;
   for (uint64_t n : list) out.push_back(id(n));
@@ -72,11 +74,14 @@ class Group {
         raft::Message m = std::move(network_.front());
         network_.pop_front();
         auto to = replicas_.find(m.to.node.value());
-        if (to != replicas_.end() && !dead_.contains(to->first)) to->second.receive(now_, std::move(m));
+        if (to != replicas_.end() && !dead_.contains(to->first))
+          to->second.receive(now_, std::move(m));
       }
     }
   }
-  std::optional<MemberStep> next(const Wanted& wanted) { return next_step(leader(), wanted, now_, kPatience); }
+  std::optional<MemberStep> next(const Wanted& wanted) {
+    return next_step(leader(), wanted, now_, kPatience);
+  }
   // Takes steps until there is none; how many.
   int walk(const Wanted& wanted) {
     int steps = 0;
@@ -130,7 +135,8 @@ TEST(MemberSteps, ADeadMemberIsReplaced) {
   EXPECT_TRUE(is_there(group.leader(), wanted));
 }
 
-// 2 lives and leaves; 4 comes, and is slow: without 2 there would be less of a majority than before.
+// 2 lives and leaves; 4 comes, and is slow: without 2 there would be less of a majority than
+// before.
 TEST(MemberSteps, WhoLeavesStaysUntilWhoComesIsReady) {
   Group group({1, 2, 3});
   group.start(4);

@@ -19,9 +19,8 @@ class RegistryTest : public testing::Test, public Registry::Hooks {
  protected:
   void open(size_t operation_records_max) {
     engine_ = engine::make_volatile_engine(turns_);
-    auto state = partition::StateMachine::open(
-        *engine_, partition::founding_descriptors(1)[0],
-        {.operation_records_max = operation_records_max});
+    auto state = partition::StateMachine::open(*engine_, partition::founding_descriptors(1)[0],
+                                               {.operation_records_max = operation_records_max});
     CHECK(state.has_value());
     meta_ = std::make_unique<partition::StateMachine>(std::move(*state));
     registry_.open(NodeId(1), {{1, 11}}, "founding");
@@ -36,7 +35,9 @@ class RegistryTest : public testing::Test, public Registry::Hooks {
   Result<> propose_to_meta(partition::Command command) override {
     ++proposals_;
     turns_.post([this, command] {
-      auto reply = meta_->apply({.index = next_, .term = Term(1), .kind = raft::EntryKind::kCommand,
+      auto reply = meta_->apply({.index = next_,
+                                 .term = Term(1),
+                                 .kind = raft::EntryKind::kCommand,
                                  .payload = partition::encode(command)});
       next_ = next_.next();
       registry_.proposal_done(reply);
@@ -71,8 +72,8 @@ TEST_F(RegistryTest, RefusesEarlierBootsAndCopies) {
   EXPECT_TRUE(registry_.judge(NodeId(2), "n2", {{5, 55}}));
 }
 
-// A directory rolled back to boot 3 boots again and again where nobody hears it: no number that it reaches
-// makes it one that has been in boot 4.
+// A directory rolled back to boot 3 boots again and again where nobody hears it: no number that it
+// reaches makes it one that has been in boot 4.
 TEST_F(RegistryTest, RefusesARolledBackDirectoryHoweverOftenItBoots) {
   open(partition::kOperationRecordsMax);
   registry_.heard(NodeId(2), {{3, 33}, {4, 44}});
@@ -80,11 +81,14 @@ TEST_F(RegistryTest, RefusesARolledBackDirectoryHoweverOftenItBoots) {
   EXPECT_FALSE(registry_.judge(NodeId(2), "n2", {{3, 33}, {4, 45}, {5, 55}, {6, 66}}));
   EXPECT_FALSE(registry_.judge(NodeId(2), "n2", {{3, 33}, {5, 55}}));
   EXPECT_TRUE(registry_.judge(NodeId(2), "n2", {{3, 33}, {4, 44}, {5, 55}, {6, 66}}));
-  EXPECT_TRUE(registry_.judge(NodeId(2), "n2", {{4, 0}, {5, 55}})) << "an older directory did not keep the nonce";
-  EXPECT_TRUE(registry_.judge(NodeId(2), "n2", {{5, 56}, {6, 67}})) << "this node's meta may be behind";
+  EXPECT_TRUE(registry_.judge(NodeId(2), "n2", {{4, 0}, {5, 55}}))
+      << "an older directory did not keep the nonce";
+  EXPECT_TRUE(registry_.judge(NodeId(2), "n2", {{5, 56}, {6, 67}}))
+      << "this node's meta may be behind";
 }
 
-// A record that is in the log, and is not known to be committed, is proof enough that somebody met that boot.
+// A record that is in the log, and is not known to be committed, is proof enough that somebody met
+// that boot.
 TEST_F(RegistryTest, JudgesByTheLogAsWell) {
   open(partition::kOperationRecordsMax);
   ASSERT_TRUE(turns_.settle());
@@ -93,7 +97,9 @@ TEST_F(RegistryTest, JudgesByTheLogAsWell) {
   command.key = "__kahuna:boot/2";
   command.value = "4 44";
   command.operation = {7, 1, Watermark(1)};
-  unapplied_.push_back({.index = next_, .term = Term(1), .kind = raft::EntryKind::kCommand,
+  unapplied_.push_back({.index = next_,
+                        .term = Term(1),
+                        .kind = raft::EntryKind::kCommand,
                         .payload = partition::encode(command)});
   EXPECT_FALSE(registry_.judge(NodeId(2), "n2", {{3, 33}, {4, 45}, {5, 55}}));
   EXPECT_TRUE(registry_.judge(NodeId(2), "n2", {{3, 33}, {4, 44}, {5, 55}}));
@@ -127,7 +133,8 @@ class RegistryDamage : public RegistryTest {
     ASSERT_TRUE(turns_.settle());
     engine::WriteBatch damage;
     std::string row;
-    partition::make_record_row(partition::position_of("__kahuna:boot/9"), Watermark(1), Index(2), 0, row);
+    partition::make_record_row(partition::position_of("__kahuna:boot/9"), Watermark(1), Index(2), 0,
+                               row);
     damage.put(row, "?");
     ASSERT_TRUE(engine_->write(damage).has_value());
   }

@@ -9,7 +9,11 @@ namespace {
 Roster three() {
   Roster roster;
   for (uint64_t n = 1; n <= 3; ++n)
-    roster.members.push_back({NodeId(n), "n" + std::to_string(n), {"host" + std::to_string(n), 2073}, 1, MemberState::kVoter});
+    roster.members.push_back({NodeId(n),
+                              "n" + std::to_string(n),
+                              {"host" + std::to_string(n), 2073},
+                              1,
+                              MemberState::kVoter});
   return roster;
 }
 
@@ -69,13 +73,15 @@ TEST(Roster, RefusesWhatWouldBreakIt) {
   EXPECT_EQ(refused(three(), "join 0 n4 host4:2073 voter"), ErrorCode::kInvalid);
   EXPECT_EQ(refused(three(), "remove n4 0"), ErrorCode::kInvalid);
   EXPECT_EQ(refused(three(), "remove n1 2"), ErrorCode::kInvalid);
-  for (const char* wish : {"", "remove", "remove n1", "retire n1 1", "join 4 n4 host4:2073", "remove n1 1 2 3 4 5 6"})
+  for (const char* wish :
+       {"", "remove", "remove n1", "retire n1 1", "join 4 n4 host4:2073", "remove n1 1 2 3 4 5 6"})
     EXPECT_EQ(refused(three(), wish), ErrorCode::kInvalid) << wish;
   Roster last = *after(*after(three(), "remove n1 0"), "remove n2 0");
   EXPECT_EQ(refused(last, "remove n3 0"), ErrorCode::kInvalid);
   Roster full = three();
   for (int n = 4; n <= 9; ++n)
-    full = *after(full, "join " + std::to_string(n) + " n" + std::to_string(n) + " host" + std::to_string(n) + ":2073 voter");
+    full = *after(full, "join " + std::to_string(n) + " n" + std::to_string(n) + " host" +
+                            std::to_string(n) + ":2073 voter");
   EXPECT_EQ(refused(full, "join 10 n10 host10:2073 voter"), ErrorCode::kInvalid);
 }
 

@@ -23,7 +23,9 @@ class SalvageTest : public testing::Test {
   SalvageTest() : partitions_(partition::founding_descriptors(2)) {
     options_.name = "one";
     options_.salvage_batch_bytes = 1;
-    options_.open_engine = [this](Suspend s, Host& host, Fibers& fibers, const std::string& dir) -> Result<std::unique_ptr<engine::Engine>> {
+    options_.open_engine = [this](
+                               Suspend s, Host& host, Fibers& fibers,
+                               const std::string& dir) -> Result<std::unique_ptr<engine::Engine>> {
       if (dir == refused_ && refusal_) return fail(*refusal_);
       if (dir == refused_) disk_.fail_appends = 1'000'000;  // full from then on
       return engine::open_memory_engine(s, host, fibers, dir);
@@ -49,9 +51,11 @@ class SalvageTest : public testing::Test {
   std::string record_of(const partition::Descriptor& descriptor, int number) {
     std::string row;
     for (int i = 0; number >= 0; ++i) {
-      const std::string key = std::string(partition::kReservedPrefix.substr(0, i % 2 ? 0 : 9)) + std::to_string(i);
+      const std::string key =
+          std::string(partition::kReservedPrefix.substr(0, i % 2 ? 0 : 9)) + std::to_string(i);
       const std::string position = partition::position_of(key);
-      if (partition::find_descriptor(partitions_, position).id != descriptor.id || number-- > 0) continue;
+      if (partition::find_descriptor(partitions_, position).id != descriptor.id || number-- > 0)
+        continue;
       partition::make_record_row(position, Watermark(1), Index(5), 0, row);
     }
     return row;
@@ -66,11 +70,14 @@ class SalvageTest : public testing::Test {
         partition::make_record_value(false, Revision(), "value", value);
         for (int number : {0, 1}) batch.put(record_of(descriptor, number), value);
         partition::make_state_value({}, value);
-        batch.put(partition::make_state_row(descriptor.id), descriptor.id == damaged ? "nonsense" : value);
+        batch.put(partition::make_state_row(descriptor.id),
+                  descriptor.id == damaged ? "nonsense" : value);
         batch.set_applied({descriptor.id, kMark});
       }
       CHECK(engine->write(batch).has_value());
-      CHECK(await<Result<>>(s, [&](Callback<void(Result<>)> done) { engine->flush(std::move(done)); }).has_value());
+      CHECK(await<Result<>>(s, [&](Callback<void(Result<>)> done) {
+              engine->flush(std::move(done));
+            }).has_value());
       CHECK(note_damaged_engine(s, disk_).has_value());
     });
   }
@@ -87,7 +94,8 @@ class SalvageTest : public testing::Test {
   size_t rows_of(engine::Engine& engine, const partition::Descriptor& descriptor) {
     size_t rows = 0;
     for (const auto& [from, to] : partition::rows_of(descriptor))
-      CHECK(engine.scan(from, to, [&](std::string_view, std::string_view) { return ++rows, true; }).has_value());
+      CHECK(engine.scan(from, to, [&](std::string_view, std::string_view) { return ++rows, true; })
+                .has_value());
     return rows;
   }
   std::optional<partition::InstallRow> install_of(engine::Engine& engine, PartitionId id) {
@@ -104,11 +112,16 @@ class SalvageTest : public testing::Test {
 
   ManualLoop loop_;
   engine::ModelDisk disk_{loop_};
-  Host host_{.clock = &loop_, .scheduler = &loop_, .disk = &disk_, .network = nullptr, .offload = nullptr, .random_seed = 1};
+  Host host_{.clock = &loop_,
+             .scheduler = &loop_,
+             .disk = &disk_,
+             .network = nullptr,
+             .offload = nullptr,
+             .random_seed = 1};
   Fibers fibers_{loop_, loop_};
   Options options_;
   std::vector<partition::Descriptor> partitions_;
-  std::string refused_;           // opening it fails, or finds the disk full
+  std::string refused_;  // opening it fails, or finds the disk full
   std::optional<Error> refusal_;
 };
 
@@ -163,10 +176,12 @@ TEST_F(SalvageTest, WithoutRoomNothingIsGivenUp) {
     auto salvaged = salvage();
     ASSERT_FALSE(salvaged.has_value());
     EXPECT_EQ(salvaged.error().code, ErrorCode::kNoSpace);
-    EXPECT_NE(salvaged.error().text.find("free some space"), std::string::npos) << salvaged.error().text;
+    EXPECT_NE(salvaged.error().text.find("free some space"), std::string::npos)
+        << salvaged.error().text;
     disk_.fail_appends = 0;
     EXPECT_TRUE(noted());
-    for (const auto& [path, bytes] : disk_.contents()) EXPECT_FALSE(path.starts_with("engine/")) << path;
+    for (const auto& [path, bytes] : disk_.contents())
+      EXPECT_FALSE(path.starts_with("engine/")) << path;
   }
   refused_ = "";
   expect_all_is_kept();
@@ -175,7 +190,8 @@ TEST_F(SalvageTest, WithoutRoomNothingIsGivenUp) {
 TEST_F(SalvageTest, AnEngineThatCannotBeOpenedNowIsNotGivenUp) {
   make_engine(std::nullopt);
   refused_ = "engine.old";
-  for (ErrorCode code : {ErrorCode::kIo, ErrorCode::kInUse, ErrorCode::kVersion, ErrorCode::kNoSpace}) {
+  for (ErrorCode code :
+       {ErrorCode::kIo, ErrorCode::kInUse, ErrorCode::kVersion, ErrorCode::kNoSpace}) {
     refusal_ = Error(code, "permission denied");
     auto salvaged = salvage();
     ASSERT_FALSE(salvaged.has_value());

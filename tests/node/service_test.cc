@@ -48,7 +48,9 @@ class ServiceTest : public testing::Test, protected Service::Hooks {
     proposed_.push_back(std::move(command));
     return {};
   }
-  Result<std::optional<partition::Command>> members_command(std::string_view) override { return std::nullopt; }
+  Result<std::optional<partition::Command>> members_command(std::string_view) override {
+    return std::nullopt;
+  }
   Result<> read(const ReadRequest&, Token token) override {
     reads_.push_back(token);
     return {};

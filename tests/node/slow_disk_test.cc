@@ -8,8 +8,8 @@ namespace {
 using namespace literals;
 const PartitionId kPartition(3);
 
-// A journal of which one batch after the other takes that long, and of which what it holds is committed by
-// others after that long.
+// A journal of which one batch after the other takes that long, and of which what it holds is
+// committed by others after that long.
 struct Journal {
   SlowDisk disk{{.after = 500_ms, .wait_min = 20_ms, .pause = 10_s}};
   Time now = Time() + 100_s;

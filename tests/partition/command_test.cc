@@ -1,7 +1,8 @@
+#include "kahuna/partition/command.h"
+
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-#include "kahuna/partition/command.h"
 #include "tests/partition/replica.h"
 
 namespace kahuna::partition {

@@ -59,8 +59,7 @@ TEST(HeadCache, CountsBytes) {
 // Whatever is evicted, what is found is the latest.
 TEST(HeadCache, FindsOnlyTheLatest) {
   ASSERT_TRUE(rc::check([] {
-    HeadCache cache({.entries = *rc::gen::inRange<size_t>(1, 20)},
-                    *rc::gen::arbitrary<uint64_t>());
+    HeadCache cache({.entries = *rc::gen::inRange<size_t>(1, 20)}, *rc::gen::arbitrary<uint64_t>());
     std::map<std::string, uint64_t> latest, unsaved, saving;
     for (uint64_t step = 1; step < 300; ++step) {
       std::string position = std::to_string(*rc::gen::inRange(0, 40));

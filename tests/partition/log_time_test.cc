@@ -5,7 +5,9 @@
 namespace kahuna::partition {
 namespace {
 
-Time at(int64_t micros) { return Time() + Duration::micros(micros); }
+Time at(int64_t micros) {
+  return Time() + Duration::micros(micros);
+}
 
 TEST(LogClock, GoesOnFromTheLastStampByItsOwnClock) {
   LogClock clock;

@@ -64,7 +64,9 @@ class TestReplica {
     machine_ = std::make_unique<StateMachine>(std::move(*opened));
   }
   // Applies without saving.
-  Reply stage(const Command& command, LogTime stamp = LogTime()) { return stage_payload(encode(command, stamp)); }
+  Reply stage(const Command& command, LogTime stamp = LogTime()) {
+    return stage_payload(encode(command, stamp));
+  }
   Reply stage_payload(Payload payload) {
     raft::Entry entry{.index = next_,
                       .term = Term(1),

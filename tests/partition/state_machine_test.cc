@@ -174,7 +174,8 @@ TEST(StateMachineLogTime, IsLeftAsItIsByWhatCarriesNone) {
   TestReplica replica;
   replica.stage(set_command("k", "a", 1), LogTime(1000));
   replica.stage_payload(Payload("garbage"));
-  EXPECT_TRUE(replica.machine().apply({.index = replica.next_index(), .term = Term(4)}).has_value());
+  EXPECT_TRUE(
+      replica.machine().apply({.index = replica.next_index(), .term = Term(4)}).has_value());
   EXPECT_EQ(replica.machine().log_time(), LogTime(1000));
 }
 

@@ -344,7 +344,8 @@ void Cluster::begin_install(size_t at) {
   const Stream& stream = streams[at];
   size_t to = stream.to.node.value();
   if (!alive(to) || id(to) != stream.to ||
-      replica(to).snapshot_offered(local(to), stream.from, stream.term, stream.position) != Offer::kTake)
+      replica(to).snapshot_offered(local(to), stream.from, stream.term, stream.position) !=
+          Offer::kTake)
     return;
   nodes_[to].stateless = true;
   nodes_[to].state = 0;
@@ -358,7 +359,8 @@ void Cluster::install(size_t at) {
   size_t to = stream.to.node.value();
   if (alive(to) && id(to) == stream.to) {
     Node& node = nodes_[to];
-    Offer offer = replica(to).snapshot_offered(local(to), stream.from, stream.term, stream.position);
+    Offer offer =
+        replica(to).snapshot_offered(local(to), stream.from, stream.term, stream.position);
     if (offer == Offer::kTake) {
       narrate(number(to) + " installs a state at " + to_text(stream.position));
       replica(to).discard_state(local(to));
@@ -396,7 +398,8 @@ bool Cluster::journal_will_hold(const Node& node, LogPosition position) const {
 }
 
 // `behind`: what the log holds behind the position.
-void Cluster::cut_journal(size_t n, LogPosition position, std::vector<Entry> behind, bool in_place) {
+void Cluster::cut_journal(size_t n, LogPosition position, std::vector<Entry> behind,
+                          bool in_place) {
   Node& node = nodes_[n];
   Persist cut;
   cut.hard_state = node.writes.empty() ? node.hard_state : node.writes.back().hard_state;
@@ -467,7 +470,9 @@ bool Cluster::rot(size_t n, Index index) {
   CHECK(!node.replica.has_value());
   bool there = !node.stored.empty() && node.stored.front().index <= index &&
                index <= node.stored.back().index;
-  if (there) node.rotten.insert(index), narrate("the disk of " + number(n) + " loses entry " + number(index.value()));
+  if (there)
+    node.rotten.insert(index),
+        narrate("the disk of " + number(n) + " loses entry " + number(index.value()));
   return there;
 }
 

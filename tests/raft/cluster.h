@@ -30,8 +30,8 @@ std::string to_text(const Message& message);
 struct Node {
   std::optional<Replica> replica;  // none while down
   uint64_t incarnation = 0;
-  bool present = false;  // has a replica, up or down
-  bool asked_in = false;  // somebody proposed to add this incarnation
+  bool present = false;                  // has a replica, up or down
+  bool asked_in = false;                 // somebody proposed to add this incarnation
   bool joined = false, removed = false;  // by configurations that were applied somewhere
   uint64_t lives = 0;
   bool dirty = false;  // has effects that were not carried out
@@ -96,7 +96,8 @@ class Cluster {
   bool pump_at_once = true;
   void timer(size_t n);  // at its deadline, if it has one: moves the clock there
   Result<LogPosition> propose(size_t n, std::string_view text);
-  Result<LogPosition> change(size_t n, std::vector<ReplicaId> voters, std::vector<ReplicaId> learners);
+  Result<LogPosition> change(size_t n, std::vector<ReplicaId> voters,
+                             std::vector<ReplicaId> learners);
   // A new replica, without state and log, on a node that has none.
   void add_empty(size_t n);
   // Wipes a node whose replica was removed; the next one there is another.
@@ -128,7 +129,7 @@ class Cluster {
 
   // Network: messages in flight in the order of sending.
   std::deque<Message> network;
-  void deliver(size_t at);        // removes it
+  void deliver(size_t at);  // removes it
   std::deque<Stream> streams;
   uint64_t installs = 0;
   void receive(Message message);  // as if it had arrived; unknown to the network

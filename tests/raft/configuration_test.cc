@@ -1,8 +1,9 @@
 // Who belongs to a group: the value, its bytes, the arithmetic of its quorums.
+#include "kahuna/raft/configuration.h"
+
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-#include "kahuna/raft/configuration.h"
 #include "kahuna/raft/configuration_log.h"
 #include "tests/raft/solo.h"
 
@@ -120,7 +121,8 @@ RC_GTEST_PROP(RaftConfiguration, AValueIsReachedByAQuorum, ()) {
   const Configuration configuration = any(*rc::gen::inRange<uint32_t>(0, kShapes));
   const Members members(configuration);
   std::array<uint64_t, kMembersMax> values{};
-  for (size_t slot = 0; slot < members.size(); ++slot) values[slot] = *rc::gen::inRange<uint64_t>(0, 6);
+  for (size_t slot = 0; slot < members.size(); ++slot)
+    values[slot] = *rc::gen::inRange<uint64_t>(0, 6);
   auto reach = [&](uint64_t value) {
     MemberSet set = 0;
     for (size_t slot = 0; slot < members.size(); ++slot)
@@ -152,7 +154,8 @@ TEST(RaftConfiguration, GoesByTheLastInTheLog) {
 TEST(RaftMembers, AnEmptyReplicaNeitherCampaignsNorLeadsButVotes) {
   Recovered recovered = Solo::fresh();
   recovered.stateless = true;
-  Replica replica(Options(), Solo::kGroup, Solo::id(9), std::move(recovered), RandomStream(1, "empty"), Time());
+  Replica replica(Options(), Solo::kGroup, Solo::id(9), std::move(recovered),
+                  RandomStream(1, "empty"), Time());
   replica.on_timer(replica.deadline());
   EXPECT_EQ(replica.role(), Role::kFollower);
   (void)replica.take_ready();

@@ -22,7 +22,8 @@ struct FullLink {
 };
 
 RC_GTEST_PROP(RaftFlightLimit, FindsWhatALinkCarries, ()) {
-  const FullLink link{*rc::gen::inRange<int64_t>(50'000, 100'000'000), Duration::micros(*rc::gen::inRange(10, 200'000))};
+  const FullLink link{*rc::gen::inRange<int64_t>(50'000, 100'000'000),
+                      Duration::micros(*rc::gen::inRange(10, 200'000))};
   FlightLimit limit(kMost, kPatience);
   // What the first flight takes passes for the network's own.
   const Duration first = link.wait(FlightLimit::kFirst) - link.round_trip;
@@ -103,7 +104,8 @@ TEST(RaftLeader, SendsMoreAtOnceWhenAnswersComeSoon) {
   Solo solo(Solo::fresh(), options);
   solo.lead();
   const Payload payload(std::string(10'000, 'x'));
-  for (int i = 0; i < 1000; ++i) ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, payload));
+  for (int i = 0; i < 1000; ++i)
+    ASSERT_TRUE(solo->propose(solo.now(), EntryKind::kCommand, payload));
   solo.drain();
   size_t most = 0;
   for (int beat = 0; beat < 20; ++beat) {
@@ -118,7 +120,8 @@ TEST(RaftLeader, SendsMoreAtOnceWhenAnswersComeSoon) {
     solo.acknowledge(2, has);
     solo.fire();
     solo.drain();
-    solo.answer_heartbeat(2, solo.sent(MessageKind::kHeartbeat, 2).back().round, has.index.value(), has);
+    solo.answer_heartbeat(2, solo.sent(MessageKind::kHeartbeat, 2).back().round, has.index.value(),
+                          has);
     solo.drain();
   }
   EXPECT_GT(most, size_t{2} << 20);

@@ -135,7 +135,9 @@ class Script {
     for (std::string item; std::getline(items, item, ',');) {
       char* rest = nullptr;
       size_t node = std::strtoul(item.c_str(), &rest, 10);
-      if (node > 0) replicas.push_back(replica_id(node, *rest == '/' ? std::strtoul(rest + 1, nullptr, 10) : 0));
+      if (node > 0)
+        replicas.push_back(
+            replica_id(node, *rest == '/' ? std::strtoul(rest + 1, nullptr, 10) : 0));
     }
     return replicas;
   }
@@ -202,8 +204,8 @@ class Script {
     Status s = cluster_->replica(n).status();
     for (Index i = s.base.index.next(); i <= s.last.index; i = i.next()) {
       const Entry* entry = cluster_->replica(n).entry(i);
-      output_ += to_text(LogPosition{entry->index, entry->term}) + " " +
-                 content_text(*entry) + "\n";
+      output_ +=
+          to_text(LogPosition{entry->index, entry->term}) + " " + content_text(*entry) + "\n";
     }
   }
 

@@ -148,7 +148,9 @@ TEST(RaftLeader, RefusesProposalsBeyondItsLimits) {
 TEST(RaftLeader, TakesProposalsInALaterTerm) {
   Solo solo;
   solo.lead();
-  auto propose = [&] { return solo->propose(solo.now(), EntryKind::kCommand, Payload("x")).has_value(); };
+  auto propose = [&] {
+    return solo->propose(solo.now(), EntryKind::kCommand, Payload("x")).has_value();
+  };
   for (int i = 0; i < 7; ++i) ASSERT_TRUE(propose());
   solo.drain();
   solo.acknowledge(2, Solo::at(5, 2));
@@ -308,7 +310,8 @@ TEST(RaftLeader, AcceptsThatAFollowerForgotItsPromise) {
   EXPECT_EQ(solo->status().commit, Index(5)) << "commit never goes back";
 }
 
-// 2 refuses the base; until a state has arrived there it refuses whatever is anchored there, however often it is asked.
+// 2 refuses the base; until a state has arrived there it refuses whatever is anchored there,
+// however often it is asked.
 bool sends_no_entries_beside_a_state() {
   Solo solo;
   solo.lead(false);
@@ -328,7 +331,8 @@ bool sends_no_entries_beside_a_state() {
   }
   solo.acknowledge(2, Solo::at(1, 1));
   solo.take();
-  EXPECT_EQ(solo.sent(Kind::kAppend, 2).back().entries.size(), 1u) << "with the state there the log follows";
+  EXPECT_EQ(solo.sent(Kind::kAppend, 2).back().entries.size(), 1u)
+      << "with the state there the log follows";
   return none;
 }
 
@@ -409,14 +413,16 @@ TEST(RaftLeader, HeartbeatCommitIsCappedByWhatThePeerHas) {
   EXPECT_EQ(solo.sent(Kind::kHeartbeat, 3)[0].commit, Index(0));
 }
 
-// A state that somebody holds was committed by an earlier leader: entries of its term count by that.
+// A state that somebody holds was committed by an earlier leader: entries of its term count by
+// that.
 TEST(RaftLeader, TakesForCommittedWhatAStateShows) {
   Solo solo(Solo::with_log({2, 2, 2, 2}));
   solo->heard_committed({Index(3), Term(2)});
   EXPECT_EQ(solo->status().commit, Index(1));  // not by a follower
   solo.lead(/*commit=*/false);
   ASSERT_EQ(solo->status().commit, Index(1));
-  solo->heard_committed({Index(3), Term(9)});  // of a leader after this one, in the place of its own entry
+  solo->heard_committed(
+      {Index(3), Term(9)});  // of a leader after this one, in the place of its own entry
   EXPECT_EQ(solo->status().commit, Index(1));
   solo->heard_committed({Index(4), Term(2)});
   EXPECT_EQ(solo->status().commit, Index(4));

@@ -113,7 +113,8 @@ TEST(RaftLease, APromiseRefusesVotesUntilItEnds) {
   EXPECT_FALSE(solo.sent(MessageKind::kVoteReply).back().rejected);
 }
 
-// The promise that it may have made before it was started lasts longer than those that it makes now.
+// The promise that it may have made before it was started lasts longer than those that it makes
+// now.
 TEST(RaftLease, AnEarlierLongerPromiseIsKept) {
   Recovered recovered = Solo::with_log({2});
   recovered.promise = 2_s;
@@ -129,7 +130,8 @@ TEST(RaftLease, AnEarlierLongerPromiseIsKept) {
   EXPECT_FALSE(solo.sent(MessageKind::kVoteReply).back().rejected);
 }
 
-// A leader that leaves the group may lead it from outside, by the promise of the only one who stays.
+// A leader that leaves the group may lead it from outside, by the promise of the only one who
+// stays.
 TEST(RaftLease, WhoIsToBeAloneKeepsItsPromiseUntilThatIsCommitted) {
   const std::vector<ReplicaId> both{Solo::id(1), Solo::id(2)}, one{Solo::id(1)};
   for (const uint64_t commit : {3, 4}) {
@@ -139,7 +141,8 @@ TEST(RaftLease, WhoIsToBeAloneKeepsItsPromiseUntilThatIsCommitted) {
     recovered.entries[1].payload = encode(Configuration{one, both, {}});
     recovered.entries[2].payload = encode(Configuration{one, {}, {}});
     const Time start = Time::from_nanos(0) + 10_ms;
-    Replica replica(with_leases(), Solo::kGroup, Solo::id(1), std::move(recovered), RandomStream(1, "alone"), start);
+    Replica replica(with_leases(), Solo::kGroup, Solo::id(1), std::move(recovered),
+                    RandomStream(1, "alone"), start);
     replica.on_timer(start);
     EXPECT_EQ(replica.role(), commit == 4 ? Role::kCandidate : Role::kFollower);
     if (commit == 4) continue;

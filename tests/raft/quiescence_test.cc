@@ -213,7 +213,8 @@ TEST(RaftQuiescence, WokenFollowerTellsItsLeaderAndGivesItTime) {
   solo.wait(soon().election_timeout_min);
   solo.ask_for_pre_vote(3, 6, Solo::at(3, 5));
   solo.drain();
-  EXPECT_FALSE(solo.sent(Kind::kPreVoteReply).back().rejected) << "it has not answered for its group";
+  EXPECT_FALSE(solo.sent(Kind::kPreVoteReply).back().rejected)
+      << "it has not answered for its group";
 }
 
 TEST(RaftQuiescence, WhoMayNotCampaignAsksForALeader) {
@@ -229,7 +230,8 @@ TEST(RaftQuiescence, WhoMayNotCampaignAsksForALeader) {
 TEST(RaftQuiescence, WhoKnowsNoMembersAsksWhomTheDriverNames) {
   Recovered recovered = Solo::fresh();
   recovered.stateless = true;
-  Replica replica(soon(), Solo::kGroup, Solo::id(1), std::move(recovered), RandomStream(1, "stranger"), Time());
+  Replica replica(soon(), Solo::kGroup, Solo::id(1), std::move(recovered),
+                  RandomStream(1, "stranger"), Time());
   auto asked = [&] {
     replica.on_timer(replica.deadline());
     std::vector<ReplicaId> to;

@@ -30,7 +30,7 @@ struct Plan {
   size_t sleepy = 0;  // a node whose timers hardly ever fire; 0 = none
   size_t steps = 2500;
   std::vector<int64_t> rates;  // of the clocks, by node
-  bool warm = true;  // begin with a leader
+  bool warm = true;            // begin with a leader
 };
 
 Plan draw_plan(RandomStream& random) {
@@ -99,7 +99,8 @@ class Run {
   explicit Run(uint64_t seed)
       : random_(seed, "run"),
         plan_(draw_plan(random_)),
-        cluster_(plan_.voters, plan_.options, seed, narrator(), plan_.rates, plan_.nodes - plan_.voters),
+        cluster_(plan_.voters, plan_.options, seed, narrator(), plan_.rates,
+                 plan_.nodes - plan_.voters),
         cut_((plan_.nodes + 1) * (plan_.nodes + 1), false) {
     cluster_.pump_at_once = plan_.pump_at_once;
   }
@@ -135,19 +136,31 @@ class Run {
       uint64_t weight;
       void (Run::*action)();
     };
-    const Choice choices[] = {{plan_.deliver, &Run::deliver}, {plan_.pump, &Run::pump},
-                              {plan_.sync, &Run::sync},       {plan_.time, &Run::time},
-                              {plan_.propose, &Run::propose}, {plan_.read, &Run::read},
-                              {plan_.crash, &Run::crash},     {plan_.restart, &Run::restart},
-                              {plan_.flush, &Run::flush},     {plan_.cut, &Run::cut},
-                              {plan_.heal, &Run::heal},       {plan_.disconnect, &Run::disconnect},
-                              {plan_.depose, &Run::depose},   {plan_.compact, &Run::compact},
-                              {plan_.stream, &Run::stream},   {plan_.begin, &Run::begin_install},
+    const Choice choices[] = {{plan_.deliver, &Run::deliver},
+                              {plan_.pump, &Run::pump},
+                              {plan_.sync, &Run::sync},
+                              {plan_.time, &Run::time},
+                              {plan_.propose, &Run::propose},
+                              {plan_.read, &Run::read},
+                              {plan_.crash, &Run::crash},
+                              {plan_.restart, &Run::restart},
+                              {plan_.flush, &Run::flush},
+                              {plan_.cut, &Run::cut},
+                              {plan_.heal, &Run::heal},
+                              {plan_.disconnect, &Run::disconnect},
+                              {plan_.depose, &Run::depose},
+                              {plan_.compact, &Run::compact},
+                              {plan_.stream, &Run::stream},
+                              {plan_.begin, &Run::begin_install},
                               {plan_.lose_stream, &Run::lose_stream},
-                              {plan_.strand, &Run::strand},   {plan_.transfer, &Run::transfer},
-                              {plan_.retire, &Run::retire},   {plan_.usurp, &Run::usurp},
-                              {plan_.change, &Run::change},   {plan_.destroy, &Run::destroy},
-                              {plan_.idle, &Run::idle},       {plan_.wake, &Run::wake}};
+                              {plan_.strand, &Run::strand},
+                              {plan_.transfer, &Run::transfer},
+                              {plan_.retire, &Run::retire},
+                              {plan_.usurp, &Run::usurp},
+                              {plan_.change, &Run::change},
+                              {plan_.destroy, &Run::destroy},
+                              {plan_.idle, &Run::idle},
+                              {plan_.wake, &Run::wake}};
     uint64_t total = 0;
     for (const Choice& choice : choices) total += choice.weight;
     uint64_t pick = random_.below(total);
@@ -222,8 +235,7 @@ class Run {
     // Mostly the earliest deadline; sometimes a node that is late with its own.
     if (random_.chance(4, 5)) {
       for (size_t other = 1; other <= plan_.nodes; ++other)
-        if (cluster_.alive(other) && cluster_.due(other) < cluster_.due(n))
-          n = other;
+        if (cluster_.alive(other) && cluster_.due(other) < cluster_.due(n)) n = other;
     }
     if (n == plan_.sleepy && !random_.chance(1, 30)) {
       // Its time passes all the same: for the others.
@@ -358,7 +370,8 @@ class Run {
     }
     if (cluster_.alive(victim) && random_.chance(1, 2)) cluster_.flush(victim);
     if (random_.chance(1, 3)) propose(), bustle(60);
-    if (cluster_.alive(victim) && random_.chance(1, 3)) cluster_.crash(victim, 0), cluster_.restart(victim);
+    if (cluster_.alive(victim) && random_.chance(1, 3))
+      cluster_.crash(victim, 0), cluster_.restart(victim);
     if (cluster_.alive(victim) && random_.chance(1, 2)) cluster_.timer(victim), bustle(40);
     if (random_.chance(1, 3)) time(), bustle(60);
     if (random_.chance(1, 2)) stream();
@@ -406,12 +419,13 @@ class Run {
     }
   }
 
-  // Time passes in small steps, timers fire when they are due, and everything that can arrive does, soon
-  // or some steps later.
+  // Time passes in small steps, timers fire when they are due, and everything that can arrive does,
+  // soon or some steps later.
   void pass(Duration span, size_t reader, bool idle = false) {
     const bool slow = random_.chance(1, 3);
     for (Time end = cluster_.now() + span; cluster_.now() < end && cluster_.violation().empty();) {
-      cluster_.advance_to(cluster_.now() + Duration::millis(1 + static_cast<int64_t>(random_.below(15))));
+      cluster_.advance_to(cluster_.now() +
+                          Duration::millis(1 + static_cast<int64_t>(random_.below(15))));
       for (size_t n = 1; n <= plan_.nodes; ++n) {
         if (!cluster_.alive(n)) continue;
         if (cluster_.due(n) <= cluster_.now()) cluster_.timer(n);
@@ -419,7 +433,8 @@ class Run {
         cluster_.sync(n);
       }
       bool held_up = slow && !random_.chance(1, 8);
-      for (size_t left = cluster_.network.size() * 3; left > 0 && !held_up && !cluster_.network.empty(); --left) {
+      for (size_t left = cluster_.network.size() * 3;
+           left > 0 && !held_up && !cluster_.network.empty(); --left) {
         if (is_cut(cluster_.network.front())) {
           cluster_.network.pop_front();
           continue;
@@ -446,8 +461,8 @@ class Run {
     if (cluster_.alive(n)) cluster_.wake(n);
   }
 
-  // The leader is cut off, from one follower sooner than from the rest. They lose their connections, or
-  // restart; it is asked for reads all the while.
+  // The leader is cut off, from one follower sooner than from the rest. They lose their
+  // connections, or restart; it is asked for reads all the while.
   void usurp() {
     auto victim = cluster_.leader();
     if (!victim) return;
@@ -457,7 +472,8 @@ class Run {
     const size_t width = plan_.nodes + 1, first = any_node();
     auto cut_off = [&](size_t n) {
       cut_[*victim * width + n] = cut_[n * width + *victim] = true;
-      if (n != *victim && cluster_.alive(n) && random_.chance(1, 2)) cluster_.disconnect(n, *victim);
+      if (n != *victim && cluster_.alive(n) && random_.chance(1, 2))
+        cluster_.disconnect(n, *victim);
     };
     if (random_.chance(1, 2)) {
       cut_off(first);

@@ -19,7 +19,7 @@ struct RunResult {
   uint64_t rotten = 0;    // entries lost by disks
   uint64_t repairs = 0;   // ... and written again in their place
   uint64_t changes = 0;   // of members, begun
-  uint64_t quiet = 0;  // replicas found quiet after a while of silence
+  uint64_t quiet = 0;     // replicas found quiet after a while of silence
 };
 
 RunResult run_seed(uint64_t seed);

@@ -39,7 +39,8 @@ TEST(RaftRandom, KeepsItsInvariantsAndRecovers) {
   }
   RecordProperty("committed", std::to_string(committed));
   std::printf(
-      "seeds %lu steps %lu committed %lu elections %lu reads %lu installs %lu rotten %lu repairs %lu "
+      "seeds %lu steps %lu committed %lu elections %lu reads %lu installs %lu rotten %lu repairs "
+      "%lu "
       "changes %lu quiet %lu without-leader %lu\n",
       count, steps, committed, elections, reads, installs, rotten, repairs, changes, quiet, empty);
   if (count >= 100) {  // a run in which nothing happened proves nothing

@@ -1,5 +1,5 @@
-// What a replica with a faulty log must not believe. The rest is in tests/golden/lost_*.txt and in the
-// random runs.
+// What a replica with a faulty log must not believe. The rest is in tests/golden/lost_*.txt and in
+// the random runs.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -12,7 +12,8 @@ namespace {
 
 void deliver_if(Cluster& cluster, const std::function<bool(const Message&)>& chosen) {
   std::deque<Message> taken, left;
-  for (Message& message : cluster.network) (chosen(message) ? taken : left).push_back(std::move(message));
+  for (Message& message : cluster.network)
+    (chosen(message) ? taken : left).push_back(std::move(message));
   cluster.network = std::move(left);
   for (Message& message : taken) cluster.receive(std::move(message));
 }
@@ -77,8 +78,8 @@ void settle_under_one(Cluster& cluster) {
   cluster.settle();
 }
 
-// Of what was committed the log of 3, which has lost its state, holds everything, and 1 has a state that it
-// goes on from. But 1 ends with what it proposed when nobody heard it any more.
+// Of what was committed the log of 3, which has lost its state, holds everything, and 1 has a state
+// that it goes on from. But 1 ends with what it proposed when nobody heard it any more.
 TEST(RaftRepair, TheLogOfOneWithoutAStateOverrulesAStaleEnd) {
   Cluster cluster(3, Options(), 1);
   settle_under_one(cluster);
@@ -118,8 +119,9 @@ TEST(RaftRepair, TheLogOfOneWithoutAStateOverrulesAStaleEnd) {
   EXPECT_EQ(cluster.leader(), 1u);
 }
 
-// 2 ends with what it wrote when it led, and nobody heard it. 1 led before and after that: all that it has more of the
-// earlier term does not fit into one offer, and it has no state. True: 2 has it all in the end, and leads.
+// 2 ends with what it wrote when it led, and nobody heard it. 1 led before and after that: all that
+// it has more of the earlier term does not fit into one offer, and it has no state. True: 2 has it
+// all in the end, and leads.
 bool takes_an_offer_in_parts() {
   Options options;
   options.append_bytes_max = 1;

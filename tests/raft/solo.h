@@ -40,8 +40,8 @@ class Solo {
   }
 
   explicit Solo(Recovered recovered = fresh(), Options options = {}, size_t voters = 3)
-      : replica_(options, kGroup, id(1), of(std::move(recovered), voters),
-                 RandomStream(1, "solo"), now_) {
+      : replica_(options, kGroup, id(1), of(std::move(recovered), voters), RandomStream(1, "solo"),
+                 now_) {
     wait(options.election_timeout_min);  // whatever it promised before it started
     drain();
   }

@@ -183,7 +183,8 @@ TEST(RaftPreVote, IsGrantedOnceTheLeadersConnectionBroke) {
   EXPECT_FALSE(solo.sent(Kind::kPreVoteReply)[0].rejected);
 }
 
-// Of three one is gone, the others campaign at once: only one of them may get so far that it asks for votes.
+// Of three one is gone, the others campaign at once: only one of them may get so far that it asks
+// for votes.
 TEST(RaftPreVote, OfTwoWhoCampaignAtOnceIsGrantedToOne) {
   Solo solo(Solo::with_log({2, 2}));
   solo.fire();
@@ -197,7 +198,8 @@ TEST(RaftPreVote, OfTwoWhoCampaignAtOnceIsGrantedToOne) {
   solo.clear();
   solo.ask_for_pre_vote(2, 3, Solo::at(4, 2));
   solo.drain();
-  EXPECT_FALSE(solo.sent(Kind::kPreVoteReply, 2)[0].rejected) << "it cannot lead, and the other can";
+  EXPECT_FALSE(solo.sent(Kind::kPreVoteReply, 2)[0].rejected)
+      << "it cannot lead, and the other can";
   EXPECT_EQ(solo->role(), Role::kFollower);
 }
 

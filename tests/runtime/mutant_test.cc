@@ -1,5 +1,6 @@
 // The planted bugs of runtime/ that the simulator cannot be counted on to meet. Only in builds with
-// KAHUNA_MUTANTS. Each test is one of fiber_test.cc or timer_queue_test.cc, which must then end otherwise.
+// KAHUNA_MUTANTS. Each test is one of fiber_test.cc or timer_queue_test.cc, which must then end
+// otherwise.
 #ifdef KAHUNA_MUTANTS
 
 #include <gtest/gtest.h>

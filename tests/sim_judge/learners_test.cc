@@ -1,20 +1,23 @@
 // The judge of learners against what it must refuse.
-#include "sim/cluster_learners.h"
-
 #include <gtest/gtest.h>
+
+#include "sim/cluster_learners.h"
 
 namespace kahuna::sim {
 namespace {
 
 constexpr PartitionId kGroup{1};
 
-ReplicaId id(uint64_t node) { return {NodeId(node), 1}; }
+ReplicaId id(uint64_t node) {
+  return {NodeId(node), 1};
+}
 
 raft::Replica replica(uint64_t self, raft::Configuration configuration) {
   raft::Recovered recovered;
   recovered.commit = recovered.applied = raft::kFoundingBase.index;
   recovered.configuration = std::move(configuration);
-  return raft::Replica(raft::Options(), kGroup, id(self), std::move(recovered), RandomStream(1, "replica"), Time());
+  return raft::Replica(raft::Options(), kGroup, id(self), std::move(recovered),
+                       RandomStream(1, "replica"), Time());
 }
 
 raft::Message vote(uint64_t from, bool rejected) {

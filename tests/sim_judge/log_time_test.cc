@@ -1,9 +1,8 @@
 // The judge of log time against what it must refuse.
-#include "sim/cluster_log_time.h"
-
 #include <gtest/gtest.h>
 
 #include "kahuna/partition/state_machine.h"
+#include "sim/cluster_log_time.h"
 
 namespace kahuna::sim {
 namespace {
@@ -14,7 +13,9 @@ class LogTimeJudge : public testing::Test {
  protected:
   raft::Entry stamped(uint64_t index, uint64_t term, uint64_t ms) {
     partition::Command command{.operation = {.client = 1, .sequence = index}, .key = "k"};
-    return {.index = Index(index), .term = Term(term), .kind = raft::EntryKind::kCommand,
+    return {.index = Index(index),
+            .term = Term(term),
+            .kind = raft::EntryKind::kCommand,
             .payload = partition::encode(command, LogTime(ms))};
   }
   void pass(int64_t ms) {
@@ -44,7 +45,8 @@ TEST_F(LogTimeJudge, AcceptsLeadersThatGoOn) {
   EXPECT_EQ(write(4, 2, 150), std::nullopt);
   EXPECT_EQ(judge_.applied(1, kGroup, stamped(4, 2, 150), LogTime(150)), std::nullopt);
   EXPECT_EQ(judge_.holds(2, kGroup, Index(3), LogTime(100)), std::nullopt);
-  EXPECT_EQ(judge_.applied(0, kGroup, {.index = Index(5), .term = Term(3)}, LogTime(150)), std::nullopt);
+  EXPECT_EQ(judge_.applied(0, kGroup, {.index = Index(5), .term = Term(3)}, LogTime(150)),
+            std::nullopt);
 }
 
 TEST_F(LogTimeJudge, RefusesAClockThatIsNotTheLeaders) {
@@ -81,7 +83,8 @@ TEST_F(LogTimeJudge, RefusesReplicasThatDiffer) {
   EXPECT_EQ(write(2, 1, 100), std::nullopt);
   EXPECT_NE(judge_.applied(1, kGroup, stamped(2, 1, 100), LogTime(99)), std::nullopt);
   EXPECT_NE(judge_.holds(2, kGroup, Index(2), LogTime(0)), std::nullopt);
-  EXPECT_NE(judge_.applied(0, kGroup, {.index = Index(3), .term = Term(2)}, LogTime(101)), std::nullopt);
+  EXPECT_NE(judge_.applied(0, kGroup, {.index = Index(3), .term = Term(2)}, LogTime(101)),
+            std::nullopt);
 }
 
 TEST_F(LogTimeJudge, RefusesAStampNobodyMade) {

@@ -29,10 +29,10 @@ TEST(Selection, IsItsText) {
 
 TEST(PlanFile, NamesTheLineThatIsWrong) {
   EXPECT_TRUE(parse_plan("# hello\nkahuna sim plan 1\nseed 4  # four\n\nfault none\n"));
-  for (const char* text : {"", "seed 4\n", "kahuna sim plan 1\n", "kahuna sim plan 1\nseed\n",
-                           "kahuna sim plan 1\nseed 4\nspec nodes\n",
-                           "kahuna sim plan 1\nseed 4\nfault crash\n",
-                           "kahuna sim plan 1\nseed 4\ncolour red\n"}) {
+  for (const char* text :
+       {"", "seed 4\n", "kahuna sim plan 1\n", "kahuna sim plan 1\nseed\n",
+        "kahuna sim plan 1\nseed 4\nspec nodes\n", "kahuna sim plan 1\nseed 4\nfault crash\n",
+        "kahuna sim plan 1\nseed 4\ncolour red\n"}) {
     auto plan = parse_plan(text);
     ASSERT_FALSE(plan) << text;
     EXPECT_NE(plan.error().text.find("line"), std::string::npos) << plan.error().text;
@@ -43,7 +43,10 @@ RunOptions busy(uint64_t seed) {
   RunOptions options;
   options.seed = seed;
   options.faults = "crash,power,clog,partition,reset,half-open,frame-loss,clock-step,stop,pause";
-  options.pins = {{"time", "8s"}, {"engine", "memory"}, {"rate", "30"}, {"fault.crash.every", "2s"},
+  options.pins = {{"time", "8s"},
+                  {"engine", "memory"},
+                  {"rate", "30"},
+                  {"fault.crash.every", "2s"},
                   {"fault.clog.every", "500ms"}};
   return options;
 }
@@ -84,8 +87,8 @@ TEST(PlanFile, ListsOperationsThatWereChosen) {
 TEST(PlanFile, LeavingOperationsOutShiftsNoOther) {
   RunOptions options = busy(4);
   options.faults = "off";
-  options.pins = {{"time", "3s"}, {"engine", "memory"}, {"rate", "30"}, {"clients", "1"},
-                  {"processes", "40"}};
+  options.pins = {
+      {"time", "3s"}, {"engine", "memory"}, {"rate", "30"}, {"clients", "1"}, {"processes", "40"}};
   auto all = run_seed(options);
   options.pins.emplace_back("operations.only", "c1#5..25");
   options.pins.emplace_back("peace", to_string(Duration::nanos(all->faults_from.nanos())));
@@ -95,10 +98,10 @@ TEST(PlanFile, LeavingOperationsOutShiftsNoOther) {
     std::map<uint64_t, std::string> operations;
     for (const Operation& operation : report.history.operations())
       if (operation.arrival != kNoArrival)
-        operations[operation.arrival] =
-            report.history.text(operation.key) + " " + std::to_string(int(operation.function)) +
-            " " + std::to_string(operation.value) + " " +
-            std::to_string(operation.invoked_at.nanos());
+        operations[operation.arrival] = report.history.text(operation.key) + " " +
+                                        std::to_string(int(operation.function)) + " " +
+                                        std::to_string(operation.value) + " " +
+                                        std::to_string(operation.invoked_at.nanos());
     return operations;
   };
   auto before = asked(*all), after = asked(*some);

@@ -1,5 +1,5 @@
-// Every scenario gets where it says, and nothing is violated there. Few seeds of each: campaigns run
-// more (kahuna sim --scenario NAME --seeds 1..200).
+// Every scenario gets where it says, and nothing is violated there. Few seeds of each: campaigns
+// run more (kahuna sim --scenario NAME --seeds 1..200).
 #include "sim/scenario.h"
 
 #include <gtest/gtest.h>
@@ -12,7 +12,9 @@
 
 namespace kahuna::sim {
 
-static void PrintTo(const Scenario& scenario, std::ostream* out) { *out << scenario.name; }
+static void PrintTo(const Scenario& scenario, std::ostream* out) {
+  *out << scenario.name;
+}
 
 namespace {
 
@@ -20,7 +22,8 @@ class Scenarios : public testing::TestWithParam<Scenario> {};
 
 TEST_P(Scenarios, GetsThereAndPasses) {
   if (GetParam().spec.find("engine=rocks") != std::string_view::npos)
-    GTEST_SKIP() << "this program has no interposer for that engine; the sim_rocks_scenario tests play it";
+    GTEST_SKIP()
+        << "this program has no interposer for that engine; the sim_rocks_scenario tests play it";
   size_t reached = 0;
   uint64_t hits = 0;  // of the probe that it is for
   for (uint64_t seed = 1; seed <= 3; ++seed) {

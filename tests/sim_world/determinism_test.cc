@@ -28,7 +28,8 @@ TEST(SimDeterminism, AnotherSeedGivesAnotherHash) {
 // The child prints the hash of a run; address space layout and environment differ from ours.
 TEST(SimDeterminism, AFreshProcessGivesTheSameHash) {
   if (const char* seed = std::getenv("SIM_WORLD_CHILD_SEED")) {
-    std::printf("hash=%s\n", to_string(run_toy(std::strtoull(seed, nullptr, 10), "on", 5_s).hash).c_str());
+    std::printf("hash=%s\n",
+                to_string(run_toy(std::strtoull(seed, nullptr, 10), "on", 5_s).hash).c_str());
     return;
   }
   char self[4096];
@@ -36,8 +37,8 @@ TEST(SimDeterminism, AFreshProcessGivesTheSameHash) {
   ASSERT_GT(length, 0);
   self[length] = '\0';
   for (uint64_t seed = 30; seed < 33; ++seed) {
-    std::string command = "SIM_WORLD_CHILD_SEED=" + std::to_string(seed) + " MALLOC_PERTURB_=" +
-                          std::to_string(seed) + " '" + self +
+    std::string command = "SIM_WORLD_CHILD_SEED=" + std::to_string(seed) +
+                          " MALLOC_PERTURB_=" + std::to_string(seed) + " '" + self +
                           "' --gtest_filter=SimDeterminism.AFreshProcessGivesTheSameHash";
     FILE* child = popen(command.c_str(), "r");
     ASSERT_NE(child, nullptr);

@@ -116,7 +116,8 @@ TEST(SimDisk, LosesAnySubsetOfUnsyncedSectors) {
     ASSERT_EQ(text.size(), 4 * kSectorBytes);
     for (size_t s = 0; s < 4; ++s) {
       std::string sector = text.substr(s * kSectorBytes, kSectorBytes);
-      ASSERT_TRUE(sector == std::string(kSectorBytes, 'o') || sector == std::string(kSectorBytes, 'n'));
+      ASSERT_TRUE(sector == std::string(kSectorBytes, 'o') ||
+                  sector == std::string(kSectorBytes, 'n'));
       shape += sector[0];
     }
     outcomes.insert(shape);
@@ -324,9 +325,10 @@ TEST(SimDisk, MisdirectsAWrite) {
   ASSERT_TRUE(write(m.world, *m.file, 4096, std::string(512, 'b')));
   ASSERT_TRUE(sync(m.world, *m.file));
   Misdirection what;
-  disk.misdirect(RandomStream(1, "test"), [](const std::string& path, ByteView) { return path == "f"; },
-                 [](const std::string&, uint64_t offset, ByteView) { return offset == 1024; },
-                 [&](const Misdirection& m) { what = m; });
+  disk.misdirect(
+      RandomStream(1, "test"), [](const std::string& path, ByteView) { return path == "f"; },
+      [](const std::string&, uint64_t offset, ByteView) { return offset == 1024; },
+      [&](const Misdirection& m) { what = m; });
   // Its own page is no place to hit.
   EXPECT_EQ(write(m.world, *m.file, 512, std::string(512, 'x')), 512u);
   EXPECT_EQ(what.bytes, 0u);

@@ -14,7 +14,8 @@ TEST(FaultPlan, DrawsByOmission) {
     none += set.empty();
     points += set.has(FaultKind::kPoints);
     for (size_t i = 0; i < kFaultKinds; ++i)
-      if (set.has(static_cast<FaultKind>(i))) ++exist[std::string(name_of(static_cast<FaultKind>(i)))];
+      if (set.has(static_cast<FaultKind>(i)))
+        ++exist[std::string(name_of(static_cast<FaultKind>(i)))];
   }
   EXPECT_NEAR(none, runs / 20, runs / 50);
   EXPECT_NEAR(points, runs * 76 / 100, runs / 20);
@@ -45,10 +46,12 @@ TEST(FaultPlan, EveryKindFires) {
     // The toy has no in-code points and reads nothing.
     if (kind == FaultKind::kPoints || kind == FaultKind::kReadError) continue;
     std::string list(name_of(kind));
-    std::string_view pins = kind == FaultKind::kWriteError ? "fault.write-error.per_million=10000" : "";
+    std::string_view pins =
+        kind == FaultKind::kWriteError ? "fault.write-error.per_million=10000" : "";
     if (kind == FaultKind::kClockRate) list += ",drift";
     for (uint64_t seed = 1; seed <= 6 && fired[std::string(name_of(kind))] == 0; ++seed)
-      fired[std::string(name_of(kind))] += run_toy(seed, list, 30_s, pins).counts.at(std::string(name_of(kind)));
+      fired[std::string(name_of(kind))] +=
+          run_toy(seed, list, 30_s, pins).counts.at(std::string(name_of(kind)));
   }
   for (const auto& [name, count] : fired) EXPECT_GT(count, 0u) << name;
 }
@@ -76,7 +79,8 @@ TEST(FaultPlan, SkippingOneFaultShiftsNoOther) {
   auto all = log(""), fewer = log("clock-step:1+clog:0");
   ASSERT_GT(all.size(), 4u);
   std::erase_if(all, [](const std::string& line) {
-    return line.find(" clock-step:1 ") != std::string::npos || line.find(" clog:0 ") != std::string::npos;
+    return line.find(" clock-step:1 ") != std::string::npos ||
+           line.find(" clog:0 ") != std::string::npos;
   });
   EXPECT_EQ(all, fewer);
 }
@@ -136,7 +140,8 @@ TEST(FaultPlan, SecondPhaseHealsTheChosenAndFreezesTheRest) {
       after += cluster.toy(i).heard;
     }
     auto later = plan.counts();
-    for (const char* kind : {"crash", "power", "pause", "partition", "clog", "frame-loss", "random-reset"})
+    for (const char* kind :
+         {"crash", "power", "pause", "partition", "clog", "frame-loss", "random-reset"})
       if (counts.contains(kind)) EXPECT_EQ(counts[kind], later[kind]) << kind;
   }
 }

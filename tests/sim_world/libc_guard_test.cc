@@ -1,3 +1,5 @@
+#include "sim/libc_guard.h"
+
 #include <gtest/gtest.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -7,7 +9,6 @@
 #include <random>
 #include <thread>
 
-#include "sim/libc_guard.h"
 #include "tests/sim_world/fixture.h"
 
 namespace kahuna::sim {
@@ -29,7 +30,8 @@ class LibcGuardDeathTest : public testing::Test {
 };
 
 TEST_F(LibcGuardDeathTest, AbortsOnTheMachinesClocks) {
-  EXPECT_DEATH(simulated([] { std::chrono::steady_clock::now(); }), "forbidden under simulation: clock_gettime");
+  EXPECT_DEATH(simulated([] { std::chrono::steady_clock::now(); }),
+               "forbidden under simulation: clock_gettime");
   EXPECT_DEATH(simulated([] { (void)time(nullptr); }), "forbidden under simulation: time");
 }
 TEST_F(LibcGuardDeathTest, AbortsOnSleep) {
@@ -43,7 +45,8 @@ TEST_F(LibcGuardDeathTest, AbortsOnEntropyAndThreads) {
                  (void)!getrandom(&byte, 1, 0);
                }),
                "forbidden under simulation: getrandom");
-  EXPECT_DEATH(simulated([] { std::thread([] {}).join(); }), "forbidden under simulation: pthread_create");
+  EXPECT_DEATH(simulated([] { std::thread([] {}).join(); }),
+               "forbidden under simulation: pthread_create");
 }
 TEST_F(LibcGuardDeathTest, LetsThroughWhatIsAllowedOrOutside) {
   simulated([] {

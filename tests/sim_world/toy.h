@@ -16,9 +16,8 @@ class Toy : public codec::FrameConnection::Owner {
  public:
   Toy(Host& host, std::vector<std::string> peers, Duration period)
       : host_(host), peers_(std::move(peers)), period_(period), random_(host.random("toy")) {
-    auto listener = host.network->listen({"0.0.0.0", 2073}, [this](auto stream) {
-      adopt(std::move(stream));
-    });
+    auto listener =
+        host.network->listen({"0.0.0.0", 2073}, [this](auto stream) { adopt(std::move(stream)); });
     CHECK(listener.has_value());
     listener_ = std::move(*listener);
     host.disk->open("log", {.create = true, .write = true}, [this](auto file) {
@@ -78,7 +77,8 @@ class Toy : public codec::FrameConnection::Owner {
       connections_.pop_back();
       break;
     }
-    if (peer > 0) host_.clock->call_at(host_.clock->now() + 50_ms, [this, peer] { dial(peer - 1); });
+    if (peer > 0)
+      host_.clock->call_at(host_.clock->now() + 50_ms, [this, peer] { dial(peer - 1); });
   }
 
   Host& host_;
@@ -126,8 +126,9 @@ class ToyCluster : public FaultTarget {
     text += ": " + path;
     if (kind == FaultKind::kRot) return disk.rot(path, 0).has_value();
     if (kind == FaultKind::kLatent) return disk.lose_sector(path, 0).has_value();
-    disk.misdirect(dice, [](const std::string&, ByteView) { return true; },
-                   [](const std::string&, uint64_t, ByteView) { return true; }, [](const Misdirection&) {});
+    disk.misdirect(
+        dice, [](const std::string&, ByteView) { return true; },
+        [](const std::string&, uint64_t, ByteView) { return true; }, [](const Misdirection&) {});
     return true;
   }
   bool may_forget(size_t, FaultKind) override { return true; }
@@ -155,8 +156,8 @@ struct ToyRun {
   std::string description;
   std::vector<TraceCheckpoint> checkpoints;
 };
-inline ToyRun run_toy(uint64_t seed, std::string_view faults, Duration time, std::string_view pins = {},
-                      size_t nodes = 5) {
+inline ToyRun run_toy(uint64_t seed, std::string_view faults, Duration time,
+                      std::string_view pins = {}, size_t nodes = 5) {
   Spec spec(seed);
   CHECK(spec.pin_all(pins).has_value());
   auto set = draw_faults(spec, faults);
@@ -168,8 +169,13 @@ inline ToyRun run_toy(uint64_t seed, std::string_view faults, Duration time, std
     FaultPlan plan(world, spec, *set, cluster);
     plan.begin();
     world.run_until(world.now() + time);
-    run = {world.hash(), world.events(), cluster.heard(), cluster.crashes, plan.counts(),
-           plan.describe(), world.trace().checkpoints()};
+    run = {world.hash(),
+           world.events(),
+           cluster.heard(),
+           cluster.crashes,
+           plan.counts(),
+           plan.describe(),
+           world.trace().checkpoints()};
   }
   return run;
 }
