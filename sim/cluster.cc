@@ -4,17 +4,11 @@
 
 #include <algorithm>
 
-#include "kahuna/engine/memory_engine.h"
-#include "kahuna/engine/rocks_engine.h"
 #include "kahuna/partition/position.h"
 #include "runtime/check.h"
 #include "runtime/probe.h"
 
 namespace kahuna::sim {
-
-namespace {
-constexpr uint16_t kPort = 2073;
-}  // namespace
 
 // Sees the replicas of one process; lives as long as its node.
 class Cluster::Watcher final : public node::Observer {
@@ -130,71 +124,6 @@ std::vector<Address> Cluster::addresses() const {
   return list;
 }
 
-node::Options Cluster::node_options(size_t node) {
-  node::Options o;
-  o.name = slots_[node].name;
-  o.listen = {slots_[node].name, slots_[node].port};
-  o.joins = slots_[node].joins;
-  for (size_t i = 0; i < slots_.size(); ++i) {
-    if (!o.joins)
-      o.founders.push_back({slots_[i].name, {slots_[i].name, kPort}});
-    else if (i != node && slots_[node].coming == Coming::kAsks)
-      o.join.push_back({slots_[i].name, slots_[i].port});
-  }
-  o.partitions = options_.groups;
-  o.raft = options_.raft;
-  o.raft.election_timeout_min = draw_election_timeout(node);
-  o.journal.segment_bytes = options_.segment_bytes;
-  o.journal.distrust_tears = options_.distrust_tears;
-  o.value_bytes_max = options_.value_bytes_max;
-  o.journal.batch_bytes_max = std::min(o.journal.batch_bytes_max, options_.segment_bytes / 2);
-  o.save_entries = options_.save_entries;
-  o.unsaved_factor = options_.unsaved_factor;
-  o.limits.operation_records_max = options_.operation_records_max;
-  o.limits.heads_max = options_.heads_max;
-  o.journal.pending_bytes_max = options_.journal_pending_bytes;
-  o.journal.recovery_bytes_max = options_.recovery_bytes;
-  o.loop_frame_bytes_max = options_.loop_frame_bytes;
-  o.answer_bytes_max = options_.answer_bytes;
-  o.log_keep_bytes = options_.log_keep_bytes;
-  o.log_keep_entries = options_.log_keep_entries;
-  o.log_keep_total_bytes = options_.log_keep_total_bytes;
-  o.snapshot_part_bytes = options_.snapshot_part_bytes;
-  o.snapshot_bytes_per_second = options_.snapshot_bytes_per_second;
-  o.flush_bytes = options_.flush_bytes;
-  o.flush_interval = options_.flush_interval;
-  o.salvage_batch_bytes = options_.salvage_batch_bytes;
-  o.sign_of_life_interval = options_.sign_of_life_interval;
-  o.quiet_probe_interval = options_.quiet_probe_interval;
-  o.campaign_pace = options_.campaign_pace;
-  o.slow_disk = options_.slow_disk;
-  o.scrub_interval = options_.scrub_interval;
-  o.scrub_bytes_per_second = options_.scrub_bytes_per_second;
-  o.on_damage = [this, node](std::string_view text) {
-    judge_scrub(node, text);
-    slots_[node].damage_told.emplace_back(text);
-  };
-  if (options_.sessions_spare > 0)
-    o.sessions_max = 2 * slots_.size() + clients_.size() + options_.sessions_spare;
-  if (options_.engine == EngineKind::kRocks) {
-    engine::RocksOptions rocks;
-    rocks.simulated = slots_[node].files.get();
-    rocks.block_cache_bytes = size_t{1} << 20;
-    rocks.write_buffer_bytes = std::max<size_t>(options_.flush_bytes * 4, 256 * 1024);
-    o.open_engine = [rocks](Suspend s, Host& host, Fibers& fibers, const std::string& dir) mutable {
-      rocks.dir = dir;
-      return engine::open_rocks_engine(s, host, fibers, rocks);
-    };
-  } else {
-    o.open_engine = [](Suspend s, Host& host, Fibers& fibers, const std::string& dir) {
-      return engine::open_memory_engine(s, host, fibers, dir);
-    };
-  }
-  if (!calm_ && world_.random("salvages", uint64_t{node} << 32 | slots_[node].starts).chance(1, 2))
-    o.open_engine = fill_disk_of_a_salvage(node, std::move(o.open_engine));
-  return o;
-}
-
 void Cluster::start() {
   for (size_t i = 0; i < slots_.size(); ++i) restart(i);
   disturb_founding();
@@ -235,13 +164,6 @@ size_t Cluster::draw_loops(size_t node) const {
   if (options_.loops == 1 || !options_.loops_vary) return options_.loops;
   RandomStream random = world_.random("loops", uint64_t{node} << 32 | slots_[node].starts);
   return 1 + random.below(options_.loops);
-}
-
-Duration Cluster::draw_election_timeout(size_t node) const {
-  const Duration longest = options_.raft.election_timeout_min;
-  if (!options_.timeouts_vary) return longest;
-  RandomStream random = world_.random("timeouts", uint64_t{node} << 32 | slots_[node].starts);
-  return draw(random, std::min(options_.raft.heartbeat_interval * 2, longest), longest);
 }
 
 void Cluster::crash(size_t node, CrashKind kind) {

@@ -290,6 +290,8 @@ class Cluster final : public FaultTarget {
     std::unique_ptr<ClientDriver> driver;
   };
 
+  static constexpr uint16_t kPort = 2073;  // where the founders listen
+
   node::Options node_options(size_t node);
   node::OpenEngine fill_disk_of_a_salvage(size_t node, node::OpenEngine open);
   size_t draw_loops(size_t node) const;
