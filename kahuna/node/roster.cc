@@ -35,6 +35,14 @@ size_t count(const Roster& roster, MemberState state) {
                     [&](const RosterMember& m) { return m.state == state; }));
 }
 
+// Of those who have or had the name: the member, or else the one removed last.
+const RosterMember* find_wished(const Roster& roster, std::string_view name) {
+  const RosterMember* member = find_member(roster, name);
+  for (const RosterMember& m : roster.members)
+    if (m.name == name && (!member || member->state == MemberState::kRemoved)) member = &m;
+  return member;
+}
+
 Error no_such_wish() {
   return {ErrorCode::kInvalid,
           "members join, are removed and are promoted; this server is older than its client"};
@@ -117,7 +125,7 @@ Result<std::optional<Roster>> fulfil(const Roster& roster, std::string_view wish
   if (words[0] == "join") return join(roster, words);
   const auto node = words.size() == 3 ? node_in(words[2]) : std::nullopt;
   if (!node || (words[0] != "remove" && words[0] != "promote")) return fail(no_such_wish());
-  const RosterMember* member = *node ? find_member(roster, *node) : find_member(roster, words[1]);
+  const RosterMember* member = *node ? find_member(roster, *node) : find_wished(roster, words[1]);
   if (!member || member->name != words[1])
     return fail(ErrorCode::kInvalid,
                 "this cluster has no such member '" + words[1] + "'; see 'kahuna members list'");

@@ -45,7 +45,8 @@ struct Wanted {
 Wanted wanted_by(const Roster& roster);
 
 // "join NODE NAME ADDRESS voter|learner", "remove NAME NODE", "promote NAME NODE", where "NODE" is
-// the member's id, or 0 for whoever has that name. Returns what follows; nullopt: it is so already.
+// the member's id, or 0 for whoever has that name, or else had it last. Returns what follows;
+// nullopt: it is so already.
 // kInvalid: no such wish, no such member, or it would break M2, M3 or a limit; kRemoved: M1.
 Result<std::optional<Roster>> fulfil(const Roster& roster, std::string_view wish);
 

@@ -59,11 +59,18 @@ TEST(Roster, ARemovedNodeNeverComesBack) {
   EXPECT_EQ(wanted_by(*less).voters, (std::vector<ReplicaId>{{NodeId(1), 1}, {NodeId(3), 1}}));
   EXPECT_EQ(refused(*less, "join 2 n2 host2:2073 voter"), ErrorCode::kRemoved);
   EXPECT_EQ(refused(*less, "promote n2 2"), ErrorCode::kRemoved);
+  // By its name too, and to remove it once more is to find it removed.
+  EXPECT_EQ(refused(*less, "promote n2 0"), ErrorCode::kRemoved);
+  EXPECT_EQ(refused(*less, "remove n2 0"), ErrorCode::kOk);
+  EXPECT_FALSE(after(*less, "remove n2 0"));
   // Another directory may have its name, and a late wish for the old one does not touch it.
   auto other = after(*less, "join 9 n2 host2:2073 voter");
   ASSERT_TRUE(other);
   EXPECT_FALSE(after(*other, "remove n2 2"));
   EXPECT_EQ(find_member(*other, "n2")->node, NodeId(9));
+  auto neither = after(*other, "remove n2 0");
+  ASSERT_TRUE(neither);
+  EXPECT_EQ(find_member(*neither, NodeId(9))->state, MemberState::kRemoved);
 }
 
 TEST(Roster, RefusesWhatWouldBreakIt) {
