@@ -28,6 +28,18 @@ std::vector<std::string> split(std::string_view text, char separator) {
   return parts;
 }
 
+// What takes the place of an option's default: read before the command line, since CLI11 would read
+// it after that, and for the verbs that are not called as well, whose options share what they bind.
+std::optional<std::string> environment(const std::string& name) {
+  const char* value = std::getenv(name.c_str());
+  return value && *value ? std::optional<std::string>(value) : std::nullopt;
+}
+void show_environment(CLI::Option* option, const std::string& name) {
+  const std::string shown = option->get_default_str();
+  option->option_text(option->get_type_name() + (shown.empty() ? "" : "=" + shown) +
+                      " (Env:" + name + ")");
+}
+
 Result<> one_of(std::string_view flag, const std::string& value,
                 const std::vector<std::string>& allowed) {
   std::string list;
@@ -51,8 +63,21 @@ struct RawServer {
            snapshot_mib_per_second = 16, scrub_mib_per_second = 16, scrub_interval_s = 86'400;
 };
 
+// As the node has it (kahuna/node/identity.h).
+Result<> check_name(std::string_view flag, const std::string& name) {
+  const bool good =
+      !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '-' || c == '_' || c == '.';
+      });
+  if (good) return {};
+  return fail(ErrorCode::kInvalid, std::string(flag) + " has the name '" + name +
+                                       "': use 1..64 of letters, digits, '-', '_', '.'");
+}
+
 Result<ServerOptions> check_server(const RawServer& raw) {
   ServerOptions options;
+  RETURN_IF_ERROR(check_name("--name", raw.name));
   options.name = raw.name;
   ASSIGN_OR_RETURN(options.listen, parse_address(raw.listen));
   if (raw.data.empty()) {
@@ -68,6 +93,7 @@ Result<ServerOptions> check_server(const RawServer& raw) {
                   "--founders has '" + part +
                       "'; write NAME=HOST:PORT,NAME=HOST:PORT,… the same on every node");
     }
+    RETURN_IF_ERROR(check_name("--founders", part.substr(0, equals)));
     ASSIGN_OR_RETURN(Address address, parse_address(part.substr(equals + 1)));
     for (const auto& [name, other] : options.founders) {
       if (name == part.substr(0, equals) || other == address) {
@@ -84,6 +110,13 @@ Result<ServerOptions> check_server(const RawServer& raw) {
     ASSIGN_OR_RETURN(Address address, parse_address(part));
     options.join.push_back(std::move(address));
   }
+  if (!options.join.empty() && std::all_of(options.join.begin(), options.join.end(),
+                                           [&](const Address& a) { return a == options.listen; }))
+    return fail(ErrorCode::kInvalid,
+                "--join names this node's own --listen " + raw.listen +
+                    " only; name nodes of the cluster, or write --join wait and have 'kahuna "
+                    "members add " +
+                    raw.listen + "' asked of it");
   if (options.joins && (options.listen.host == "0.0.0.0" || options.listen.host == "::"))
     return fail(ErrorCode::kInvalid,
                 "--listen " + raw.listen +
@@ -157,50 +190,56 @@ Result<ServerOptions> check_server(const RawServer& raw) {
   return options;
 }
 
-Result<> assign(std::string& target, const ConfigValue& value) {
-  target = value.text;
+// `where` it was said.
+Result<> assign(std::string& target, const std::string& text, const std::string&) {
+  target = text;
   return {};
 }
-Result<> assign(uint64_t& target, const ConfigValue& value) {
-  const char* end = value.text.data() + value.text.size();
-  const auto [stopped, error] = std::from_chars(value.text.data(), end, target);
-  if (error != std::errc() || stopped != end) {
-    return fail(ErrorCode::kInvalid, "line " + std::to_string(value.line) + ": '" + value.text +
-                                         "' is not a whole number");
-  }
+Result<> assign(uint64_t& target, const std::string& text, const std::string& where) {
+  const char* end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, target);
+  if (error != std::errc() || stopped != end)
+    return fail(ErrorCode::kInvalid, where + ": '" + text + "' is not a whole number");
   return {};
 }
 
-// Declares the server's settings. Values of the file become the defaults that environment and flags
-// then override; CLI11 itself would let a file override the environment.
+// Declares the server's settings. Values of the file become the defaults, those of the environment
+// take their place, and flags are read last.
 class ServerSettings {
  public:
-  ServerSettings(CLI::App& app, const Config& config) : app_(app), config_(config) {}
+  // `called`: the environment counts. `path`: of the file.
+  ServerSettings(CLI::App& app, bool called, const std::string& path, const Config& config)
+      : app_(app), called_(called), path_(path), config_(config) {}
 
   template <class T>
   void add(const std::string& flag, T& target, const std::string& help) {
-    std::string key = flag, environment = "KAHUNA_" + flag;
+    std::string key = flag, variable = "KAHUNA_" + flag;
     std::replace(key.begin(), key.end(), '-', '_');
-    for (char& c : environment) c = c == '-' ? '_' : static_cast<char>(std::toupper(c));
+    for (char& c : variable) c = c == '-' ? '_' : static_cast<char>(std::toupper(c));
     keys_.push_back(key);
     if (const auto found = config_.find(key); found != config_.end() && outcome_) {
-      outcome_ = assign(target, found->second);
+      outcome_ = assign(target, found->second.text,
+                        path_ + ": line " + std::to_string(found->second.line));
     }
-    app_.add_option("--" + flag, target, help)->envname(environment)->capture_default_str();
+    if (const auto value = environment(variable); value && called_ && outcome_) {
+      outcome_ = assign(target, *value, variable);
+    }
+    show_environment(app_.add_option("--" + flag, target, help)->capture_default_str(), variable);
   }
   const std::vector<std::string>& keys() const { return keys_; }
   const Result<>& outcome() const { return outcome_; }
 
  private:
   CLI::App& app_;
+  const bool called_;
+  const std::string& path_;
   const Config& config_;
   std::vector<std::string> keys_;
   Result<> outcome_;
 };
 
 std::string config_path(int argc, char** argv) {
-  std::string path;
-  if (const char* environment = std::getenv("KAHUNA_CONFIG")) path = environment;
+  std::string path = environment("KAHUNA_CONFIG").value_or("");
   for (int i = 2; i < argc; ++i) {
     const std::string_view word = argv[i];
     if (word == "--config" && i + 1 < argc) path = argv[i + 1];
@@ -209,16 +248,18 @@ std::string config_path(int argc, char** argv) {
   return path;
 }
 
-Result<> declare_server(CLI::App& app, RawServer& raw, const std::string& path) {
+// `called`: it is the server that is to be run. `path`: of its file, or "".
+Result<> declare_server(CLI::App& app, RawServer& raw, bool called, const std::string& path) {
   Config config;
   if (!path.empty()) {
     ASSIGN_OR_RETURN(config, load_config(path));
   }
-  app.add_option(
-         "--config", raw.config,
-         "TOML file with these settings ('-' becomes '_'); flags and environment override it")
-      ->envname("KAHUNA_CONFIG");
-  ServerSettings settings(app, config);
+  show_environment(
+      app.add_option(
+          "--config", raw.config,
+          "TOML file with these settings ('-' becomes '_'); flags and environment override it"),
+      "KAHUNA_CONFIG");
+  ServerSettings settings(app, called, path, config);
   settings.add("name", raw.name, "this node's name, unique in the cluster");
   settings.add("listen", raw.listen, "HOST:PORT for clients and other nodes");
   settings.add("data", raw.data, "directory that this node owns; created when missing");
@@ -265,22 +306,19 @@ Result<> declare_server(CLI::App& app, RawServer& raw, const std::string& path) 
       "seconds from the end of one such search to the next; 0: only 'kahuna scrub' begins one");
   settings.add("log-level", raw.log_level, "error | warn | info, to stderr");
   RETURN_IF_ERROR(refuse_unknown_keys(path, config, settings.keys()));
-  if (!settings.outcome()) {
-    return fail(ErrorCode::kInvalid, path + ": " + settings.outcome().error().text);
-  }
-  return {};
+  return settings.outcome();
 }
 
 struct RawConnect {
-  std::string endpoints = kLocalEndpoints;
+  std::string endpoints = environment("KAHUNA_ENDPOINTS").value_or(kLocalEndpoints);
   double timeout_s = 5;
   bool json = false;
 };
 
 void declare_connect(CLI::App& app, RawConnect& raw) {
-  app.add_option("--endpoints", raw.endpoints, "HOST:PORT,… of some nodes")
-      ->envname("KAHUNA_ENDPOINTS")
-      ->capture_default_str();
+  show_environment(app.add_option("--endpoints", raw.endpoints, "HOST:PORT,… of some nodes")
+                       ->capture_default_str(),
+                   "KAHUNA_ENDPOINTS");
   app.add_option("--timeout", raw.timeout_s, "seconds for the whole operation, retries included")
       ->capture_default_str();
   app.add_flag("--json", raw.json, "print JSON");
@@ -356,7 +394,7 @@ class Parser {
     CLI::App* server = app_.add_subcommand("server", "run one node of a cluster");
     const bool serves = argc > 1 && std::string_view(argv[1]) == "server";
     const Result<> declared =
-        declare_server(*server, server_, serves ? config_path(argc, argv) : "");
+        declare_server(*server, server_, serves, serves ? config_path(argc, argv) : "");
     if (!declared) return std::unexpected(usage_error(declared.error()));
     app_.add_subcommand("sim", "run the simulator; see kahuna sim --help");
     app_.add_subcommand("version", "print the version");
@@ -403,7 +441,7 @@ class Parser {
     declare_connect(*app_.add_subcommand("status", "show the nodes and their partitions"),
                     connect_);
     CLI::App* members = app_.add_subcommand("members", "show or change who holds the data");
-    members->add_option("what", members_.what, "list | add | remove | promote")->required();
+    members->add_option("what", members_.what, "list | add | remove | promote");
     members->add_option(
         "name", members_.name,
         "the member to remove, or the learner that is to vote; add: HOST:PORT of a server that was "
@@ -418,8 +456,7 @@ class Parser {
     declare_connect(*scrub, connect_);
     CLI::App* move =
         app_.add_subcommand("move-leader", "make another node lead a partition; no request fails");
-    move->add_option("partition", move_leader_.partition, "its number, as 'status --json' has it")
-        ->required();
+    move->add_option("partition", partition_, "its number, as 'status --json' has it")->required();
     move->add_option("node", move_leader_.node, "the name of the node that is to lead")->required();
     declare_connect(*move, connect_);
   }
@@ -475,8 +512,11 @@ class Parser {
 
   Result<Invocation> collect() {
     Invocation invocation;
-    ASSIGN_OR_RETURN(invocation.connect, check_connect(connect_));
-    const std::string verb = app_.get_subcommands().front()->get_name();
+    const CLI::App* called = app_.get_subcommands().front();
+    if (called->get_option_no_throw("--endpoints")) {
+      ASSIGN_OR_RETURN(invocation.connect, check_connect(connect_));
+    }
+    const std::string verb = called->get_name();
     if (verb == "put") {
       if (put_.value == "-") put_.value = read_stdin();
       invocation.verb = put_;
@@ -491,8 +531,11 @@ class Parser {
     } else if (verb == "status") {
       invocation.verb = StatusOptions();
     } else if (verb == "members") {
-      RETURN_IF_ERROR(
-          one_of("the word after 'members'", members_.what, {"list", "add", "remove", "promote"}));
+      const std::vector<std::string> words = {"list", "add", "remove", "promote"};
+      if (members_.what.empty())
+        return fail(ErrorCode::kInvalid,
+                    "say what: kahuna members list | add HOST:PORT | remove NAME | promote NAME");
+      RETURN_IF_ERROR(one_of("the word after 'members'", members_.what, words));
       if (members_.name.empty() != (members_.what == "list"))
         return fail(ErrorCode::kInvalid,
                     members_.what == "list"
@@ -503,6 +546,11 @@ class Parser {
         return fail(ErrorCode::kInvalid, "--learner goes with 'members add' only");
       invocation.verb = members_;
     } else if (verb == "move-leader") {
+      if (!assign(move_leader_.partition, partition_, ""))
+        return fail(ErrorCode::kInvalid,
+                    "'" + partition_ +
+                        "' is not a partition: write its number, as 'kahuna status --json' has it "
+                        "(kahuna move-leader 3 n1)");
       invocation.verb = move_leader_;
     } else if (verb == "scrub") {
       invocation.verb = scrub_;
@@ -538,6 +586,7 @@ class Parser {
   ScanOptions scan_;
   MembersOptions members_;
   MoveLeaderOptions move_leader_;
+  std::string partition_;  // to be one's number
   ScrubOptions scrub_;
   RawBench raw_bench_;
   BenchOptions bench_;

@@ -135,6 +135,86 @@ TEST(Parse, HelpExitsWithZero) {
   EXPECT_EQ(parsed.error(), kSuccess);
 }
 
+// A variable that goes away with its test.
+struct Environment {
+  Environment(const char* its_name, const std::string& value) : name(its_name) {
+    ::setenv(name, value.c_str(), 1);
+  }
+  ~Environment() { ::unsetenv(name); }
+  const char* name;
+};
+
+TEST(Parse, TheFlagBeatsTheEnvironmentOfEveryVerbThatAsksACluster) {
+  const std::vector<std::vector<std::string>> verbs = {{"put", "k", "v"},
+                                                       {"get", "k"},
+                                                       {"delete", "k"},
+                                                       {"exists", "k"},
+                                                       {"scan", "b"},
+                                                       {"status"},
+                                                       {"members", "list"},
+                                                       {"members", "remove", "n1"},
+                                                       {"members", "add", "127.0.0.1:9"},
+                                                       {"members", "promote", "n1"},
+                                                       {"scrub"},
+                                                       {"move-leader", "3", "n1"},
+                                                       {"bench"}};
+  const auto asked = [](std::vector<std::string> words, std::vector<std::string> more = {}) {
+    words.insert(words.end(), more.begin(), more.end());
+    const auto parsed = parse_words(words);
+    EXPECT_TRUE(parsed.has_value()) << words[0];
+    std::string all;
+    if (!parsed) return all;
+    for (const Address& address : parsed->connect.endpoints) all += to_string(address) + " ";
+    return all;
+  };
+  for (const auto& verb : verbs)
+    EXPECT_EQ(asked(verb), "127.0.0.1:2073 127.0.0.1:2083 127.0.0.1:2093 ") << verb[0];
+  const Environment variable("KAHUNA_ENDPOINTS", "127.0.0.1:1,127.0.0.1:2");
+  for (const auto& verb : verbs) {
+    EXPECT_EQ(asked(verb), "127.0.0.1:1 127.0.0.1:2 ") << verb[0];
+    EXPECT_EQ(asked(verb, {"--endpoints", "127.0.0.1:3"}), "127.0.0.1:3 ") << verb[0];
+    EXPECT_EQ(asked(verb, {"--endpoints=127.0.0.1:3"}), "127.0.0.1:3 ") << verb[0];
+  }
+}
+
+TEST(Parse, HelpNamesTheVariables) {
+  ::testing::internal::CaptureStdout();
+  EXPECT_FALSE(parse_words({"get", "--help"}).has_value());
+  EXPECT_FALSE(parse_words({"server", "--help"}).has_value());
+  const std::string help = ::testing::internal::GetCapturedStdout();
+  for (const char* words :
+       {"--endpoints TEXT=127.0.0.1:2073,127.0.0.1:2083,127.0.0.1:2093 (Env:KAHUNA_ENDPOINTS)",
+        "--config TEXT (Env:KAHUNA_CONFIG)", "--heartbeat-ms UINT=100 (Env:KAHUNA_HEARTBEAT_MS)"})
+    EXPECT_NE(help.find(words), std::string::npos) << words;
+}
+
+TEST(Parse, AVariableMattersToThoseWhoUseItOnly) {
+  const Environment endpoints("KAHUNA_ENDPOINTS", "nowhere");
+  EXPECT_TRUE(parse_words({"version"}).has_value());
+  EXPECT_TRUE(parse_words({"server", "--data", "d"}).has_value());
+  EXPECT_EQ(exit_status_of(parse_words({"status"})), 2);
+  EXPECT_TRUE(parse_words({"status", "--endpoints", "127.0.0.1:1"}).has_value());
+  const Environment partitions("KAHUNA_PARTITIONS", "many");
+  EXPECT_TRUE(parse_words({"get", "k", "--endpoints", "127.0.0.1:1"}).has_value());
+  EXPECT_EQ(exit_status_of(parse_words({"server", "--data", "d"})), 2);
+}
+
+TEST(Parse, SaysWhatIsWrongWithTheWordsOfAVerb) {
+  const auto expect_said = [](const std::string& text, std::vector<std::string> words) {
+    ::testing::internal::CaptureStderr();
+    EXPECT_EQ(exit_status_of(parse_words(std::move(words))), 2);
+    const std::string said = ::testing::internal::GetCapturedStderr();
+    EXPECT_NE(said.find(text), std::string::npos) << said;
+  };
+  expect_said("list | add HOST:PORT | remove NAME | promote NAME", {"members"});
+  expect_said("'x' is not a partition", {"move-leader", "x", "n1"});
+  expect_said("'bad name'", {"server", "--data", "d", "--name", "bad name"});
+  expect_said("'b/d'",
+              {"server", "--data", "d", "--founders", "n1=127.0.0.1:2073,b/d=127.0.0.1:1"});
+  expect_said("names this node's own --listen",
+              {"server", "--data", "d", "--join", "127.0.0.1:2073"});
+}
+
 TEST(Parse, FlagBeatsEnvironmentBeatsFile) {
   const ConfigFile file(
       "name = \"file\"\ndata = \"file\"\npartitions = 3\nio = \"epoll\"\n"
