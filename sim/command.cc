@@ -112,6 +112,8 @@ int run_one(const CommandOptions& options) {
   if (!report.details.empty()) fmt::print("{}\n", report.details);
   if (report.verdict != Verdict::kPass && !options.machine)
     fmt::print("replay: {}\n", replay_command(options, options.run.seed));
+  if (const Selection none = not_met(options.run, report); !none.empty() && !options.machine)
+    fmt::print("note: the run had nothing of that name and number: {}\n", none.text());
   if (!options.plan_hash.empty() && options.plan_hash != to_string(report.hash))
     fmt::print(
         "note: the run the plan was written after had another hash, {}: another build, or\n"

@@ -149,6 +149,23 @@ std::string write_plan(const RunOptions& run, const RunReport& report) {
   return text + fmt::format("\nhash {}\n", to_string(report.hash));
 }
 
+Selection not_met(const RunOptions& run, const RunReport& report) {
+  const Selection struck = report.struck(), issued = report.issued();
+  std::map<std::string_view, Selection> missing;  // a later pin of a name counts
+  for (const auto& [name, value] : run.pins) {
+    if (name != kOperations && (name != kFaults || !report.fault_log_whole)) continue;
+    Selection& none = missing[name] = Selection();
+    const auto asked = Selection::parse(value);
+    if (!asked) continue;
+    for (const auto& [item, number] : asked->items())
+      if (!(name == kFaults ? struck : issued).has(item, number)) none.add(item, number);
+  }
+  Selection all;
+  for (const auto& each : missing)
+    for (const auto& [item, number] : each.second.items()) all.add(item, number);
+  return all;
+}
+
 std::vector<std::string> arguments_of(const RunOptions& run) {
   std::vector<std::string> words = {"--seed", std::to_string(run.seed)};
   auto put = [&](const char* option, const std::string& value) {

@@ -35,6 +35,9 @@ Result<PlanFile> parse_plan(std::string_view text);
 // operations are listed only when the options already chose among them.
 std::string write_plan(const RunOptions& run, const RunReport& report);
 
+// Faults and operations that the run was told to have (as a plan tells it) and that it had not.
+Selection not_met(const RunOptions& run, const RunReport& report);
+
 // The options as arguments of `kahuna sim`, each word by itself.
 std::vector<std::string> arguments_of(const RunOptions& run);
 

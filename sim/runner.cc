@@ -70,6 +70,15 @@ namespace {
 constexpr Duration kPeaceMax = Duration::seconds(60);
 constexpr uint64_t kPeaceWrites = 3;
 
+// What a cluster can have of it.
+struct Bound {
+  std::string_view name;
+  uint64_t most;
+  bool fixed;  // scripts of scenarios name them one by one: it is as the scenario has it
+};
+constexpr Bound kBounds[] = {
+    {"nodes", 9, true}, {"groups", 16'384, true}, {"loops", kLoopsMax, false}};
+
 class Run {
  public:
   explicit Run(const RunOptions& options) : options_(options), spec_(options.seed) {}
@@ -85,6 +94,23 @@ class Run {
   }
 
  private:
+  Result<> pin(const std::string& name, const std::string& value) {
+    const auto number = parse_number(value);
+    for (const Bound& bound : kBounds) {
+      if (bound.name != name || !number) continue;
+      if (*number < 1 || *number > bound.most)
+        return fail(ErrorCode::kInvalid,
+                    fmt::format("{} must be 1..{}, not {}", name, bound.most, value));
+      const auto pinned = spec_.pinned(name);
+      if (bound.fixed && scenario_ && pinned && *parse_number(*pinned) != *number)
+        return fail(ErrorCode::kInvalid,
+                    fmt::format("scenario {} has {}={}, which cannot be chosen", scenario_->name,
+                                name, *pinned));
+    }
+    spec_.pin(name, value);
+    return {};
+  }
+
   Result<> draw() {
     std::string faults = options_.faults;
     if (!options_.scenario.empty()) {
@@ -96,7 +122,7 @@ class Run {
       RETURN_IF_ERROR(spec_.pin_all(scenario_->spec));
       if (faults.empty()) faults = scenario_->faults.empty() ? "off" : scenario_->faults;
     }
-    for (const auto& [name, value] : options_.pins) spec_.pin(name, value);
+    for (const auto& [name, value] : options_.pins) RETURN_IF_ERROR(pin(name, value));
     state_.workload = draw_workload(spec_);
     if (!options_.workload.empty())
       RETURN_IF_ERROR(restrict_mix(state_.workload.mix, options_.workload));

@@ -45,7 +45,11 @@ class Spec {
   void pin(std::string name, std::string value) { pins_[std::move(name)] = std::move(value); }
   // "KEY=VALUE,KEY=VALUE".
   Result<> pin_all(std::string_view list);
-  bool pinned(std::string_view name) const { return pins_.contains(name); }
+  // The value it is pinned to, if it is.
+  std::optional<std::string> pinned(std::string_view name) const {
+    const auto pin = pins_.find(name);
+    return pin == pins_.end() ? std::nullopt : std::optional(pin->second);
+  }
 
   // Uniform in [low, high]; a pin may lie outside.
   uint64_t number(std::string_view name, uint64_t low, uint64_t high);

@@ -83,6 +83,26 @@ TEST(PlanFile, ListsOperationsThatWereChosen) {
   EXPECT_EQ(run_seed(plan->run)->hash, run->hash);
 }
 
+TEST(PlanFile, WhatNamesNothingIsTold) {
+  RunOptions options = busy(3);
+  auto run = run_seed(options);
+  ASSERT_TRUE(run) << run.error().text;
+  const std::string text = write_plan(options, *run);
+  auto plan = parse_plan(text);
+  ASSERT_TRUE(plan);
+  EXPECT_TRUE(not_met(plan->run, *run_seed(plan->run)).empty());
+  auto more = parse_plan(text + "fault crash#99..100\noperation c1#0..200\noperation c99#1\n");
+  ASSERT_TRUE(more) << more.error().text;
+  const Selection none = not_met(more->run, *run_seed(more->run));
+  for (const auto& [name, number] : {std::pair{"crash", 99}, {"crash", 100}, {"c99", 1}})
+    EXPECT_TRUE(none.has(name, static_cast<uint64_t>(number))) << none.text();
+  EXPECT_FALSE(none.has("c1", 0)) << none.text();
+  // Nor is there a kind of that name.
+  auto kind = parse_plan(text + "fault crush#1\n");
+  ASSERT_TRUE(kind);
+  EXPECT_FALSE(run_seed(kind->run));
+}
+
 // Leaving operations out shifts no other: what an arrival asks for stays the same.
 TEST(PlanFile, LeavingOperationsOutShiftsNoOther) {
   RunOptions options = busy(4);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <tuple>
 
 #include "sim/checker.h"
 
@@ -61,6 +62,48 @@ TEST(Runner, RefusesWhatItDoesNotKnow) {
   RunOptions workload = short_run(1);
   workload.workload = "dance";
   EXPECT_FALSE(run_seed(workload));
+}
+
+TEST(Runner, RefusesAClusterThatCannotBe) {
+  const auto refusal = [](const char* scenario, const char* name, const char* value) {
+    RunOptions options;
+    options.scenario = scenario;
+    options.pins = {{"time", "1s"}, {name, value}};
+    auto report = run_seed(options);
+    return report ? "" : report.error().text;
+  };
+  for (const char* scenario : {"", "H-R4"}) {
+    EXPECT_EQ(refusal(scenario, "nodes", "0"), "nodes must be 1..9, not 0");
+    EXPECT_EQ(refusal(scenario, "nodes", "10"), "nodes must be 1..9, not 10");
+    EXPECT_EQ(refusal(scenario, "groups", "0"), "groups must be 1..16384, not 0");
+    EXPECT_EQ(refusal(scenario, "groups", "16385"), "groups must be 1..16384, not 16385");
+    EXPECT_EQ(refusal(scenario, "loops", "65"), "loops must be 1..64, not 65");
+  }
+  EXPECT_EQ(refusal("", "nodes", "9"), "");
+  EXPECT_NE(refusal("", "nodes", "few").find("nodes"), std::string::npos);
+}
+
+TEST(Runner, AScenarioHasTheClusterItIsAbout) {
+  for (const auto& [scenario, name, value] : {std::tuple{"H-R4", "nodes", "1"},
+                                              {"H-R4", "nodes", "5"},
+                                              {"T-19", "nodes", "1"},
+                                              {"M-1", "nodes", "1"},
+                                              {"T-21", "nodes", "1"},
+                                              {"H-R33", "nodes", "1"},
+                                              {"T-44", "nodes", "1"},
+                                              {"H-R4", "groups", "2"}}) {
+    RunOptions options;
+    options.scenario = scenario;
+    options.pins = {{name, value}};
+    auto report = run_seed(options);
+    ASSERT_FALSE(report) << scenario;
+    EXPECT_NE(report.error().text.find("which cannot be chosen"), std::string::npos)
+        << report.error().text;
+  }
+  RunOptions same;
+  same.scenario = "H-R4";
+  same.pins = {{"nodes", "03"}, {"groups", "1"}, {"loops", "2"}};
+  EXPECT_TRUE(run_seed(same));
 }
 
 TEST(Runner, ItsHistoryCanBeJudgedAgain) {
