@@ -50,14 +50,39 @@ class Survey {
   size_t waiting_ = 0;
 };
 
+// What is out of the ordinary there.
+std::string note_of(const Json& status, const std::string& address, size_t leaderless) {
+  size_t stopped = 0, repairing = 0;
+  for (const Json& log : status["damaged"].items)
+    ++(log["stopped"].is_true() ? stopped : repairing);
+  std::string note;
+  const auto add = [&](const std::string& text) { note += (note.empty() ? "" : "; ") + text; };
+  if (status["waiting"].is_true())
+    add("waits to be let into a cluster: kahuna members add " + address);
+  if (status["disk_full"].is_true()) add("disk full: takes no writes");
+  if (stopped > 0)
+    add(
+        fmt::format("{} {} stopped: entries of {} are lost on a majority of the nodes; see "
+                    "docs/repair.md",
+                    stopped, stopped == 1 ? "partition has" : "partitions have",
+                    stopped == 1 ? "it" : "theirs"));
+  if (repairing > 0)
+    add(fmt::format("repairing the logs of {} {}", repairing,
+                    repairing == 1 ? "partition" : "partitions"));
+  if (note.empty() && leaderless > 0)
+    add(fmt::format("{} {} without a leader", leaderless,
+                    leaderless == 1 ? "partition" : "partitions"));
+  return note;
+}
+
 std::vector<std::string> row_of(const NodeStatus& node) {
+  const std::string address = to_string(node.address);
   if (!node.json) {
-    return {"?", to_string(node.address), "unreachable", "", "", "", node.json.error().text};
+    return {"?", address, "unreachable", "", "", "", "", node.json.error().text};
   }
   const Result<Json> status = parse_json(*node.json);
-  if (!status)
-    return {"?", to_string(node.address), "unreadable", "", "", "", "", status.error().text};
-  size_t leads = 0, leaderless = 0, damaged = (*status)["damaged"].items.size();
+  if (!status) return {"?", address, "unreadable", "", "", "", "", status.error().text};
+  size_t leads = 0, leaderless = 0;
   for (const Json& partition : (*status)["partitions"].items) {
     leads += partition["role"].text == "leader";
     leaderless += partition["leader"].text.empty();
@@ -66,16 +91,13 @@ std::vector<std::string> row_of(const NodeStatus& node) {
   for (const Json& peer : (*status)["peers"].items) peers += peer["connected"].is_true();
   const size_t hosted = (*status)["partitions"].items.size();
   return {(*status)["name"].text,
-          to_string(node.address),
+          address,
           (*status)["serving"].is_true() ? "serving" : "starting",
           fmt::format("{} of {}", leads, hosted),
           fmt::format("{} of {}", peers, (*status)["peers"].items.size()),
           (*status)["loops"].text,
           (*status)["boot"].text,
-          (*status)["disk_full"].is_true() ? "disk full: takes no writes"
-          : damaged > 0     ? fmt::format("repairing the logs of {} partitions", damaged)
-          : leaderless == 0 ? ""
-                            : fmt::format("{} partitions without a leader", leaderless)};
+          note_of(*status, address, leaderless)};
 }
 
 }  // namespace

@@ -50,6 +50,13 @@ struct ReplicaStatus {
   bool shared = false;  // somebody else votes on it, who therefore has a state
 };
 
+// ... of a log of which the node's disk has lost a part that is not repaired yet.
+struct DamagedLog {
+  PartitionId partition;
+  std::string text;
+  bool stopped = false;  // a majority lost it: nobody leads, nor will until one that has it is back
+};
+
 class Groups final : private SnapshotStreams::Hooks {
  public:
   class Hooks {
@@ -148,9 +155,8 @@ class Groups final : private SnapshotStreams::Hooks {
   partition::StateMachine* state(PartitionId id);
   std::vector<PartitionId> ids() const;
   std::vector<ReplicaStatus> statuses() const;  // in that order
-  // Partitions of whose log this node's disk has lost a part that is not repaired yet, and what
-  // people should know about it.
-  std::vector<std::pair<PartitionId, std::string>> damaged() const;
+  // Partitions of whose log this node's disk has lost a part that is not repaired yet.
+  std::vector<DamagedLog> damaged() const;
   Watermark last_stamp_seen() const { return stamp_seen_; }
 
  private:

@@ -91,17 +91,20 @@ void Groups::look_at_damage(Group& group) {
                    "that are down, or give one its disk back");
 }
 
-std::vector<std::pair<PartitionId, std::string>> Groups::damaged() const {
-  std::vector<std::pair<PartitionId, std::string>> out;
+std::vector<DamagedLog> Groups::damaged() const {
+  std::vector<DamagedLog> out;
   for (const auto& group : groups_) {
     if (!group->faulty) continue;
     raft::Status status = group->replica.status();
     std::string text = "repairing " + std::to_string(status.lost) +
                        " entries of the log behind entry " +
                        std::to_string(status.last.index.value());
-    if (status.lost_asked > 0)
-      text += "; " + nowhere(status) + ": the partition waits for one that has it";
-    out.emplace_back(group->id, std::move(text));
+    // Others may lead since it was told.
+    const bool stopped = group->stop_told && status.lost_with_most && !status.leader.node;
+    if (status.lost_asked > 0) text += "; " + nowhere(status);
+    if (stopped)
+      text += ": the partition has stopped, and serves nothing until one that has it is back";
+    out.push_back({group->id, std::move(text), stopped});
   }
   return out;
 }

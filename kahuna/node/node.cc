@@ -101,6 +101,7 @@ NodeStatus NodeImpl::status() const {
   status.node = id();
   status.boot = identity_ ? identity_->boot().number : 0;
   status.serving = started_;
+  status.waiting = options_.joins && identity_ && !identity_->founding();
   status.loops = loops();
   status.disk_full = !full_loops_.empty();
   if (identity_ && identity_->founding()) {

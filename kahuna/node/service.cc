@@ -43,9 +43,10 @@ bool is_keyed(wire::RequestKind kind) {
 }
 
 Error leaderless(PartitionId id) {
-  return {ErrorCode::kUnavailable, "partition " + std::to_string(id.value()) +
-                                       " has no leader at the moment; "
-                                       "if this lasts, a majority of its nodes is down"};
+  return {ErrorCode::kUnavailable,
+          "partition " + std::to_string(id.value()) +
+              " has no leader at the moment; "
+              "if this lasts, a majority of its nodes is down or damaged; see 'kahuna status'"};
 }
 
 }  // namespace

@@ -53,7 +53,7 @@ class PeerFrames {
 struct LoopStatus {
   size_t loop = 0;
   std::vector<ReplicaStatus> replicas;
-  std::vector<std::pair<PartitionId, std::string>> damaged;
+  std::vector<DamagedLog> damaged;
   journal::Statistics journal;
 };
 

@@ -67,6 +67,7 @@ std::string to_json(const NodeStatus& status) {
   std::string out = "{\"name\":\"" + status.name + "\",\"node\":\"" + number(status.node.value()) +
                     "\",\"boot\":" + number(status.boot) +
                     ",\"serving\":" + (status.serving ? "true" : "false") +
+                    ",\"waiting\":" + (status.waiting ? "true" : "false") +
                     ",\"disk_full\":" + (status.disk_full ? "true" : "false") +
                     ",\"loops\":" + number(status.loops) + ",\"cluster\":\"" +
                     number(status.cluster.value()) + "\"";
@@ -83,9 +84,9 @@ std::string to_json(const NodeStatus& status) {
   bool first = true;
   journal::Statistics j;
   for (const LoopStatus& part : status.parts) {
-    for (const auto& [partition, text] : part.damaged) {
-      out += std::string(first ? "" : ",") + "{\"id\":" + number(partition.value()) +
-             ",\"text\":\"" + text + "\"}";
+    for (const DamagedLog& log : part.damaged) {
+      out += std::string(first ? "" : ",") + "{\"id\":" + number(log.partition.value()) +
+             ",\"text\":\"" + log.text + "\",\"stopped\":" + (log.stopped ? "true" : "false") + "}";
       first = false;
     }
     j.batches += part.journal.batches;

@@ -20,6 +20,7 @@ struct NodeStatus {
   NodeId node;
   uint64_t boot = 0;
   bool serving = false;
+  bool waiting = false;  // of no cluster yet, and to be let into one
   size_t loops = 1;
   bool disk_full = false;
   ClusterId cluster;

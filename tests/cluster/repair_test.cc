@@ -63,6 +63,21 @@ void damage(const std::string& directory, RandomStream& random, bool written,
   }
 }
 
+// Flips a bit of that text wherever a file has it; false: none has.
+bool damage_text(const std::string& directory, const std::string& text) {
+  bool found = false;
+  for (const File& each : files_in(directory)) {
+    const std::string bytes = read_file(each.path);
+    for (size_t at = bytes.find(text); at != std::string::npos; at = bytes.find(text, at + 1)) {
+      std::fstream file(each.path, std::ios::in | std::ios::out | std::ios::binary);
+      file.seekp(static_cast<std::streamoff>(at));
+      file.put(static_cast<char>(bytes[at] ^ 1));
+      found = true;
+    }
+  }
+  return found;
+}
+
 class Repair : public ::testing::Test {
  protected:
   // Starts the victim, again as long as it stops to set up its store anew. False: it refuses.
@@ -220,6 +235,53 @@ TEST_F(Repair, OfALogThatRotsWhileItsNodeServes) {
   EXPECT_TRUE(load_->read_all());
   const std::string path = ::testing::TempDir() + "kahuna-history.jsonl";
   EXPECT_EQ(judge_history(load_->history(), path).wrong, "") << "the history is in " << path;
+}
+
+// What one of them wrote for a client is damaged on two of three, and the third is down: the status
+// says that it has stopped, once the log has said so; with the third it goes on.
+TEST_F(Repair, OfAPartitionThatHasStopped) {
+  cluster_.start_all();
+  ASSERT_TRUE(cluster_.await_ready()) << cluster_.log(0);
+  const std::string value = "a value that is found on a disk";
+  ASSERT_EQ(cluster_.run({"put", "k", value}).status, 0);
+  // All have it, and none has saved it elsewhere.
+  ASSERT_EQ(cluster_.run({"put", "k", "another"}).status, 0);
+  for (size_t node = 0; node < 3; ++node) cluster_.kill(node);
+  for (size_t node = 1; node < 3; ++node)
+    ASSERT_TRUE(damage_text(cluster_.directory(node) + "/journal", value)) << node;
+  cluster_.start(1);
+  cluster_.start(2);
+  const auto note = [&](size_t node) {
+    return run_kahuna({"status", "--endpoints", to_string(cluster_.addresses()[node])}).out;
+  };
+  const auto await = [&](auto so) {
+    for (int i = 0; i < 300 && !so(); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    return so();
+  };
+  ASSERT_TRUE(await([&] {
+    return note(1).find(
+               "1 partition has stopped: entries of it are lost on a majority of the "
+               "nodes; see docs/repair.md") != std::string::npos;
+  })) << note(1)
+      << cluster_.log(1);
+  EXPECT_NE(cluster_.log(1).find("the partition serves nothing"), std::string::npos);
+  const cli::Json status = cluster_.status(1);
+  ASSERT_EQ(status["damaged"].items.size(), 1u);
+  EXPECT_TRUE(status["damaged"].items[0]["stopped"].is_true());
+  EXPECT_NE(status["damaged"].items[0]["text"].text.find("the partition has stopped"),
+            std::string::npos);
+  const Ran get =
+      run_kahuna({"get", "k", "--timeout", "2", "--endpoints", to_string(cluster_.addresses()[1])});
+  EXPECT_EQ(get.status, 3);
+  EXPECT_NE(get.err.find("down or damaged; see 'kahuna status'"), std::string::npos) << get.err;
+  cluster_.start(0);
+  ASSERT_TRUE(await([&] {
+    return note(1).find("stopped") == std::string::npos &&
+           note(2).find("stopped") == std::string::npos && cluster_.status(1)["serving"].is_true();
+  })) << note(1);
+  ASSERT_TRUE(cluster_.await_ready());
+  EXPECT_EQ(cluster_.run({"get", "k"}).out, "another\n");
 }
 
 }  // namespace
