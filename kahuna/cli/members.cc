@@ -35,11 +35,21 @@ void count(const Json& status, Roster& roster) {
   }
 }
 
+// What is to be said of a node that is of no cluster yet.
+std::string outsider(const Address& address, const Json& status) {
+  const std::string at = to_string(address);
+  if (!status["waiting"].is_true())
+    return "the cluster of the node at " + at + " is not founded yet";
+  return "the node at " + at + " waits to be let into a cluster: 'kahuna members add " + at +
+         "', asked of a node of that, lets it in";
+}
+
 // Asks the endpoints, and then whoever they know.
 Result<Roster> survey(World& world, const ConnectOptions& connect) {
   const auto client = make_client(world, connect);
   Roster roster;
-  Error failed(ErrorCode::kUnavailable, "no node answers");
+  Error why(ErrorCode::kUnavailable, "no node answers");
+  bool outside = false;  // `why` is told of one that answers
   std::vector<Address> nodes = connect.endpoints;
   for (size_t i = 0; i < nodes.size(); ++i) {
     auto text =
@@ -47,17 +57,21 @@ Result<Roster> survey(World& world, const ConnectOptions& connect) {
     for (const Address& other : client->known_nodes())
       if (std::find(nodes.begin(), nodes.end(), other) == nodes.end()) nodes.push_back(other);
     if (!text) {
-      failed = text.error();
+      if (!outside) why = text.error();
       continue;
     }
     ASSIGN_OR_RETURN(Json status, parse_json(*text));
+    if (status["cluster"].text == "0") {
+      outside = true;
+      why = {ErrorCode::kUnavailable, outsider(nodes[i], status)};
+    }
     if (roster.members.empty())
       for (const Json& m : status["members"].items)
         roster.members.push_back(
             {m["name"].text, m["node"].text, m["address"].text, m["state"].text});
     count(status, roster);
   }
-  if (roster.members.empty()) return std::unexpected(failed);
+  if (roster.members.empty()) return std::unexpected(why);
   return roster;
 }
 
@@ -70,10 +84,7 @@ std::string state_of(const Roster::Member& member, size_t partitions) {
 
 int list(World& world, const ConnectOptions& connect) {
   const auto roster = survey(world, connect);
-  if (!roster) {
-    report_error(roster.error(), connect.json);
-    return status_of(roster.error().code);
-  }
+  if (!roster) return failed(roster.error(), connect);
   std::vector<std::vector<std::string>> rows = {{"NAME", "ADDRESS", "STATE", "VOTES IN", "NODE"}};
   std::string json;
   for (const Roster::Member& m : roster->members) {
@@ -116,16 +127,19 @@ int run_verb(World& world, const ConnectOptions& connect, const MembersOptions& 
   const auto client = make_client(world, connect);
   Result<std::string> wish = options.what == "add" ? wish_to_add(world, *client, options)
                                                    : options.what + " " + options.name + " 0";
-  Result<client::WriteReply> reply =
-      wish ? ask<client::WriteReply>(
-                 world, *client, [&](auto& c, auto done) { c.members(*wish, std::nullopt, done); })
-           : fail(wish.error());
-  if (!reply) {
-    report_error(reply.error(), connect.json);
-    return status_of(reply.error().code);
+  if (!wish) {
+    report_error(wish.error(), connect.json);
+    return status_of(wish.error().code);
   }
+  const auto reply = ask<client::WriteReply>(
+      world, *client, [&](auto& c, auto done) { c.members(*wish, std::nullopt, done); });
+  if (!reply) return failed(reply.error(), connect);
+  // What is recorded has a stamp.
+  const bool already = reply->done && !reply->stamp;
   if (connect.json)
-    fmt::print("{{\"done\":{}}}\n", reply->done);
+    fmt::print("{{\"done\":{},\"already\":{}}}\n", reply->done, already);
+  else if (already)
+    fmt::print("nothing to do: it is so already; 'kahuna members list' shows it\n");
   else if (reply->done)
     fmt::print("recorded; 'kahuna members list' shows how far the partitions are\n");
   else

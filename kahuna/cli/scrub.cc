@@ -50,44 +50,59 @@ void wait(World& world) {
   world.run();
 }
 
-// Asks the endpoints, and whoever they know, to begin.
+// Asks the endpoints, and whoever they know, to begin. Of the members of the cluster, those that do
+// not answer are among what is returned; endpoints that name no member, once one is known, are not.
 Result<std::vector<Scrubbed>> begin_all(World& world, client::Client& client,
                                         const ConnectOptions& connect, const std::string& name) {
   std::vector<Scrubbed> found;
-  Error failed(ErrorCode::kUnavailable, "no node answers");
+  std::vector<Scrubbed> silent;
   std::vector<Address> nodes = connect.endpoints;
   for (size_t i = 0; i < nodes.size(); ++i) {
     Scrubbed node{.address = nodes[i]};
     auto told = tell(world, client, node.address, "", node.text);
     for (const Address& other : client.known_nodes())
       if (std::find(nodes.begin(), nodes.end(), other) == nodes.end()) nodes.push_back(other);
-    if (told) node.name = (*told)["name"].text;
+    if (!told) {
+      node.last = fail(told.error());
+      silent.push_back(std::move(node));
+      continue;
+    }
+    node.name = (*told)["name"].text;
     const bool twice = std::any_of(found.begin(), found.end(),
                                    [&](const Scrubbed& s) { return s.name == node.name; });
-    if (!told) failed = told.error();
-    if (!told || twice || (!name.empty() && node.name != name)) continue;
+    if (twice || (!name.empty() && node.name != name)) continue;
     node.last = tell(world, client, node.address, node.name, node.text);
     if (node.last) node.number = (*node.last)["scrub"].text;
     if (node.number == "0")
       node.last = fail(ErrorCode::kUnavailable, "the node is still starting; try again");
     found.push_back(std::move(node));
   }
-  if (found.empty() && !name.empty() && failed.text == "no node answers")
+  const std::vector<Address> members = client.known_nodes();
+  std::erase_if(silent, [&](const Scrubbed& node) {
+    return std::find(members.begin(), members.end(), node.address) == members.end();
+  });
+  if (silent.size() == members.size() && found.empty()) return fail(silent.front().last.error());
+  if (found.empty() && silent.empty())
     return fail(ErrorCode::kInvalid,
                 "no node that answers is named '" + name + "'; 'kahuna status' lists them");
-  if (found.empty()) return std::unexpected(failed);
+  if (found.empty() || name.empty())
+    for (Scrubbed& node : silent) found.push_back(std::move(node));
   return found;
 }
 
 std::string json_of(const Scrubbed& node) {
   if (node.last) return node.text;
-  return fmt::format("{{\"name\":{},\"error\":\"{}\",\"text\":{}}}", json_string(node.name),
-                     name_of(node.last.error().code), json_string(node.last.error().text));
+  const std::string name =
+      node.name.empty() ? "" : fmt::format("\"name\":{},", json_string(node.name));
+  return fmt::format("{{{}\"address\":{},\"error\":\"{}\",\"text\":{}}}", name,
+                     json_string(to_string(node.address)), name_of(node.last.error().code),
+                     json_string(node.last.error().text));
 }
 
 void print(const Scrubbed& node) {
   if (!node.last) {
-    fmt::print("{}: {}\n", node.name, node.last.error().text);
+    fmt::print("{}: {}\n", node.name.empty() ? to_string(node.address) : node.name,
+               node.last.error().text);
     return;
   }
   const Json& last = *node.last;
@@ -106,10 +121,7 @@ void print(const Scrubbed& node) {
 int run_verb(World& world, const ConnectOptions& connect, const ScrubOptions& options) {
   const auto client = make_client(world, connect);
   auto nodes = begin_all(world, *client, connect, options.node);
-  if (!nodes) {
-    report_error(nodes.error(), connect.json);
-    return status_of(nodes.error().code);
-  }
+  if (!nodes) return failed(nodes.error(), connect);
   while (std::any_of(nodes->begin(), nodes->end(),
                      [](const Scrubbed& node) { return !node.ended(); })) {
     wait(world);

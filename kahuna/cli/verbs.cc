@@ -24,11 +24,6 @@ Error with_advice(Error error, const ConnectOptions& connect) {
   return error;
 }
 
-int failed(const Error& error, const ConnectOptions& connect) {
-  report_error(with_advice(error, connect), connect.json);
-  return status_of(error.code);
-}
-
 void print_write(const client::WriteReply& reply, bool json) {
   if (json) {
     fmt::print("{{\"done\":{},\"revision\":{},\"stamp\":{},\"replayed\":{}}}\n", reply.done,
@@ -50,6 +45,11 @@ int status_of(ErrorCode code) {
   if (did_it_happen(code) == Happened::kUnknown) return kUnknown;
   if (code == ErrorCode::kInvalid || code == ErrorCode::kTooLarge) return kUsage;
   return kUnavailable;
+}
+
+int failed(const Error& error, const ConnectOptions& connect) {
+  report_error(with_advice(error, connect), connect.json);
+  return status_of(error.code);
 }
 
 int run_verb(World& world, const ConnectOptions& connect, const PutOptions& options) {

@@ -24,6 +24,9 @@ int run_verb(World& world, const ConnectOptions& connect, const ScrubOptions& op
 // The exit status an error means.
 int status_of(ErrorCode code);
 
+// Reports the error of a request to the cluster, with what to try next; its exit status.
+int failed(const Error& error, const ConnectOptions& connect);
+
 // Runs `start(client, done)`, which must call done(result) once, to its end.
 template <class T, class Start>
 Result<T> ask(World& world, client::Client& client, Start start) {

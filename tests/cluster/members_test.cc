@@ -74,6 +74,8 @@ class MembersByHand : public ::testing::Test {
  protected:
   static constexpr const char* kRecorded =
       "recorded; 'kahuna members list' shows how far the partitions are\n";
+  static constexpr const char* kAlready =
+      "nothing to do: it is so already; 'kahuna members list' shows it\n";
 
   // A server that waits until somebody lets it in.
   struct Waiting {
@@ -154,6 +156,12 @@ TEST_F(MembersByHand, ThoseWhoWaitAreLetInALearnerIsPromotedAndTheFounderGoes) {
   ASSERT_TRUE(await_word(n2, "starting")) << n2.log();
   ASSERT_TRUE(await_word(n3, "starting")) << n3.log();
 
+  expect_said(n2.run({"members", "list"}), 3,
+              "the node at " + n2.address +
+                  " waits to be let into a cluster: 'kahuna members add " + n2.address +
+                  "', asked of a node of that, lets it in");
+  expect_said(n2.run({"status"}), 0,
+              "waits to be let into a cluster: kahuna members add " + n2.address);
   const std::string nobody = "127.0.0.1:" + std::to_string(ports[2]);
   expect_said(founder.run({"members", "add", nobody, "--timeout", "0.3"}), 3,
               "no node answers at " + nobody + ": start it there with --join wait");
@@ -173,6 +181,8 @@ TEST_F(MembersByHand, ThoseWhoWaitAreLetInALearnerIsPromotedAndTheFounderGoes) {
   ASSERT_TRUE(await_member(founder, "n3", "member", true, false))
       << founder.run({"members", "list"}).out << n3.log();
 
+  expect_said(founder.run({"members", "promote", "n3"}), 0, kAlready);
+
   // The words that a member waited with do for all its later starts.
   n2.process->signal(SIGKILL);
   ASSERT_TRUE(n2.process->wait(30_s).has_value());
@@ -183,6 +193,7 @@ TEST_F(MembersByHand, ThoseWhoWaitAreLetInALearnerIsPromotedAndTheFounderGoes) {
   expect_said(founder.run({"members", "remove", "n1"}), 0, kRecorded);
   expect_dismissed(founder.process(0), "n1", founder.place() + "/n1.log");
   EXPECT_EQ(n3.run({"get", "k"}).out, "kept\n");
+  expect_said(n3.run({"members", "remove", "n1"}), 0, kAlready);
   ASSERT_TRUE(await_member(n3, "n1", "removed", false, false)) << n3.run({"members", "list"}).out;
 }
 

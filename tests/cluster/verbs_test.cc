@@ -236,6 +236,69 @@ uint64_t connections_opened() {
   return 0;
 }
 
+// One of three is down.
+TEST(VerbsOfTwo, TellOfTheNodeThatIsSilent) {
+  Cluster cluster(3);
+  cluster.start_all();
+  ASSERT_TRUE(cluster.await_ready()) << cluster.log(0);
+  cluster.kill(2);
+  const std::string silent = to_string(cluster.addresses()[2]);
+
+  const Ran scrub = cluster.run({"scrub", "--timeout", "1"});
+  EXPECT_EQ(scrub.status, 3) << scrub.out << scrub.err;
+  EXPECT_NE(scrub.out.find("n1: "), std::string::npos) << scrub.out;
+  EXPECT_NE(scrub.out.find("n2: "), std::string::npos) << scrub.out;
+  EXPECT_NE(scrub.out.find("\n" + silent + ": "), std::string::npos) << scrub.out;
+  // Whoever is asked: they know of it.
+  const Ran asked = run_kahuna(
+      {"scrub", "--json", "--timeout", "1", "--endpoints", to_string(cluster.addresses()[0])});
+  EXPECT_EQ(asked.status, 3);
+  const Result<cli::Json> json = cli::parse_json(asked.out);
+  ASSERT_TRUE(json) << asked.out;
+  ASSERT_EQ(json->items.size(), 3u) << asked.out;
+  EXPECT_EQ(json->items[2]["address"].text, silent);
+  EXPECT_EQ(json->items[2]["error"].text, "unavailable") << asked.out;
+  // One that is asked for by its name may be it, or not.
+  EXPECT_EQ(cluster.run({"scrub", "--node", "n2", "--timeout", "1"}).status, 0);
+  EXPECT_EQ(cluster.run({"scrub", "--node", "n3", "--timeout", "1"}).status, 3);
+  // An endpoint that names no member does not matter.
+  const std::string nobody = "127.0.0.1:" + std::to_string(free_ports(1)[0]);
+  cluster.start(2);
+  ASSERT_TRUE(cluster.await_ready());
+  const Ran all = run_kahuna(
+      {"scrub", "--timeout", "1", "--endpoints", nobody + "," + to_string(cluster.addresses()[0])});
+  EXPECT_EQ(all.status, 0) << all.out << all.err;
+
+  const std::string status = run_kahuna({"status", "--timeout", "1", "--endpoints",
+                                         nobody + "," + to_string(cluster.addresses()[0])})
+                                 .out;
+  std::istringstream lines(status);
+  size_t note = std::string::npos;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("NAME")) note = line.find("NOTE");
+    if (line.find(nobody) == std::string::npos) continue;
+    ASSERT_LT(note, line.size()) << status;
+    EXPECT_NE(line[note], ' ') << status;
+    EXPECT_EQ(line.substr(note - 2, 2), "  ") << status;
+    EXPECT_EQ(line.substr(line.find("unreachable") + 11).find_first_not_of(' '),
+              note - line.find("unreachable") - 11)
+        << status;
+  }
+}
+
+TEST(VerbsOfNobody, SayWhatToTryNext) {
+  const std::string nobody = "127.0.0.1:" + std::to_string(free_ports(1)[0]);
+  for (const std::vector<std::string>& verb : std::vector<std::vector<std::string>>{
+           {"get", "k"}, {"scrub"}, {"members", "list"}, {"members", "remove", "n1"}}) {
+    std::vector<std::string> words = verb;
+    words.insert(words.end(), {"--timeout", "0.3", "--endpoints", nobody});
+    const Ran ran = run_kahuna(words);
+    EXPECT_EQ(ran.status, 3) << verb[0];
+    EXPECT_NE(ran.err.find("asked: " + nobody + "\n  is the cluster up?"), std::string::npos)
+        << verb[0] << ": " << ran.err;
+  }
+}
+
 TEST(VerbsOnTheWire, AScanOfManyPagesUsesOneConnection) {
   auto network = TestNetwork::namespaces(1);
   if (!network) GTEST_SKIP() << network.error().text;
