@@ -211,7 +211,7 @@ const char* help_text() {
   kahuna sim --mutants                score the simulator against planted bugs (mutants builds)
 
 What is not pinned is drawn from the seed:
-  --nodes N --groups N                server nodes; user partitions
+  --nodes N --groups N                server nodes, 1..9; user partitions (a scenario has its own)
   --loops N                           event loops of a node, at most
   --rate OPS                          operations per virtual second; 0 = idle
   --time 60s                          length of the first phase, in virtual time

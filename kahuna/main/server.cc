@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -22,6 +23,7 @@ namespace {
 // How soon after boot the log says so.
 constexpr Duration kBootCheckInterval = Duration::millis(10);
 constexpr Duration kBootPatience = Duration::seconds(10);
+constexpr Duration kWaitingInterval = Duration::seconds(60);
 constexpr std::chrono::seconds kPauseBeforeStartingAgain{1};
 
 node::Options node_options(const cli::ServerOptions& options) {
@@ -182,12 +184,23 @@ class Server {
                                    {"node", std::to_string(node_->id().value())}});
     }
     const Time now = world_.host().clock->now();
-    if (!warned_ && now - started_ > kBootPatience) {
-      warned_ = true;
-      log_.warn("waiting", {{"for", options_.joins ? "recovery, or to be let into the cluster"
-                                                   : "recovery, or the other founders"}});
+    if (now - started_ > kBootPatience && (!warned_ || now - *warned_ > kWaitingInterval)) {
+      warned_ = now;
+      tell_waiting();
     }
     boot_timer_ = world_.host().clock->call_at(now + kBootCheckInterval, [this] { await_boot(); });
+  }
+
+  void tell_waiting() {
+    if (!options_.joins) return log_.warn("waiting", {{"for", "recovery, or the other founders"}});
+    const std::string outcomes = node_->join_outcomes();
+    if (!outcomes.empty())
+      return log_.warn("waiting", {{"for", "being let into the cluster"}, {"asked", outcomes}});
+    const std::string listen = to_string(options_.listen);
+    log_.warn("waiting", {{"for", options_.join.empty()
+                                      ? "recovery, or 'kahuna members add " + listen +
+                                            "', to be asked of the cluster that is to let it in"
+                                      : "recovery"}});
   }
 
   LoopWorld& world_;
@@ -198,7 +211,8 @@ class Server {
   std::optional<Error> fatal_;
   Time started_;
   TimerId boot_timer_ = 0;
-  bool stopping_ = false, warned_ = false;
+  bool stopping_ = false;
+  std::optional<Time> warned_;
 };
 
 }  // namespace

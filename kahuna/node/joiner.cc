@@ -6,6 +6,11 @@
 #include "runtime/probe.h"
 
 namespace kahuna::node {
+namespace {
+
+constexpr const char* kStrange = "its answer is not understood; is a kahuna server there?";
+
+}  // namespace
 
 Joiner::Joiner(Host& host, Hooks& hooks, std::vector<Address> addresses, ClusterId cluster,
                std::string wish)
@@ -17,11 +22,20 @@ Joiner::Joiner(Host& host, Hooks& hooks, std::vector<Address> addresses, Cluster
       random_(host.random("joiner")),
       client_(random_.next() | 1) {
   CHECK(!addresses_.empty());
+  outcomes_.resize(addresses_.size());
   connect();
 }
 
 Joiner::~Joiner() {
   host_.clock->cancel(timer_);
+}
+
+std::string Joiner::outcomes() const {
+  std::string all;
+  for (size_t i = 0; i < addresses_.size(); ++i)
+    all += (i ? "; " : "") + to_string(addresses_[i]) + ": " +
+           (outcomes_[i].empty() ? "not asked yet" : outcomes_[i]);
+  return all;
 }
 
 void Joiner::connect() {
@@ -31,15 +45,16 @@ void Joiner::connect() {
       addresses_[next_], kConnectTimeout,
       [this, alive = std::weak_ptr<char>(alive_)](Result<std::unique_ptr<Stream>> stream) {
         if (alive.expired()) return;
-        if (!stream) return try_another();
+        if (!stream) return try_another(stream.error().text);
         connection_ = std::make_unique<codec::FrameConnection>(
             *host_.scheduler, std::move(*stream), *this, codec::FrameConnection::Options{});
         Hello hello;
         hello.cluster = cluster_;
         hello.watermark = hooks_.watermark();
         (void)connection_->send(codec::FrameKind::kHello, as_bytes(encode_hello(hello)));
-        timer_ =
-            host_.clock->call_at(host_.clock->now() + kAnswerTimeout, [this] { try_another(); });
+        timer_ = host_.clock->call_at(host_.clock->now() + kAnswerTimeout, [this] {
+          try_another("it accepts connections, but does not answer");
+        });
       });
 }
 
@@ -52,7 +67,8 @@ void Joiner::again(Duration wait) {
       [this] { connect(); });
 }
 
-void Joiner::try_another() {
+void Joiner::try_another(std::string why) {
+  outcomes_[next_] = std::move(why);
   next_ = (next_ + 1) % addresses_.size();
   again(std::exchange(back_off_, std::min(back_off_ * 2, kBackOffMax)));
 }
@@ -60,16 +76,16 @@ void Joiner::try_another() {
 void Joiner::on_frame(codec::FrameConnection&, codec::FrameKind kind, ByteView payload) {
   if (!greeted_ && kind == codec::FrameKind::kHello) return on_hello(payload);
   if (greeted_ && kind == codec::FrameKind::kResponse) return on_response(payload);
-  try_another();
+  try_another(kStrange);
 }
 
-void Joiner::on_disconnect(codec::FrameConnection&, Error) {
-  try_another();
+void Joiner::on_disconnect(codec::FrameConnection&, Error reason) {
+  try_another("the connection is lost: " + reason.text);
 }
 
 void Joiner::on_hello(ByteView payload) {
   auto hello = decode_hello(payload);
-  if (!hello) return try_another();
+  if (!hello) return try_another(hello.error().text);
   hooks_.hear(hello->watermark);
   if (cluster_ && hello->cluster && hello->cluster != cluster_) {
     connection_.reset();
@@ -79,7 +95,8 @@ void Joiner::on_hello(ByteView payload) {
          "this data directory belongs to another cluster than the node at " +
              to_string(addresses_[next_]) + "; fix --join or --data"});
   }
-  if (!hello->refused.empty() || !hello->cluster) return try_another();
+  if (!hello->refused.empty()) return try_another("it refuses: " + hello->refused);
+  if (!hello->cluster) return try_another("the node there is in no cluster itself, or not yet");
   if (wish_.empty()) {
     connection_.reset();
     host_.clock->cancel(timer_);
@@ -104,17 +121,20 @@ void Joiner::on_hello(ByteView payload) {
 
 void Joiner::on_response(ByteView payload) {
   const wire::Response* response = decode_response(payload);
-  if (!response) return try_another();
+  if (!response) return try_another(kStrange);
   hooks_.hear(Watermark(response->watermark()));
   hooks_.hear(Watermark(response->stamp()));
   const auto code = static_cast<ErrorCode>(response->error());
   if (code == ErrorCode::kOk && response->outcome() == wire::Outcome::Done) {
     SOMETIMES(node_was_let_in);
     back_off_ = kBackOffMin;
+    outcomes_[next_] = "it has let this node in; the members have not come to it yet";
     return again(kPatience);
   }
-  if (code != ErrorCode::kRemoved && code != ErrorCode::kInvalid) return try_another();
   Error error(code, response->text() ? response->text()->str() : std::string());
+  if (code == ErrorCode::kOk) error.text = "somebody else changed members at that moment";
+  if (code != ErrorCode::kRemoved && code != ErrorCode::kInvalid)
+    return try_another(std::move(error.text));
   connection_.reset();
   host_.clock->cancel(timer_);
   hooks_.on_join_refused(std::move(error));

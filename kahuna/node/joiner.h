@@ -37,6 +37,9 @@ class Joiner final : public codec::FrameConnection::Owner {
          std::string wish);
   ~Joiner() override;
 
+  // What came of asking each address last, for people: "HOST:PORT: …; HOST:PORT: …".
+  std::string outcomes() const;
+
   void on_frame(codec::FrameConnection& connection, codec::FrameKind kind,
                 ByteView payload) override;
   void on_disconnect(codec::FrameConnection& connection, Error reason) override;
@@ -46,7 +49,7 @@ class Joiner final : public codec::FrameConnection::Owner {
   void on_hello(ByteView payload);
   void on_response(ByteView payload);
   void again(Duration wait);
-  void try_another();
+  void try_another(std::string why);
 
   Host& host_;
   Hooks& hooks_;
@@ -56,7 +59,8 @@ class Joiner final : public codec::FrameConnection::Owner {
   RandomStream random_;
   const uint64_t client_;
   uint64_t sequence_ = 0;
-  size_t next_ = 0;  // of addresses_
+  size_t next_ = 0;                    // of addresses_
+  std::vector<std::string> outcomes_;  // of as many; "": not asked yet
   Duration back_off_ = kBackOffMin;
   std::unique_ptr<codec::FrameConnection> connection_;
   bool greeted_ = false;

@@ -197,6 +197,30 @@ TEST_F(MembersByHand, ThoseWhoWaitAreLetInALearnerIsPromotedAndTheFounderGoes) {
   ASSERT_TRUE(await_member(n3, "n1", "removed", false, false)) << n3.run({"members", "list"}).out;
 }
 
+TEST_F(MembersByHand, OneThatIsNotLetInSaysWhy) {
+  const std::vector<uint16_t> ports = free_ports(3);
+  const std::string own = "127.0.0.1:" + std::to_string(ports[0]),
+                    nobody = "127.0.0.1:" + std::to_string(ports[1]);
+  Waiting other("n2", ports[2]);
+  TemporaryDirectory place;
+  const std::string log = place.path() + "/log";
+  Process server({"server", "--name", "n1", "--listen", own, "--data", place.path() + "/data",
+                  "--join", nobody + "," + other.address},
+                 log);
+  EXPECT_TRUE(await([&] { return read_file(log).find("event=waiting") != std::string::npos; }));
+  const std::string said = read_file(log);
+  EXPECT_NE(said.find("for=\"being let into the cluster\" asked=\"" + nobody + ": "),
+            std::string::npos)
+      << said;
+  EXPECT_NE(said.find("refused"), std::string::npos) << said;
+  EXPECT_NE(said.find("; " + other.address + ": the node there is in no cluster itself"),
+            std::string::npos)
+      << said;
+  EXPECT_TRUE(await([&] { return other.log().find("event=waiting") != std::string::npos; }));
+  EXPECT_NE(other.log().find("'kahuna members add " + other.address + "'"), std::string::npos)
+      << other.log();
+}
+
 TEST_F(MembersByHand, ARemovedOneIsRefusedWithItsOldDirectory) {
   Cluster cluster(3);
   cluster.start_all();
