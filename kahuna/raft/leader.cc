@@ -272,6 +272,10 @@ Time Replica::lease_until() const {
   for (size_t slot = 0; slot < members_.size(); ++slot)
     until[slot] = static_cast<uint64_t>(progress_[slot].promised_until().nanos());
   if (self_slot_ < members_.size()) until[self_slot_] = static_cast<uint64_t>(Time::max().nanos());
+  if (MUTANT(lease_asks_only_the_new))
+    for (size_t slot = 0; slot < members_.size(); ++slot)
+      if (!configuration().left().votes(members_[slot]))
+        until[slot] = static_cast<uint64_t>(Time::max().nanos());
   return Time::from_nanos(static_cast<int64_t>(members_.quorum_value(until)));
 }
 

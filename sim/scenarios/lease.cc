@@ -192,6 +192,55 @@ void hand_over_ends_a_lease(Stage& s) {
   s.prove("old leaders did not know that the new one wrote", met >= 3);
 }
 
+// Five voters are to become three. Who leads and one other have the joint configuration, and are
+// cut off: a majority of the new voters. The other three never hear of it, and are a majority of
+// the old ones: they elect another, when no lease may be left.
+void lease_of_a_joint_configuration(Stage& s) {
+  int met = 0;
+  for (int round = 0; round < 20 && met < 2 && s.going(); ++round) {
+    s.settle_members();
+    const size_t old = s.settle();
+    std::vector<size_t> others = s.others(old);
+    for (size_t i = others.size(); i-- > 1;) std::swap(others[i], others[s.random().below(i + 1)]);
+    const size_t go[] = {others[0], others[1]}, stay[] = {old, others[2], others[3]};
+    s.lead(others[2], kMeta);  // wishes are recorded while the partition has no leader
+    if (!s.going() || !s.leads(old)) continue;
+    std::optional<size_t> lead, with;
+    s.on_message([&](size_t node, const Message&) {
+      if (lead || !s.leads(node) || node == go[0] || node == go[1]) return;
+      const auto& configuration = *s.status(node).configuration;
+      if (configuration.voters.size() != 3 || configuration.outgoing.size() != 5) return;
+      lead = node;
+      for (size_t other : stay)
+        if (other != node && s.up(other)) with = other;
+      s.soon([&s, lead, with] {
+        for (size_t other : s.others(*lead))
+          if (with && other != *with)
+            for (size_t node : {*lead, *with}) s.cut(node, other), s.cut(other, node);
+      });
+    });
+    s.crash(old, CrashKind::kProcess);
+    for (size_t node : go) s.remove(node);
+    s.run(Duration::millis(50));
+    s.start(old);
+    s.happens([&] { return lead.has_value(); }, Duration::seconds(4));
+    s.on_message({});
+    if (!lead || !with) continue;
+    // So it notices late that it hears too few.
+    for (size_t node = 0; node < s.nodes(); ++node)
+      s.set_rate(node, node == *lead || node == *with ? kSlowest : kFastest);
+    const uint64_t written = s.writes_done();
+    if (s.happens([&] { return s.leader_but(*lead) && s.writes_done() > written + 3; },
+                  Duration::seconds(8)))
+      met += s.leads(*lead) && s.term(*lead) < s.term(*s.leader_but(*lead)) &&
+             s.status(*lead).configuration->joint();
+    s.run(Duration::millis(300));
+    s.heal();
+    for (size_t node = 0; node < s.nodes(); ++node) s.set_rate(node, 0);
+  }
+  s.prove("the old voters elected another while one led with most of the new", met >= 1);
+}
+
 constexpr std::string_view kLease =
     "reads=lease,clock-drift-ppm-max=200000,rate=1000,processes=40,mix.get=60,snapshot-part-bytes="
     "262144";
@@ -199,6 +248,8 @@ constexpr std::string_view kLeaseVaries =
     "reads=lease,clock-drift-ppm-max=200000,rate=1000,processes=40,mix.get=60,snapshot-part-bytes="
     "262144,"
     "timeouts-vary=on";
+constexpr std::string_view kLeaseJoint =
+    "nodes=5,reads=lease,clock-drift-ppm-max=200000,rate=1000,processes=40,mix.get=60,timeout=2s";
 constexpr std::string_view kQuorum = "reads=quorum,rate=300,mix.get=60,clients=4";
 
 constexpr Scenario kScenarios[] = {
@@ -212,6 +263,8 @@ constexpr Scenario kScenarios[] = {
      "batching", restarted_voter},
     {"T-20-lease", "a leader that handed over does not answer by what is left of its lease", kLease,
      "", hand_over_ends_a_lease},
+    {"T-20-joint", "a lease in a joint configuration is promised by most of the old voters too",
+     kLeaseJoint, "", lease_of_a_joint_configuration},
     {"T-20-hand-over", "leadership is handed on, again and again, under load", "rate=500",
      "delay,batching,drift", hand_over_under_load},
     {"T-20-lost", "the one that is to lead dies as it is told", "rate=300", "delay",
