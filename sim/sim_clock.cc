@@ -73,10 +73,11 @@ void SimClock::cancel(TimerId id) {
   timers_.cancel(id);
 }
 
-void SimClock::begin_turn() {
+void SimClock::begin_turn(bool at_the_last) {
+  in_turn_ = true;
+  if (at_the_last) return;
   turn_now_ = machine_.monotonic(kernel_.now);
   turn_wall_ = machine_.wall(kernel_.now);
-  in_turn_ = true;
 }
 
 void SimClock::end_turn() {

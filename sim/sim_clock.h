@@ -82,7 +82,8 @@ class SimClock final : public Clock {
   TimerId call_at(Time deadline, Callback<void()> task) override;
   void cancel(TimerId id) override;
 
-  void begin_turn();
+  // `at_the_last`: at the time of the turn before; only mutants want that.
+  void begin_turn(bool at_the_last = false);
   void end_turn();
   // Takes the next timer that is due in this turn; false when there is none.
   bool take_due(Callback<void()>& task);

@@ -1,6 +1,9 @@
 #include "sim/world_process.h"
 
 #include <algorithm>
+#include <utility>
+
+#include "runtime/probe.h"
 
 namespace kahuna::sim {
 
@@ -117,6 +120,7 @@ void Process::set_paused(bool paused) {
   if (dead_ || paused_ == paused) return;
   CHECK(!in_turn_);
   paused_ = paused;
+  woke_up_ = !paused;
   if (!paused && !turn_pending_) postpone_turn(Duration());
 }
 
@@ -133,7 +137,9 @@ void Process::run_in_turn(Callback<void()> task) {
 
 void Process::run_turn(const Event* input) {
   in_turn_ = true;
-  clock_.begin_turn();
+  // As if the time were taken before the inputs were, and the pause came in between.
+  const bool before = std::exchange(woke_up_, false) && MUTANT(time_taken_before_inputs);
+  clock_.begin_turn(before);
   if (input) run_input(*input);
   if (!inbox_.empty()) {
     std::vector<Event> inputs;

@@ -105,7 +105,7 @@ class Process final : public Scheduler, public Offload, public Loops {
   SimNetworkHost network_host_;
   Host host_;
   RandomStream random_;
-  bool in_turn_ = false, dead_ = false, paused_ = false, turn_pending_ = false;
+  bool in_turn_ = false, dead_ = false, paused_ = false, turn_pending_ = false, woke_up_ = false;
   std::vector<Event> inbox_;
   std::vector<Callback<void()>> posted_;
   std::vector<Callback<void()>> deferred_;

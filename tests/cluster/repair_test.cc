@@ -31,11 +31,17 @@ struct File {
   uint64_t bytes = 0;
 };
 
+// A node that runs may take files away meanwhile.
 std::vector<File> files_in(const std::string& directory) {
   std::vector<File> files;
-  for (const auto& entry : fs::recursive_directory_iterator(directory))
-    if (entry.is_regular_file() && entry.file_size() > 0)
-      files.push_back({entry.path(), entry.file_size()});
+  std::error_code gone;
+  for (fs::recursive_directory_iterator entry(directory, gone), end; !gone && entry != end;
+       entry.increment(gone)) {
+    std::error_code none;
+    if (!entry->is_regular_file(none)) continue;
+    const uint64_t bytes = entry->file_size(none);
+    if (!none && bytes > 0) files.push_back({entry->path(), bytes});
+  }
   std::sort(files.begin(), files.end(),
             [](const File& a, const File& b) { return a.path < b.path; });
   return files;

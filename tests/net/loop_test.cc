@@ -11,6 +11,7 @@
 
 #include "net/process.h"
 #include "net/sockets.h"
+#include "net/turn.h"
 #include "runtime/check.h"
 
 namespace kahuna::net {
@@ -82,6 +83,25 @@ TEST_P(LoopTest, RunsTasksOfOtherThreadsInOrder) {
   producer.join();
   ASSERT_EQ(order.size(), 10'000u);
   EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
+}
+
+// A turn's time is taken after its inputs were: what came while it slept did not come later.
+TEST_P(LoopTest, NothingInATurnCameAfterItsTime) {
+  auto loop = make();
+  std::atomic<int> ran{0}, early{0};
+  std::thread runner([&] { loop->run(); });
+  for (int i = 0; i < 200; ++i) {
+    const Time sent = Turn::read_clock();
+    while (!loop->post_remote([&, sent] {
+      early += loop->host().clock->now() < sent;
+      ran.fetch_add(1);
+    })) {
+    }
+    while (ran.load() <= i) std::this_thread::yield();
+  }
+  loop->stop();
+  runner.join();
+  EXPECT_EQ(early.load(), 0);
 }
 
 TEST_P(LoopTest, RefusesRemoteTasksOverItsBound) {
