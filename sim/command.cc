@@ -159,6 +159,8 @@ int run_command(int argc, char** argv) {
   if (options->scenarios) {
     for (const Scenario& scenario : scenarios())
       fmt::print("{:<16} {}\n", scenario.name, scenario.text);
+    fmt::print("\nnone, and why:\n");
+    for (const Unsteered& none : unsteered()) fmt::print("{:<16} {}\n", none.name, none.why);
     return kExitPass;
   }
   if (!options->check_file.empty()) return check_file(options->check_file);

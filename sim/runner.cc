@@ -115,6 +115,10 @@ class Run {
     std::string faults = options_.faults;
     if (!options_.scenario.empty()) {
       scenario_ = find_scenario(options_.scenario);
+      for (const Unsteered& none : unsteered())
+        if (none.name == options_.scenario)
+          return fail(ErrorCode::kInvalid,
+                      fmt::format("there is no scenario '{}': it is {}", none.name, none.why));
       if (!scenario_)
         return fail(ErrorCode::kInvalid,
                     fmt::format("no scenario '{}'; see kahuna sim --scenarios", options_.scenario));

@@ -392,6 +392,18 @@ std::vector<Scenario> scenarios() {
   return all;
 }
 
+std::span<const Unsteered> unsteered() {
+  static constexpr Unsteered kUnsteered[] = {
+      {"H-R30", "about splits and merges, which there are none of yet"},
+      {"H-R32", "about zones, which there are none of yet"},
+      {"H-R35", "about two ways to sync in one cluster; here all nodes sync in one way"},
+      {"H-R38", "about shared secrets, which there are none of yet"},
+      {"H-R39", "about a number of replicas that is set; here every voting member has one"},
+      {"T-29", "about splits and merges, which there are none of yet"},
+  };
+  return kUnsteered;
+}
+
 const Scenario* find_scenario(std::string_view name) {
   static const std::vector<Scenario> all = scenarios();
   auto found = std::find_if(all.begin(), all.end(),

@@ -247,6 +247,12 @@ inline constexpr std::string_view kScenarioSpec =
 
 // All of them, by name.
 std::vector<Scenario> scenarios();
+
+// What one would look for among them and not find, and why.
+struct Unsteered {
+  std::string_view name, why;
+};
+std::span<const Unsteered> unsteered();
 const Scenario* find_scenario(std::string_view name);
 
 // Where they are told: sim/scenarios/*.cc.

@@ -102,6 +102,37 @@ void one_node(Stage& s) {
   }
 }
 
+// A cluster of one node, down and up again as it pleases, lets another in: it needs that one's word
+// from then on, and gets it. Either may fail.
+void one_node_and_another(Stage& s) {
+  const size_t only = s.settle(), other = 1 - only;
+  const NodeId before = s.member(other);
+  s.remove(other, false, Coming::kWaits);
+  s.must(
+      "one node is all there is",
+      [&] {
+        return s.leads(only) && s.leads(only, kMeta) &&
+               s.status(only).configuration->voters.size() == 1 &&
+               s.status(only, kMeta).configuration->voters.size() == 1;
+      },
+      Duration::seconds(60));
+  const uint64_t written = s.writes_done();
+  s.crash(only);
+  s.run(Duration::millis(static_cast<int64_t>(s.random().below(500))));
+  s.start(only);
+  s.must(
+      "it serves alone", [&] { return s.writes_done() > written + 5; }, Duration::seconds(30));
+  s.settle_members();
+  s.prove("another came", s.member(other) != before && s.votes(s.member(other)));
+  const size_t fails = s.random().below(2);
+  s.crash(fails);
+  s.run(Duration::seconds(2));
+  s.start(fails);
+  const uint64_t again = s.writes_done();
+  s.must(
+      "both serve", [&] { return s.writes_done() > again + 5; }, Duration::seconds(30));
+}
+
 // Four replicas: a majority is three.
 void even_cluster(Stage& s) {
   size_t lead = s.settle();
@@ -245,6 +276,8 @@ constexpr Scenario kScenarios[] = {
      founding_apart, true},
     {"H-R20", "a cluster of one node serves, and again after power losses", "nodes=1", "skew",
      one_node},
+    {"H-R20-join", "... and lets another node in, without which it does not serve any more",
+     "nodes=2", "skew", one_node_and_another},
     {"H-R24",
      "leaders whose wall clocks are an hour behind their predecessors' stamp no version twice", "",
      "delay,drift", stamps_over_failover},

@@ -140,6 +140,31 @@ void votes_without_a_state(Stage& s) {
   });
 }
 
+// Who comes has nothing, and all of the log is still there since nothing of it was ever flushed: it
+// is sent the state all the same.
+void comes_with_nothing(Stage& s) {
+  const size_t lead = s.settle();
+  const size_t comes = s.others(lead)[s.random().below(2)];
+  const NodeId before = s.member(comes);
+  const uint64_t installed = s.probe("snapshot_installed");
+  s.until("clients have written", [&] { return s.commit(lead) > 20; });
+  s.remove(comes, true);
+  bool whole = true;
+  std::optional<bool> has_none;  // when it comes
+  s.until("it is let in", [&] {
+    if (s.hosts(comes) && !has_none) has_none = s.status(comes).stateless;
+    return s.member(comes) && s.member(comes) != before && has_none;
+  });
+  for (size_t node : s.others(comes)) whole &= s.status(node).base == raft::kFoundingBase;
+  s.prove("the log was never compacted", whole);
+  s.must(
+      "it begins without a state", [&] { return has_none == true; }, Duration::millis(1));
+  s.settle_members();
+  s.must(
+      "it was sent one", [&] { return s.probe("snapshot_installed") > installed; },
+      Duration::millis(1));
+}
+
 // The connection dies in the middle, and what was on its way with it.
 void resumes(Stage& s) {
   s.repeat_until_hit("snapshot_stream_resumes", 40, [&] {
@@ -265,6 +290,10 @@ constexpr std::string_view kSmallParts =
     "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1,snapshot-part-bytes=1,"
     "keys=40";
 
+constexpr std::string_view kNeverFlushed =
+    "log-keep-bytes=67108864,log-keep-entries=1000000,log-keep-total-bytes=1073741824,"
+    "log-bytes-max=1073741824,flush-bytes=4194304,flush-interval=60s";
+
 constexpr std::string_view kSmallPartsFlushed =
     "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1,snapshot-part-bytes=1,"
     "keys=40,flush-bytes=1";
@@ -320,6 +349,8 @@ constexpr Scenario kScenarios[] = {
      "", shown_to_the_deposed},
     {"T-35", "a replica whose state is being replaced votes", kSmallParts, "",
      votes_without_a_state},
+    {"T-35-new", "who comes gets the state, though all of the log is there still", kNeverFlushed,
+     "delay,drift", comes_with_nothing},
 };
 
 }  // namespace

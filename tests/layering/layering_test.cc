@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <regex>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -108,6 +110,33 @@ TEST(Layering, RocksDbStaysInItsFiles) {
       EXPECT_EQ(text.str().find("#include <rocksdb/"), std::string::npos) << item.path();
     }
   }
+}
+
+// tests/mutants.txt has all planted bugs: with the seeds that catch them, or with the tests that
+// do.
+TEST(Layering, EveryPlantedBugIsInTheCatalogue) {
+  std::ifstream file(kRoot / "tests/mutants.txt");
+  std::stringstream catalogue;
+  catalogue << file.rdbuf();
+  const std::regex planted("MUTANT\\(([a-z_]+)\\)"), word("[a-z_]+");
+  const std::string text = catalogue.str();
+  const std::set<std::string> listed(std::sregex_token_iterator(text.begin(), text.end(), word),
+                                     std::sregex_token_iterator());
+  size_t found = 0;
+  for (const char* top : {"runtime", "net", "kahuna", "sim"}) {
+    for (const auto& item : fs::recursive_directory_iterator(kRoot / top)) {
+      if (item.path().extension() != ".cc" && item.path().extension() != ".h") continue;
+      std::ifstream in(item.path());
+      for (std::string line; std::getline(in, line);) {
+        if (line.find("//") < line.find("MUTANT(") || line.starts_with("#define")) continue;
+        for (std::sregex_iterator it(line.begin(), line.end(), planted), end; it != end; ++it) {
+          ++found;
+          EXPECT_TRUE(listed.contains((*it)[1])) << (*it)[1] << " in " << item.path();
+        }
+      }
+    }
+  }
+  EXPECT_GT(found, 100u);
 }
 
 }  // namespace
