@@ -61,11 +61,8 @@ std::string note_of(const Json& status, const std::string& address, size_t leade
     add("waits to be let into a cluster: kahuna members add " + address);
   if (status["disk_full"].is_true()) add("disk full: takes no writes");
   if (stopped > 0)
-    add(
-        fmt::format("{} {} stopped: entries of {} are lost on a majority of the nodes; see "
-                    "docs/repair.md",
-                    stopped, stopped == 1 ? "partition has" : "partitions have",
-                    stopped == 1 ? "it" : "theirs"));
+    add(fmt::format("{} stopped: nodes that are up have lost what it takes; see docs/repair.md",
+                    stopped == 1 ? "1 partition has" : fmt::format("{} partitions have", stopped)));
   if (repairing > 0)
     add(fmt::format("repairing the logs of {} {}", repairing,
                     repairing == 1 ? "partition" : "partitions"));

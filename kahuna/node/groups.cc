@@ -367,7 +367,7 @@ void Groups::process_group(Group& group) {
     hooks_.on_leader(group.id, leader);
   }
   if (group.replica.quiet() && group.replica.role() == raft::Role::kFollower) arm_quiet_probe();
-  if (group.faulty) look_at_damage(group);
+  if (group.faulty || group.state_lost) look_at_damage(group);
   if (observer_) observer_->on_step(group.replica);
   consider_giving_way(group);
   if (hand_overs_.active()) hand_overs_.look(group.replica, host_.clock->now());

@@ -54,7 +54,7 @@ struct ReplicaStatus {
 struct DamagedLog {
   PartitionId partition;
   std::string text;
-  bool stopped = false;  // a majority lost it: nobody leads, nor will until one that has it is back
+  bool stopped = false;  // nobody leads, nor will until one that has what is lost is back
 };
 
 class Groups final : private SnapshotStreams::Hooks {

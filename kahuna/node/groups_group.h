@@ -60,9 +60,10 @@ struct Groups::Group {
   std::optional<Install> install;  // a snapshot replaces the state; the replica has none meanwhile
   bool install_due = false;        // in installs_due_
   std::optional<Time>
-      woken_to_move;    // leader: was quiet, and is asked who is there (groups_members.cc)
-  bool faulty = false;  // the log was not whole when last looked at
-  std::optional<Time> stopped_since;  // nobody leads, and most do not have what it has lost
+      woken_to_move;        // leader: was quiet, and is asked who is there (groups_members.cc)
+  bool faulty = false;      // the log was not whole when last looked at
+  bool state_lost = false;  // the engine had it, and it has not come back
+  std::optional<Time> stopped_since;  // nobody leads, and what is lost may be why
   bool stop_told = false;
   std::string damage;  // where on disk
 

@@ -259,6 +259,7 @@ void Groups::finish_install(Group& group) {
   auto state = open_state(group.state.descriptor());
   if (!state) return engine_failed(state.error());
   SOMETIMES(snapshot_installed);
+  if (std::exchange(group.state_lost, false)) group.stop_told = false;
   process_group(group);  // what the log has to tell the journal goes first
   if (stopped_) return;
   const raft::LogPosition position = install.position;

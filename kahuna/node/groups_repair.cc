@@ -9,6 +9,10 @@ namespace {
 // Without a leader, before it is said that damage is why.
 constexpr int kStoppedTimeouts = 4;
 
+constexpr std::string_view kNoHolder =
+    "no node leads from which to fetch it: start the nodes that are down, or give one that has it "
+    "its disk back; when all have lost it, restore a backup";
+
 std::string nowhere(const raft::Status& status) {
   return "the first of them is intact on none of " + std::to_string(status.lost_asked) +
          " replicas that answered";
@@ -19,6 +23,7 @@ std::string nowhere(const raft::Status& status) {
 // The engine has lost what it held of a group: the others have it.
 void Groups::report_lost_state(Group& group) {
   SOMETIMES(replica_starts_without_its_state);
+  group.state_lost = true;
   hooks_.on_damage("partition " + std::to_string(group.id.value()) + ": the state on node '" +
                    options_.name + "' is lost; it is fetched from the leader");
   if (observer_) observer_->on_state_lost(self_, group.id);
@@ -71,39 +76,52 @@ void Groups::report_repaired(Group& group) {
 // why. Others may be about to lead, or to say that nobody ever had what is lost: it is told when
 // that did not come for a while.
 void Groups::look_at_damage(Group& group) {
-  if (group.replica.is_whole()) return report_repaired(group);
-  if (group.stop_told) return;
+  if (group.faulty && group.replica.is_whole()) report_repaired(group);
+  if (group.stop_told || (!group.faulty && !group.state_lost)) return;
   const raft::Status status = group.replica.status();
-  const bool stopped = status.lost_with_most && !status.leader.node;
+  const bool stopped = !status.leader.node && (status.lost_with_most || status.stateless);
   if (!stopped) return group.stopped_since.reset();
   const Time now = host_.clock->now();
   if (!group.stopped_since) group.stopped_since = now;
   if (now - *group.stopped_since < options_.raft.election_timeout_max * kStoppedTimeouts ||
       MUTANT(lost_majority_untold))
     return;
-  SOMETIMES(damage_is_on_a_majority);
   group.stop_told = true;
-  hooks_.on_damage("partition " + std::to_string(group.id.value()) + ": of the " +
-                   std::to_string(status.lost) + " entries that node '" + options_.name +
-                   "' has lost behind entry " + std::to_string(status.last.index.value()) + ", " +
-                   nowhere(status) +
-                   "; the partition serves nothing until one that has it is back: start the nodes "
-                   "that are down, or give one its disk back");
+  std::string text = "partition " + std::to_string(group.id.value()) + ": ";
+  if (status.lost_with_most) {
+    SOMETIMES(damage_is_on_a_majority);
+    text += "of the " + std::to_string(status.lost) + " entries that node '" + options_.name +
+            "' has lost behind entry " + std::to_string(status.last.index.value()) + ", " +
+            nowhere(status) +
+            "; the partition serves nothing until one that has it is back: start the nodes that "
+            "are down, or give one its disk back";
+  } else {
+    SOMETIMES(lost_state_is_nowhere);
+    text += "the state on node '" + options_.name + "' is lost, and " + std::string(kNoHolder);
+  }
+  hooks_.on_damage(text);
 }
 
 std::vector<DamagedLog> Groups::damaged() const {
   std::vector<DamagedLog> out;
   for (const auto& group : groups_) {
-    if (!group->faulty) continue;
-    raft::Status status = group->replica.status();
-    std::string text = "repairing " + std::to_string(status.lost) +
-                       " entries of the log behind entry " +
-                       std::to_string(status.last.index.value());
+    if (!group->faulty && !group->state_lost) continue;
+    const raft::Status status = group->replica.status();
     // Others may lead since it was told.
-    const bool stopped = group->stop_told && status.lost_with_most && !status.leader.node;
-    if (status.lost_asked > 0) text += "; " + nowhere(status);
-    if (stopped)
-      text += ": the partition has stopped, and serves nothing until one that has it is back";
+    const bool stopped =
+        group->stop_told && !status.leader.node && (status.lost_with_most || status.stateless);
+    std::string text;
+    if (group->faulty) {
+      text = "repairing " + std::to_string(status.lost) + " entries of the log behind entry " +
+             std::to_string(status.last.index.value());
+      if (status.lost_asked > 0) text += "; " + nowhere(status);
+      if (stopped)
+        text += ": the partition has stopped, and serves nothing until one that has it is back";
+    } else if (stopped) {
+      text = "the state is lost, and " + std::string(kNoHolder);
+    } else {
+      continue;  // it is being fetched, as 'installing' says
+    }
     out.push_back({group->id, std::move(text), stopped});
   }
   return out;

@@ -207,6 +207,8 @@ bool Replica::take_offer(Time now, const Message& message) {
   for (const Entry& entry : message.entries)
     if (entry.index > before) log_.append(entry);
   follow_configurations(before);
+  // There may be more: asks again at once.
+  if (role_ == Role::kPreCandidate && !MUTANT(offers_once_a_timeout)) timer_ = now;
   return true;
 }
 

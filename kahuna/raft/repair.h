@@ -57,7 +57,7 @@
 // nor will it be, for a leader that inherits it commits it with an entry of its own term only,
 // which this candidate would have acknowledged. It moves to a new term first, so that it is not
 // believed any more to hold what it drops. Where the two logs part is found over several
-// candidacies.
+// candidacies; one that took an offer asks again at once, until nobody has more for it.
 //
 // Why repair is safe. What a replica has promised is the set of positions that it acknowledged.
 // Votes are judged by a position at or above all of these, as before the damage; so whoever is

@@ -6,6 +6,7 @@ namespace {
 
 // What a node says of a partition that damage has stopped.
 constexpr std::string_view kOnAMajority = "serves nothing until one that has it is back";
+constexpr std::string_view kNoState = "no node leads from which to fetch it";
 
 void all_lose_power(Stage& s) {
   for (size_t node = 0; node < s.nodes(); ++node) s.crash(node);
@@ -552,6 +553,47 @@ void all_copies_are_lost(Stage& s) {
   s.prove("both had lost the same", false);
 }
 
+// All engines are damaged at once, when the logs do not hold any more what is in them: nothing is
+// served that was made up from the rest.
+void all_states_are_lost(Stage& s) {
+  for (int round = 0; round < 20 && s.going(); ++round) {
+    const size_t lead = s.settle();
+    s.until("the logs begin behind the founding", [&] {
+      for (size_t node = 0; node < s.nodes(); ++node)
+        if (s.status(node).base.index.value() < 50) return false;
+      return true;
+    });
+    std::vector<size_t> all = s.others(lead);
+    all.push_back(lead);
+    for (size_t node : all) s.crash(node);
+    for (size_t node : all) s.damage_engine(node, 60);
+    for (size_t node : all) s.start(node);
+    auto lost = [&] {
+      return std::all_of(all.begin(), all.end(),
+                         [&](size_t node) { return s.hosts(node) && s.status(node).stateless; });
+    };
+    const uint64_t had = s.writes_done();
+    s.until("they serve again, or all have lost it",
+            [&] { return lost() || s.writes_done() > had + 300; });
+    if (!lost()) continue;
+    s.run(Duration::millis(100));  // answers that were on their way
+    const uint64_t before = s.writes_done();
+    s.run(Duration::seconds(10));
+    s.prove("all lack the state still", lost() && !s.leader());
+    s.must(
+        "nothing is served", [&] { return s.writes_done() == before; }, Duration::nanos(1));
+    s.must(
+        "it is said why",
+        [&] {
+          return std::all_of(all.begin(), all.end(),
+                             [&](size_t node) { return s.said(node, kNoState); });
+        },
+        Duration::nanos(1));
+    return;
+  }
+  s.prove("all had lost the state", false);
+}
+
 constexpr Scenario kScenarios[] = {
     {"T-24", "both copies of a batch rot: the node does not vote by what is left of it", "rate=300",
      "drift", vote_is_lost},
@@ -580,6 +622,10 @@ constexpr Scenario kScenarios[] = {
      "nodes=2,rate=100,log-keep-bytes=0,log-keep-entries=20,flush-interval=200ms,save-entries=1,"
      "keys=40,value-bytes-max=1000,scrub-interval-ms=300,scrub-bytes-per-second=67108864",
      "drift", only_copy_rots, false, "all_partitions_have_other_voters"},
+    {"T-30-all", "all have lost a partition's state: it stops, and says why",
+     "rate=300,loops=1,log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1,"
+     "keys=40",
+     "drift", all_states_are_lost},
     {"T-44-all", "all who had an entry have lost it: the partition stops, and says why",
      "rate=300,loops=1", "drift", all_copies_are_lost},
     {"T-44", "the only intact copy of an entry is down: the partition waits for it", "rate=300",

@@ -267,8 +267,8 @@ TEST_F(Repair, OfAPartitionThatHasStopped) {
   };
   ASSERT_TRUE(await([&] {
     return note(1).find(
-               "1 partition has stopped: entries of it are lost on a majority of the "
-               "nodes; see docs/repair.md") != std::string::npos;
+               "1 partition has stopped: nodes that are up have lost what it takes; see "
+               "docs/repair.md") != std::string::npos;
   })) << note(1)
       << cluster_.log(1);
   EXPECT_NE(cluster_.log(1).find("the partition serves nothing"), std::string::npos);

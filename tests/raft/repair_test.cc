@@ -179,6 +179,47 @@ TEST(RaftRepair, MutantThatJudgesItByWhatItBringsIsSeen) {
 }
 #endif
 
+// 2 lacks much of what 1 has, which has no state, and one offer takes one entry of it. True: 2
+// leads before it would have campaigned again by its timer.
+bool takes_all_offers_at_once() {
+  Options options;
+  options.append_bytes_max = 1;
+  Cluster cluster(3, options, 1);
+  settle_under_one(cluster);
+  cluster.compact(1);
+  cluster.crash(2);
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(cluster.propose(1, "more").has_value());
+  cluster.settle();
+  cluster.crash(1);
+  cluster.crash(3);
+  cluster.lose_state(1);
+  cluster.restart(1);
+  cluster.restart(2);
+  cluster.settle();
+  EXPECT_TRUE(cluster.replica(1).status().stateless);
+  EXPECT_LT(cluster.replica(2).status().last.index, cluster.replica(1).status().last.index);
+  cluster.timer(2);
+  const auto asked = cluster.now();
+  for (int i = 0; i < 20 && !cluster.leader(); ++i) {
+    cluster.settle();
+    if (!cluster.leader()) cluster.timer(2);
+  }
+  EXPECT_EQ(cluster.violation(), "");
+  return cluster.leader() == 2u && cluster.now() - asked < options.election_timeout_min;
+}
+
+TEST(RaftRepair, WhoTookAnOfferAsksAgainAtOnce) {
+  EXPECT_TRUE(takes_all_offers_at_once());
+}
+
+#ifdef KAHUNA_MUTANTS
+TEST(RaftRepair, MutantThatTakesOneOfferATimeoutIsSeen) {
+  set_active_mutant("offers_once_a_timeout");
+  EXPECT_FALSE(takes_all_offers_at_once());
+  set_active_mutant("");
+}
+#endif
+
 // Of two voters the other one never had the entry: it cannot have been committed without it.
 TEST(RaftRepair, GoesOnWithoutWhatTheOtherOfTwoNeverHad) {
   Cluster cluster(2, Options(), 1);
