@@ -625,7 +625,7 @@ constexpr Scenario kScenarios[] = {
     {"T-30-all", "all have lost a partition's state: it stops, and says why",
      "rate=300,loops=1,log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1,"
      "keys=40",
-     "drift", all_states_are_lost},
+     "drift", all_states_are_lost, false, "lost_state_is_nowhere"},
     {"T-44-all", "all who had an entry have lost it: the partition stops, and says why",
      "rate=300,loops=1", "drift", all_copies_are_lost},
     {"T-44", "the only intact copy of an entry is down: the partition waits for it", "rate=300",
