@@ -1,5 +1,6 @@
 #include "runtime/host.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace kahuna {
@@ -11,6 +12,13 @@ void File::write_durably_at(uint64_t offset, ByteView bytes, IoDone done) {
       if (!synced) return done(fail(std::move(synced.error())));
       done(written);
     });
+  });
+}
+
+bool valid_name(std::string_view name) {
+  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
   });
 }
 

@@ -112,6 +112,8 @@ struct Address {
 };
 // Parses "127.0.0.1:2073", "[::1]:2073", "name:2073". kInvalid says what is wrong.
 Result<Address> parse_address(std::string_view text);
+// Whether a node may be called so: 1..64 of letters, digits, '-', '_', '.'.
+bool valid_name(std::string_view name);
 std::string to_string(const Address& address);
 
 // Receives a stream's events. Never called after the Stream is destroyed.

@@ -6,6 +6,8 @@
 #include <memory>
 #include <optional>
 
+#include "kahuna/node/identity.h"
+#include "kahuna/raft/configuration.h"
 #include "runtime/check.h"
 #include "runtime/probe.h"
 #include "sim/checker.h"
@@ -76,8 +78,9 @@ struct Bound {
   uint64_t most;
   bool fixed;  // scripts of scenarios name them one by one: it is as the scenario has it
 };
-constexpr Bound kBounds[] = {
-    {"nodes", 9, true}, {"groups", 16'384, true}, {"loops", kLoopsMax, false}};
+constexpr Bound kBounds[] = {{"nodes", raft::kVotersMax, true},
+                             {"groups", node::kPartitionsMax, true},
+                             {"loops", kLoopsMax, false}};
 
 class Run {
  public:

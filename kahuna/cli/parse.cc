@@ -63,14 +63,8 @@ struct RawServer {
            snapshot_mib_per_second = 16, scrub_mib_per_second = 16, scrub_interval_s = 86'400;
 };
 
-// As the node has it (kahuna/node/identity.h).
 Result<> check_name(std::string_view flag, const std::string& name) {
-  const bool good =
-      !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-               c == '-' || c == '_' || c == '.';
-      });
-  if (good) return {};
+  if (valid_name(name)) return {};
   return fail(ErrorCode::kInvalid, std::string(flag) + " has the name '" + name +
                                        "': use 1..64 of letters, digits, '-', '_', '.'");
 }

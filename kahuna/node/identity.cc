@@ -18,7 +18,6 @@ namespace {
 constexpr uint32_t kFormat = 1, kFormatLayouts = 2, kFormatRoster = 3;
 constexpr size_t kMembersMax = 9;
 constexpr size_t kRosterMax = 1000;
-constexpr size_t kPartitionsMax = 16'384;
 // File: u32 length, u32 crc32c of the rest, then the FlatBuffer, 8-aligned.
 constexpr size_t kPrefixBytes = 8;
 constexpr size_t kFileBytesMax = 1 << 20;
@@ -88,13 +87,6 @@ Result<Roster> unpack(const meta::Roster& stored) {
 }
 
 }  // namespace
-
-bool valid_name(std::string_view name) {
-  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_' || c == '.';
-  });
-}
 
 bool can_have_been(const Boots& boots, Boot known) {
   if (MUTANT(boots_compared_by_number) && !boots.empty() && known.number < boots.back().number)

@@ -43,8 +43,7 @@ inline constexpr size_t kBootsMax = 256;
 // all.
 bool can_have_been(const Boots& boots, Boot known);
 
-// 1..64 of letters, digits, '-', '_', '.'.
-bool valid_name(std::string_view name);
+inline constexpr size_t kPartitionsMax = 16'384;  // of users
 
 struct FoundingMember {
   NodeId node;

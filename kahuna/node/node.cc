@@ -30,7 +30,7 @@ Result<> validate(const Options& o) {
   }
   if (!self && !o.joins)
     return fail(ErrorCode::kInvalid, "node '" + o.name + "' is not among its own founders");
-  if (o.partitions < 1 || o.partitions > 16'384)
+  if (o.partitions < 1 || o.partitions > kPartitionsMax)
     return fail(ErrorCode::kInvalid, "the number of partitions must be 1..16384");
   if (o.scrub_bytes_per_second == 0)
     return fail(ErrorCode::kInvalid, "a scrub must read some bytes a second");
