@@ -81,7 +81,8 @@ Result<std::vector<Scrubbed>> begin_all(World& world, client::Client& client,
   std::erase_if(silent, [&](const Scrubbed& node) {
     return std::find(members.begin(), members.end(), node.address) == members.end();
   });
-  if (silent.size() == members.size() && found.empty()) return fail(silent.front().last.error());
+  if (found.empty() && !silent.empty() && silent.size() == members.size())
+    return fail(silent.front().last.error());
   if (found.empty() && silent.empty())
     return fail(ErrorCode::kInvalid,
                 "no node that answers is named '" + name + "'; 'kahuna status' lists them");

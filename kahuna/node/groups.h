@@ -50,8 +50,9 @@ struct ReplicaStatus {
   bool shared = false;  // somebody else votes on it, who therefore has a state
 };
 
-// ... of a log of which the node's disk has lost a part that is not repaired yet.
-struct DamagedLog {
+// ... of a partition of which the node has lost a part that is not back yet: of its log, or the
+// state when nobody leads who could send it.
+struct Damage {
   PartitionId partition;
   std::string text;
   bool stopped = false;  // nobody leads, nor will until one that has what is lost is back
@@ -155,8 +156,7 @@ class Groups final : private SnapshotStreams::Hooks {
   partition::StateMachine* state(PartitionId id);
   std::vector<PartitionId> ids() const;
   std::vector<ReplicaStatus> statuses() const;  // in that order
-  // Partitions of whose log this node's disk has lost a part that is not repaired yet.
-  std::vector<DamagedLog> damaged() const;
+  std::vector<Damage> damaged() const;
   Watermark last_stamp_seen() const { return stamp_seen_; }
 
  private:

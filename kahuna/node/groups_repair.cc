@@ -13,6 +13,11 @@ constexpr std::string_view kNoHolder =
     "no node leads from which to fetch it: start the nodes that are down, or give one that has it "
     "its disk back; when all have lost it, restore a backup";
 
+// Nobody leads, and what is lost may be why.
+bool is_stopped(const raft::Status& status) {
+  return !status.leader.node && (status.lost_with_most || status.stateless);
+}
+
 std::string nowhere(const raft::Status& status) {
   return "the first of them is intact on none of " + std::to_string(status.lost_asked) +
          " replicas that answered";
@@ -72,15 +77,14 @@ void Groups::report_repaired(Group& group) {
                    options_.name + "' is whole again");
 }
 
-// A majority with damage: nobody can lead, and what clients hear is that nobody does. Here it says
-// why. Others may be about to lead, or to say that nobody ever had what is lost: it is told when
-// that did not come for a while.
+// A majority with damage, or nobody with a state: nobody can lead, and what clients hear is that
+// nobody does. Here it says why. Others may be about to lead, or to say that nobody ever had what
+// is lost: it is told when that did not come for a while.
 void Groups::look_at_damage(Group& group) {
   if (group.faulty && group.replica.is_whole()) report_repaired(group);
   if (group.stop_told || (!group.faulty && !group.state_lost)) return;
   const raft::Status status = group.replica.status();
-  const bool stopped = !status.leader.node && (status.lost_with_most || status.stateless);
-  if (!stopped) return group.stopped_since.reset();
+  if (!is_stopped(status)) return group.stopped_since.reset();
   const Time now = host_.clock->now();
   if (!group.stopped_since) group.stopped_since = now;
   if (now - *group.stopped_since < options_.raft.election_timeout_max * kStoppedTimeouts ||
@@ -102,14 +106,13 @@ void Groups::look_at_damage(Group& group) {
   hooks_.on_damage(text);
 }
 
-std::vector<DamagedLog> Groups::damaged() const {
-  std::vector<DamagedLog> out;
+std::vector<Damage> Groups::damaged() const {
+  std::vector<Damage> out;
   for (const auto& group : groups_) {
     if (!group->faulty && !group->state_lost) continue;
     const raft::Status status = group->replica.status();
     // Others may lead since it was told.
-    const bool stopped =
-        group->stop_told && !status.leader.node && (status.lost_with_most || status.stateless);
+    const bool stopped = group->stop_told && is_stopped(status);
     std::string text;
     if (group->faulty) {
       text = "repairing " + std::to_string(status.lost) + " entries of the log behind entry " +

@@ -53,7 +53,7 @@ class PeerFrames {
 struct LoopStatus {
   size_t loop = 0;
   std::vector<ReplicaStatus> replicas;
-  std::vector<DamagedLog> damaged;
+  std::vector<Damage> damaged;
   journal::Statistics journal;
 };
 

@@ -84,7 +84,7 @@ std::string to_json(const NodeStatus& status) {
   bool first = true;
   journal::Statistics j;
   for (const LoopStatus& part : status.parts) {
-    for (const DamagedLog& log : part.damaged) {
+    for (const Damage& log : part.damaged) {
       out += std::string(first ? "" : ",") + "{\"id\":" + number(log.partition.value()) +
              ",\"text\":\"" + log.text + "\",\"stopped\":" + (log.stopped ? "true" : "false") + "}";
       first = false;
