@@ -372,10 +372,10 @@ void Stage::finish() {
 
 std::vector<Scenario> scenarios() {
   std::vector<Scenario> all;
-  for (auto part :
-       {election_scenarios(), log_scenarios(), read_scenarios(), disk_scenarios(),
-        snapshot_scenarios(), quiescence_scenarios(), lease_scenarios(), time_scenarios(),
-        away_scenarios(), members_scenarios(), learners_scenarios(), slow_scenarios()})
+  for (auto part : {election_scenarios(), log_scenarios(), read_scenarios(), disk_scenarios(),
+                    damage_scenarios(), snapshot_scenarios(), quiescence_scenarios(),
+                    lease_scenarios(), time_scenarios(), away_scenarios(), members_scenarios(),
+                    learners_scenarios(), slow_scenarios()})
     all.insert(all.end(), part.begin(), part.end());
   // H-R2 before H-R10.
   std::sort(all.begin(), all.end(), [](const Scenario& a, const Scenario& b) {

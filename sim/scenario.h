@@ -260,6 +260,7 @@ std::span<const Scenario> election_scenarios();
 std::span<const Scenario> log_scenarios();
 std::span<const Scenario> read_scenarios();
 std::span<const Scenario> disk_scenarios();
+std::span<const Scenario> damage_scenarios();
 std::span<const Scenario> snapshot_scenarios();
 std::span<const Scenario> quiescence_scenarios();
 std::span<const Scenario> lease_scenarios();
