@@ -98,11 +98,13 @@ Cluster::Cluster(World& world, ClusterOptions options, WorkloadState& workload)
     slots_[i].name = fmt::format("n{}", i + 1);
     slots_[i].port = kPort;
     slots_[i].handle = world_.add_node(slots_[i].name);
+    slots_[i].vacant = i >= founders();
   }
   for (size_t i = 0; i < workload_.workload.clients; ++i) add_client(fmt::format("c{}", i + 1));
   judge_ = clients_.size();
   add_client("judge");
   crashes_installing_ = options_.crashes_installing;
+  members_changed_ = options_.vacancies > 0;
 }
 
 Cluster::~Cluster() {
@@ -368,6 +370,7 @@ void Cluster::calm_down() {
   RandomStream promoting = world_.random("promoting");
   for (size_t node = 0; node < slots_.size(); ++node) {
     const Slot& slot = slots_[node];
+    if (slot.vacant && promoting.chance(1, 2)) add_member(node);
     if (slot.learns && !slot.rises && slot.id && !slot.leaving && promoting.chance(1, 2))
       promote_member(node);
   }
@@ -426,7 +429,7 @@ std::vector<std::string> Cluster::keys_in(const std::vector<PartitionId>& partit
 bool Cluster::all_booted(const std::vector<size_t>& nodes) const {
   return std::all_of(nodes.begin(), nodes.end(), [&](size_t node) {
     const Slot& slot = slots_[node];
-    return slot.lost || (slot.node && slot.node->booted() && !slot.stopping);
+    return slot.lost || slot.vacant || (slot.node && slot.node->booted() && !slot.stopping);
   });
 }
 
@@ -445,7 +448,7 @@ std::vector<PartitionId> Cluster::hosted_by(const std::vector<size_t>& nodes) {
         return {};
       }
     }
-    if (count > slots_.size() / 2 && !beyond_repair(descriptor.id, nodes))
+    if (count > members() / 2 && !beyond_repair(descriptor.id, nodes))
       hosted.push_back(descriptor.id);
   }
   return hosted;
@@ -512,7 +515,8 @@ std::string Cluster::describe() const {
   std::string text;
   for (const Slot& slot : slots_) {
     text += fmt::format("  {}: {}{}{}{}{}", slot.name,
-                        !slot.node                   ? "down"
+                        slot.vacant                  ? "vacant"
+                        : !slot.node                 ? "down"
                         : world_.paused(slot.handle) ? "paused"
                         : slot.node->booted()        ? "up"
                                                      : "booting",

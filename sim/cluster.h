@@ -35,7 +35,8 @@ enum class EngineKind : uint8_t { kMemory, kRocks };
 
 struct ClusterOptions {
   size_t nodes = 3;
-  size_t groups = 1;  // user partitions
+  size_t vacancies = 0;  // machines of these, the last, on which there is no member at first
+  size_t groups = 1;     // user partitions
   EngineKind engine = EngineKind::kMemory;
   size_t loops = 1;         // event loops of a node, at most
   bool loops_vary = false;  // each start of a node draws how many
@@ -114,8 +115,9 @@ class ClusterListener {
 };
 
 // How the node that takes the place of a member comes: it asks by itself; it waits until somebody
-// asks for it, to vote; or to learn, until somebody asks that it vote.
-enum class Coming : uint8_t { kAsks, kWaits, kLearns };
+// asks for it, to vote; or to learn, until somebody asks that it vote; or nobody comes, until one
+// is asked to.
+enum class Coming : uint8_t { kAsks, kWaits, kLearns, kNobody };
 
 struct Violation {
   std::string kind;  // "raft", "apply", "convergence", "fatal", ...
@@ -155,6 +157,10 @@ class Cluster final : public FaultTarget {
   void remove_member(size_t node, bool dead);
   // How the next one comes from there, whatever is drawn.
   void comes_next(size_t node, Coming how) { slots_[node].next = how; }
+  // No member is there, nor on its way.
+  bool vacant(size_t node) const { return slots_[node].vacant; }
+  // Where none is, a node starts and joins.
+  void add_member(size_t node);
   // The cluster is asked to let the learner there vote, until it has taken that in.
   void promote_member(size_t node);
   // A learner is there, or on its way: nothing else is recorded.
@@ -266,6 +272,7 @@ class Cluster final : public FaultTarget {
     std::vector<std::string> damage_told;  // by the node, all of it
     NodeId id;                             // of its directory; none when not known yet
     bool joins = false;                    // it is no founder
+    bool vacant = false;                   // nobody is there, or on the way
     Coming coming = Coming::kAsks;
     std::optional<Coming> next;
     bool added = true;    // whoever is to ask for it has
@@ -312,6 +319,8 @@ class Cluster final : public FaultTarget {
   void ask(std::string wish, std::function<bool()> wanted, std::function<void()> done);
   void ask_to_add(size_t node);
   void comes(size_t node);
+  size_t founders() const { return slots_.size() - options_.vacancies; }
+  size_t members() const;  // whoever is not vacant
   size_t voters() const;
   bool may_start(size_t node);
   void empty_directory(size_t node);

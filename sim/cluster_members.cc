@@ -1,6 +1,7 @@
 // Members that go, and those that come in their place: a machine whose node was removed is given an
 // empty disk, and joins as another node of the same name. One at a time, so that a majority stays.
-// Some learn at first, and are promoted, removed, or left so.
+// Some learn at first, and are promoted, removed, or left so. Where a cluster is founded on fewer
+// machines than there are, it grows and shrinks: on some nobody is for a while.
 //
 // Who leaves takes copies along that the atlas of damage counts on, so in one run there is either
 // this or damage of what is durable, whichever comes first.
@@ -19,19 +20,31 @@ constexpr Duration kAskAgain = Duration::millis(200);
 }  // namespace
 
 size_t Cluster::voters() const {
+  return static_cast<size_t>(std::count_if(
+      slots_.begin(), slots_.end(), [](const Slot& slot) { return !slot.vacant && !slot.learns; }));
+}
+
+size_t Cluster::members() const {
   return static_cast<size_t>(
-      std::count_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return !slot.learns; }));
+      std::count_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return !slot.vacant; }));
 }
 
 bool Cluster::replace_member(RandomStream& dice, std::string& text) {
   const size_t node = dice.below(slots_.size());
   bool dead = dice.chance(1, 3);
   if (calm_ || violation_ || slots_.size() < 3 || harmed_) return false;
-  for (const Slot& slot : slots_)
+  for (const Slot& slot : slots_) {
+    if (slot.vacant) continue;
     if (slot.leaving || slot.lost || slot.frozen || !slot.id || !slot.added || slot.rises ||
         (slot.joins && (!slot.node || !slot.node->booted())))
       return false;
+  }
   text = slots_[node].name;
+  if (slots_[node].vacant) {
+    text += ", where one comes";
+    add_member(node);
+    return true;
+  }
   if (slots_[node].learns && dice.chance(1, 2)) {
     text += ", which learns, is to vote";
     promote_member(node);
@@ -41,6 +54,10 @@ bool Cluster::replace_member(RandomStream& dice, std::string& text) {
   // A group may have so few voters at present that it cannot spare one.
   dead = dead && members_settled();
   if (dead) text += ", which is dead";
+  if (options_.vacancies > 0 && dice.chance(1, 2)) {
+    text += ", for good";
+    comes_next(node, Coming::kNobody);
+  }
   remove_member(node, dead);
   return true;
 }
@@ -110,9 +127,18 @@ void Cluster::ask_to_add(size_t node) {
       [] { return true; }, [this, node] { slots_[node].added = true; });
 }
 
+void Cluster::add_member(size_t node) {
+  Slot& slot = slots_[node];
+  CHECK(std::exchange(slot.vacant, false));
+  SOMETIMES(sim_member_comes_in_addition);
+  comes(node);
+  restart(node);
+}
+
 // Another node is about to start there.
 void Cluster::comes(size_t node) {
   Slot& slot = slots_[node];
+  empty_directory(node);
   RandomStream dice = world_.random("coming", uint64_t{node} << 32 | slot.starts);
   constexpr Coming kWays[] = {Coming::kAsks, Coming::kWaits, Coming::kLearns, Coming::kLearns};
   slot.coming = options_.joins_wait ? kWays[dice.below(std::size(kWays))] : Coming::kAsks;
@@ -121,9 +147,13 @@ void Cluster::comes(size_t node) {
   slot.learns = slot.coming == Coming::kLearns;
   slot.rises = false;
   slot.added = slot.coming == Coming::kAsks;
-  if (slot.added) return;
-  SOMETIMES(sim_member_waits_to_be_added);
-  world_.call_at(world_.now() + kAskAgain, [this, node] { ask_to_add(node); });
+  if (!slot.added) {
+    SOMETIMES(sim_member_waits_to_be_added);
+    world_.call_at(world_.now() + kAskAgain, [this, node] { ask_to_add(node); });
+  }
+  if (!options_.joins_elsewhere) return;
+  ++slot.port;
+  for (ClientSlot& client : clients_) client.driver->know(addresses());
 }
 
 bool Cluster::may_harm() {
@@ -151,15 +181,20 @@ bool Cluster::may_start(size_t node) {
     slot.damaged = slot.engine_damaged = false;
     empty_directory(node);
   }
+  if (slot.vacant) return false;
   if (!slot.departed) return true;
   if (!slot.removed) return false;
-  SOMETIMES(sim_member_replaced);
   slot.leaving = slot.departed = slot.removed = false;
-  empty_directory(node);
+  if (slot.next == Coming::kNobody) {
+    SOMETIMES(sim_member_leaves_for_good);
+    slot.next.reset();
+    slot.learns = slot.rises = false;
+    slot.vacant = true;
+    empty_directory(node);
+    return false;
+  }
+  SOMETIMES(sim_member_replaced);
   comes(node);
-  if (!options_.joins_elsewhere) return true;
-  ++slot.port;
-  for (ClientSlot& client : clients_) client.driver->know(addresses());
   return true;
 }
 
@@ -180,6 +215,7 @@ void Cluster::empty_directory(size_t node) {
 bool Cluster::members_settled() const {
   raft::Configuration members;
   for (const Slot& slot : slots_) {
+    if (slot.vacant) continue;
     if (!slot.lost && (slot.leaving || slot.rises || !slot.node || !slot.node->booted()))
       return false;
     (slot.learns ? members.learners : members.voters)
@@ -188,7 +224,7 @@ bool Cluster::members_settled() const {
   std::sort(members.voters.begin(), members.voters.end());
   std::sort(members.learners.begin(), members.learners.end());
   for (const Slot& slot : slots_) {
-    if (slot.lost) continue;
+    if (slot.lost || slot.vacant) continue;
     for (const partition::Descriptor& descriptor : descriptors_) {
       const raft::Replica* replica = slot.node->replica(descriptor.id);
       if (!replica || !replica->settled() || replica->configuration() != members ||

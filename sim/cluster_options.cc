@@ -12,6 +12,7 @@ namespace kahuna::sim {
 ClusterOptions draw_cluster(Spec& spec) {
   ClusterOptions o;
   o.nodes = spec.pick("nodes", {{3, 65}, {5, 22}, {1, 5}, {2, 3}, {4, 3}, {7, 2}});
+  o.vacancies = std::min(spec.pick("vacancies", {{0, 90}, {1, 4}, {2, 6}}), o.nodes - 1);
   o.groups = spec.pick("groups", {{1, 30}, {2, 20}, {3, 25}, {8, 20}, {32, 5}});
   o.engine = spec.choice("engine", {{"memory", 80}, {"rocks", 20}}) == "rocks"
                  ? EngineKind::kRocks
@@ -169,9 +170,9 @@ node::Options Cluster::node_options(size_t node) {
   o.listen = {slots_[node].name, slots_[node].port};
   o.joins = slots_[node].joins;
   for (size_t i = 0; i < slots_.size(); ++i) {
-    if (!o.joins)
+    if (!o.joins && i < founders())
       o.founders.push_back({slots_[i].name, {slots_[i].name, kPort}});
-    else if (i != node && slots_[node].coming == Coming::kAsks)
+    else if (o.joins && i != node && slots_[node].coming == Coming::kAsks)
       o.join.push_back({slots_[i].name, slots_[i].port});
   }
   o.partitions = options_.groups;

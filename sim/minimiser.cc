@@ -45,6 +45,7 @@ struct Feature {
 };
 constexpr std::pair<std::string_view, std::string_view> kPlain[] = {
     {"groups", "1"},
+    {"vacancies", "0"},
     {"nodes", "3"},
     {"loops", "1"},
     {"loops-vary", "off"},

@@ -75,12 +75,13 @@ constexpr uint64_t kPeaceWrites = 3;
 // What a cluster can have of it.
 struct Bound {
   std::string_view name;
-  uint64_t most;
+  uint64_t least, most;
   bool fixed;  // scripts of scenarios name them one by one: it is as the scenario has it
 };
-constexpr Bound kBounds[] = {{"nodes", raft::kVotersMax, true},
-                             {"groups", node::kPartitionsMax, true},
-                             {"loops", kLoopsMax, false}};
+constexpr Bound kBounds[] = {{"nodes", 1, raft::kVotersMax, true},
+                             {"vacancies", 0, raft::kVotersMax - 1, true},
+                             {"groups", 1, node::kPartitionsMax, true},
+                             {"loops", 1, kLoopsMax, false}};
 
 class Run {
  public:
@@ -101,9 +102,9 @@ class Run {
     const auto number = parse_number(value);
     for (const Bound& bound : kBounds) {
       if (bound.name != name || !number) continue;
-      if (*number < 1 || *number > bound.most)
+      if (*number < bound.least || *number > bound.most)
         return fail(ErrorCode::kInvalid,
-                    fmt::format("{} must be 1..{}, not {}", name, bound.most, value));
+                    fmt::format("{} must be {}..{}, not {}", name, bound.least, bound.most, value));
       const auto pinned = spec_.pinned(name);
       if (bound.fixed && scenario_ && pinned && *parse_number(*pinned) != *number)
         return fail(ErrorCode::kInvalid,
@@ -250,8 +251,9 @@ class Run {
 
   std::vector<size_t> draw_core() {
     RandomStream random = world_->random("core");
-    std::vector<size_t> nodes(cluster_->nodes());
-    for (size_t i = 0; i < nodes.size(); ++i) nodes[i] = i;
+    std::vector<size_t> nodes;
+    for (size_t i = 0; i < cluster_->nodes(); ++i)
+      if (!cluster_->vacant(i)) nodes.push_back(i);
     for (size_t i = nodes.size(); i-- > 1;) std::swap(nodes[i], nodes[random.below(i + 1)]);
     // Those that forgot make no quorum.
     std::stable_partition(nodes.begin(), nodes.end(),

@@ -40,6 +40,7 @@ class Liveness {
       return Violation{"members",
                        fmt::format("members did not settle within {} in a healed cluster\n{}",
                                    to_string(patience_ * 3), cluster_.describe())};
+    std::erase_if(core_, [&](size_t node) { return cluster_.vacant(node); });  // by now
     bool booted = world_.run_until([&] { return cluster_.stuck() || cluster_.all_booted(core_); },
                                    world_.now() + patience_);
     if (world_.stopped()) return std::nullopt;
@@ -168,7 +169,7 @@ class Liveness {
   World& world_;
   Cluster& cluster_;
   WorkloadState& workload_;
-  const std::vector<size_t>& core_;
+  std::vector<size_t> core_;
   const Duration patience_;
   std::vector<PartitionId> partitions_;  // that the core can serve, ascending
   std::vector<std::string> waiting_;

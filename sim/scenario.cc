@@ -123,8 +123,8 @@ size_t Stage::settle(uint64_t group) {
     auto first = leader(group);
     if (!first || commit(*first, group) == 0) return false;
     for (size_t node = 0; node < nodes(); ++node)
-      if (!hosts(node, group) || term(node, group) != term(*first, group) ||
-          commit(node, group) + 10 < commit(*first, group))
+      if (!vacant(node) && (!hosts(node, group) || term(node, group) != term(*first, group) ||
+                            commit(node, group) + 10 < commit(*first, group)))
         return false;
     return true;
   };
@@ -315,6 +315,13 @@ void Stage::remove(size_t node, bool dead, Coming next) {
   tell((dead ? "remove dead " : "remove ") + world_.name(cluster_.handle(node)));
   cluster_.comes_next(node, next);
   cluster_.remove_member(node, dead);
+}
+
+void Stage::add(size_t node, Coming how) {
+  if (!going()) return;
+  tell("add " + world_.name(cluster_.handle(node)));
+  cluster_.comes_next(node, how);
+  cluster_.add_member(node);
 }
 
 void Stage::promote(size_t node) {

@@ -146,6 +146,9 @@ class Stage final : private ClusterListener {
   void remove(size_t node, bool dead = false, Coming next = Coming::kAsks);
   // The learner there is to vote.
   void promote(size_t node);
+  // A member, where there is none.
+  void add(size_t node, Coming how = Coming::kAsks);
+  bool vacant(size_t node) const { return cluster_.vacant(node); }
   // Every machine has a member, and all partitions have exactly these as voters, and learners.
   void settle_members();
   bool members_settled() const { return cluster_.members_settled(); }
@@ -243,7 +246,7 @@ inline constexpr std::string_view kScenarioSpec =
     "value-bytes-max=200,faults-while-founding=off,rot-journal=off,atlas=nodes,distrust-tears=off,"
     "judge-hurries=off,joins-wait=off,crash-installing=off,scrub-interval-ms=0,time=2s,"
     "net.place=rack,raft-pace-percent=100,lulls=off,in-flight-max=65536,founding-disturbed=off,"
-    "answer-bytes-max=16777216";
+    "answer-bytes-max=16777216,vacancies=0";
 
 // All of them, by name.
 std::vector<Scenario> scenarios();

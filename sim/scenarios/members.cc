@@ -85,6 +85,53 @@ void killed_while_members_change(Stage& s) {
   s.prove("two came", s.probe("node_was_let_in") > let_in + 1);
 }
 
+// Two come where nobody was, at the same time, and count: those who founded the cluster make no
+// majority any more. Then two are to go for good, perhaps the leader and a founder, and those who
+// stay make one.
+void grows_and_shrinks(Stage& s) {
+  const size_t all = s.nodes(), few = all - 2;
+  auto count = [&] {
+    auto lead = s.leader();
+    return lead ? s.status(*lead).configuration->voters.size() : 0;
+  };
+  auto writes_go_on = [&] {
+    const uint64_t written = s.writes_done();
+    s.until("clients write", [&] { return s.writes_done() > written + 20; });
+  };
+  // As many as a majority can do without are down; one more is one too many.
+  auto fails_by_majorities = [&](std::vector<size_t> members) {
+    const size_t spared = (members.size() - 1) / 2;
+    for (size_t i = 0; i < spared; ++i)
+      std::swap(members[i], members[i + s.random().below(members.size() - i)]);
+    for (size_t i = 0; i < spared; ++i) s.crash(members[i]);
+    writes_go_on();
+    for (size_t i = 0; i < spared; ++i) s.start(members[i]);
+    s.settle_members();
+  };
+  std::vector<size_t> members;
+  for (size_t node = 0; node < few; ++node) members.push_back(node);
+  s.settle();
+  s.prove("few have founded it", count() == few);
+  for (size_t node = few; node < all; ++node) {
+    s.add(node);
+    members.push_back(node);
+  }
+  writes_go_on();
+  s.settle_members();
+  s.prove("it has grown", count() == all);
+  fails_by_majorities(members);
+
+  for (size_t i = 0; i < 2; ++i) {
+    const size_t at = s.random().below(members.size());
+    s.remove(members[at], false, Coming::kNobody);
+    members.erase(members.begin() + static_cast<ptrdiff_t>(at));
+  }
+  writes_go_on();
+  s.settle_members();
+  s.prove("it has shrunk", count() == few);
+  fails_by_majorities(members);
+}
+
 // Members go and come until meta's log is long: it is released like any other, and who comes last
 // has its state.
 void meta_is_compacted(Stage& s) {
@@ -502,6 +549,9 @@ constexpr Scenario kScenarios[] = {
     {"M-3", "a node that joins crashes at every step of its way", "", "drift", crashing_joiner},
     {"H-K30", "members go and come, and whoever has to do with it is killed", "", "drift",
      killed_while_members_change},
+    {"M-20", "three grow to five, and shrink to three: each time the others make the majority",
+     "nodes=5,vacancies=2", "drift", grows_and_shrinks},
+    {"M-20-one", "... one to three, and to one", "nodes=3,vacancies=2", "drift", grows_and_shrinks},
     {"H-K12-meta", "meta is never idle for long: its log is released, too",
      "log-keep-bytes=0,log-keep-entries=5,flush-interval=200ms,save-entries=1", "drift",
      meta_is_compacted},

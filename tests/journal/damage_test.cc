@@ -5,6 +5,7 @@
 
 #include "kahuna/journal/format.h"
 #include "kahuna/journal/journal.h"
+#include "runtime/probe.h"
 #include "steps.h"
 
 namespace kahuna::journal_test {

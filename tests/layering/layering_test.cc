@@ -139,4 +139,20 @@ TEST(Layering, EveryPlantedBugIsInTheCatalogue) {
   EXPECT_GT(found, 100u);
 }
 
+// What is compiled in a mutants build only breaks there unseen: at least its header is there.
+TEST(Layering, WhoPlantsBugsIncludesWhatDeclaresThem) {
+  size_t found = 0;
+  for (const auto& item : fs::recursive_directory_iterator(kRoot / "tests")) {
+    if (item.path().extension() != ".cc") continue;
+    std::ifstream in(item.path());
+    std::stringstream text;
+    text << in.rdbuf();
+    if (text.str().find("set_active_mutant(") == std::string::npos) continue;
+    if (item.path().filename() == "layering_test.cc") continue;
+    ++found;
+    EXPECT_NE(text.str().find("#include \"runtime/probe.h\""), std::string::npos) << item.path();
+  }
+  EXPECT_GT(found, 10u);
+}
+
 }  // namespace
