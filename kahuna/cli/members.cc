@@ -44,8 +44,9 @@ std::string outsider(const Address& address, const Json& status) {
          "', asked of a node of that, lets it in";
 }
 
-// Asks the endpoints, and then whoever they know.
-Result<Roster> survey(World& world, const ConnectOptions& connect) {
+// Asks the endpoints, and then whoever they know: all of them, or until one knows the members.
+enum class Ask : uint8_t { kAll, kUntilOneKnows };
+Result<Roster> survey(World& world, const ConnectOptions& connect, Ask whom) {
   const auto client = make_client(world, connect);
   Roster roster;
   Error why(ErrorCode::kUnavailable, "no node answers");
@@ -70,6 +71,7 @@ Result<Roster> survey(World& world, const ConnectOptions& connect) {
         roster.members.push_back(
             {m["name"].text, m["node"].text, m["address"].text, m["state"].text});
     count(status, roster);
+    if (whom == Ask::kUntilOneKnows && !roster.members.empty()) break;
   }
   if (roster.members.empty()) return std::unexpected(why);
   return roster;
@@ -83,7 +85,7 @@ std::string state_of(const Roster::Member& member, size_t partitions) {
 }
 
 int list(World& world, const ConnectOptions& connect) {
-  const auto roster = survey(world, connect);
+  const auto roster = survey(world, connect, Ask::kAll);
   if (!roster) return failed(roster.error(), connect);
   std::vector<std::vector<std::string>> rows = {{"NAME", "ADDRESS", "STATE", "VOTES IN", "NODE"}};
   std::string json;
@@ -120,13 +122,25 @@ Result<std::string> wish_to_add(World& world, client::Client& client,
          (options.learner ? " learner" : " voter");
 }
 
+// The wish about a member. Its node goes along: sent again because an answer was lost, the wish is
+// not about who has come in its place meanwhile. Without it (0) the leader goes by the name.
+Result<std::string> wish_about_member(World& world, const ConnectOptions& connect,
+                                      const MembersOptions& options) {
+  ASSIGN_OR_RETURN(Roster roster, survey(world, connect, Ask::kUntilOneKnows));
+  std::string node = "0";
+  for (const Roster::Member& m : roster.members)
+    if (m.name == options.name && m.state != "removed") node = m.node;
+  return options.what + " " + options.name + " " + node;
+}
+
 }  // namespace
 
 int run_verb(World& world, const ConnectOptions& connect, const MembersOptions& options) {
   if (options.what == "list") return list(world, connect);
   const auto client = make_client(world, connect);
   Result<std::string> wish = options.what == "add" ? wish_to_add(world, *client, options)
-                                                   : options.what + " " + options.name + " 0";
+                                                   : wish_about_member(world, connect, options);
+  if (!wish && options.what != "add") return failed(wish.error(), connect);
   if (!wish) {
     report_error(wish.error(), connect.json);
     return status_of(wish.error().code);

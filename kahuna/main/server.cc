@@ -192,10 +192,12 @@ class Server {
   }
 
   void tell_waiting() {
-    if (!options_.joins) return log_.warn("waiting", {{"for", "recovery, or the other founders"}});
-    const std::string outcomes = node_->join_outcomes();
-    if (!outcomes.empty())
-      return log_.warn("waiting", {{"for", "being let into the cluster"}, {"asked", outcomes}});
+    const std::string asked = node_->asked();
+    if (!asked.empty())
+      return log_.warn("waiting", {{"for", options_.joins ? "being let into the cluster"
+                                                          : "all founders to found the cluster"},
+                                   {"asked", asked}});
+    if (!options_.joins) return log_.warn("waiting", {{"for", "recovery"}});
     const std::string listen = to_string(options_.listen);
     log_.warn("waiting", {{"for", options_.join.empty()
                                       ? "recovery, or 'kahuna members add " + listen +

@@ -15,7 +15,7 @@ Dialer::Dialer(Host& host, Hooks& hooks, std::string name, Address address,
       random_(host.random((patience ? "dialer/requests/" : "dialer/") + name_)),
       liveness_(*host.clock, [this] {
         SOMETIMES(peer_connection_dead);
-        drop();
+        drop("it gives no sign of life");
       }) {
   if (patience) bound_.emplace(*patience);
   connect();
@@ -48,7 +48,7 @@ void Dialer::probe() {
 }
 
 void Dialer::hang_up() {
-  if (up_) drop();
+  if (up_) drop("it is gone, as another connection to it tells");
 }
 
 void Dialer::connect() {
@@ -57,7 +57,10 @@ void Dialer::connect() {
       address_, kConnectTimeout,
       [this, alive = std::weak_ptr<char>(alive_)](Result<std::unique_ptr<Stream>> stream) {
         if (alive.expired()) return;
-        if (!stream) return retry_later();
+        if (!stream) {
+          trouble_ = stream.error().text;
+          return retry_later();
+        }
         connection_ = std::make_unique<codec::FrameConnection>(
             *host_.scheduler, std::move(*stream), *this, codec::FrameConnection::Options{});
         std::string hello = encode_hello(hooks_.greeting(*this));
@@ -65,7 +68,7 @@ void Dialer::connect() {
         timer_ = host_.clock->call_at(host_.clock->now() + kGreetTimeout, [this] {
           timer_ = 0;
           SOMETIMES(peer_never_greeted);
-          drop();
+          drop("it takes connections, and does not answer");
         });
       });
 }
@@ -79,7 +82,8 @@ void Dialer::retry_later() {
   timer_ = host_.clock->call_at(host_.clock->now() + wait, [this] { connect(); });
 }
 
-void Dialer::drop() {
+void Dialer::drop(std::string why) {
+  trouble_ = std::move(why);
   liveness_.end();
   connection_.reset();
   const bool was_up = std::exchange(up_, false);
@@ -93,26 +97,33 @@ void Dialer::on_frame(codec::FrameConnection&, codec::FrameKind kind, ByteView p
   if (up_) hooks_.on_heard(*this);
   if (up_ && kind == codec::FrameKind::kResponse) return hooks_.on_response(*this, payload);
   if (up_ && kind == codec::FrameKind::kPong) return;
+  std::string why = kStrangeAnswer;
   if (!up_ && kind == codec::FrameKind::kHello) {
     auto hello = decode_hello(payload);
     if (hello && hello->refused.empty()) {
       host_.clock->cancel(timer_);
       timer_ = 0;
-      if (auto accepted = hooks_.on_greeted(*this, *hello); accepted) {
+      auto accepted = hooks_.on_greeted(*this, *hello);
+      if (accepted) {
         up_ = true;
+        trouble_.clear();
         liveness_.begin(*connection_);
         back_off_ = kBackOffMin;
         return;
       }
+      why = accepted.error().text;
     }
-    if (hello && !hello->refused.empty()) hooks_.on_refused(*this, *hello);
+    if (hello && !hello->refused.empty()) {
+      hooks_.on_refused(*this, *hello);
+      why = "it refuses: " + hello->refused;
+    }
     back_off_ = kBackOffMax;  // refused: no hurry to ask again
   }
-  drop();
+  drop(std::move(why));
 }
 
-void Dialer::on_disconnect(codec::FrameConnection&, Error) {
-  drop();
+void Dialer::on_disconnect(codec::FrameConnection&, Error reason) {
+  drop("the connection is lost: " + reason.text);
 }
 
 }  // namespace kahuna::node

@@ -46,6 +46,8 @@ class Dialer final : public codec::FrameConnection::Owner {
   const std::string& name() const { return name_; }
   const Address& address() const { return address_; }
   bool up() const { return up_; }
+  // Why it is not, as far as it was tried, for people.
+  const std::string& trouble() const { return trouble_; }
   bool for_requests() const { return bound_.has_value(); }
   // kUnavailable when not up, kOverloaded when too much is unsent.
   Result<> send(codec::FrameKind kind, ByteView payload);
@@ -68,7 +70,7 @@ class Dialer final : public codec::FrameConnection::Owner {
   bool admits();
   void connect();
   void retry_later();
-  void drop();
+  void drop(std::string why);
 
   Host& host_;
   Hooks& hooks_;
@@ -78,6 +80,7 @@ class Dialer final : public codec::FrameConnection::Owner {
   std::unique_ptr<codec::FrameConnection> connection_;
   codec::Liveness liveness_;  // while up
   bool up_ = false;
+  std::string trouble_;
   std::optional<SendBound> bound_;  // of requests
   Duration back_off_ = kBackOffMin;
   TimerId timer_ = 0;

@@ -6,11 +6,7 @@
 #include "runtime/probe.h"
 
 namespace kahuna::node {
-namespace {
-
-constexpr const char* kStrange = "its answer is not understood; is a kahuna server there?";
-
-}  // namespace
+namespace {}  // namespace
 
 Joiner::Joiner(Host& host, Hooks& hooks, std::vector<Address> addresses, ClusterId cluster,
                std::string wish)
@@ -76,7 +72,7 @@ void Joiner::try_another(std::string why) {
 void Joiner::on_frame(codec::FrameConnection&, codec::FrameKind kind, ByteView payload) {
   if (!greeted_ && kind == codec::FrameKind::kHello) return on_hello(payload);
   if (greeted_ && kind == codec::FrameKind::kResponse) return on_response(payload);
-  try_another(kStrange);
+  try_another(kStrangeAnswer);
 }
 
 void Joiner::on_disconnect(codec::FrameConnection&, Error reason) {
@@ -121,7 +117,7 @@ void Joiner::on_hello(ByteView payload) {
 
 void Joiner::on_response(ByteView payload) {
   const wire::Response* response = decode_response(payload);
-  if (!response) return try_another(kStrange);
+  if (!response) return try_another(kStrangeAnswer);
   hooks_.hear(Watermark(response->watermark()));
   hooks_.hear(Watermark(response->stamp()));
   const auto code = static_cast<ErrorCode>(response->error());

@@ -144,8 +144,9 @@ class Node {
   // up a new one.
   virtual bool renews_engine() const = 0;
 
-  // Of no cluster yet, and asking to be let into one: what came of that, for people; otherwise "".
-  virtual std::string join_outcomes() const = 0;
+  // Of no cluster yet: what came of asking the other founders, or whoever may let it into one, for
+  // people, "HOST:PORT: …; HOST:PORT: …"; otherwise "".
+  virtual std::string asked() const = 0;
   virtual bool booted() const = 0;      // recovered and founded; serving
   virtual NodeId id() const = 0;        // 0 before the directory was read
   virtual uint64_t boot() const = 0;    // this boot, as counted in the directory; 0 before that

@@ -109,9 +109,7 @@ class NodeImpl final : public Node,
   }
   bool renews_engine() const override { return renews_engine_; }
   bool booted() const override { return started_; }
-  std::string join_outcomes() const override {
-    return joiner_ && identity_ && !identity_->founding() ? joiner_->outcomes() : "";
-  }
+  std::string asked() const override;
   NodeId id() const override { return identity_ ? identity_->node() : NodeId(); }
   uint64_t boot() const override { return identity_ ? identity_->boot().number : 0; }
   Address address() const override { return listener_ ? listener_->address() : Address(); }

@@ -27,6 +27,18 @@ void NodeImpl::consider_founding() {
   adopt_founding(std::move(founding), std::nullopt);
 }
 
+std::string NodeImpl::asked() const {
+  if (!identity_ || identity_->founding()) return "";
+  if (joiner_) return joiner_->outcomes();
+  std::string all;
+  for (const auto& d : dialers_)
+    all += (all.empty() ? "" : "; ") + d->name() + " at " + to_string(d->address()) + ": " +
+           (d->up()                ? "it waits, too"
+            : d->trouble().empty() ? "not asked yet"
+                                   : d->trouble());
+  return all;
+}
+
 void NodeImpl::adopt_founding(Founding founding, std::optional<Roster> roster) {
   if (identity_->founding() || founding_now_) return;
   founding_now_ = true;

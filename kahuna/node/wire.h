@@ -17,6 +17,9 @@
 namespace kahuna::node {
 
 inline constexpr uint32_t kProtocolVersion = 1;
+// What people are told of a peer that does not speak it.
+inline constexpr const char* kStrangeAnswer =
+    "its answer is not understood; is a kahuna server there?";
 
 struct HelloMember {
   NodeId node;

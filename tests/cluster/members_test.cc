@@ -77,17 +77,15 @@ class MembersByHand : public ::testing::Test {
   static constexpr const char* kAlready =
       "nothing to do: it is so already; 'kahuna members list' shows it\n";
 
-  // A server that waits until somebody lets it in.
+  // A server that waits until somebody lets it in, or for what else `how` says.
   struct Waiting {
-    Waiting(std::string its_name, uint16_t port)
+    Waiting(std::string its_name, uint16_t port, std::vector<std::string> how = {"--join", "wait"})
         : name(std::move(its_name)), address("127.0.0.1:" + std::to_string(port)) {
+      words = {"server", "--name", name, "--listen", address, "--data", place.path() + "/data"};
+      words.insert(words.end(), how.begin(), how.end());
       start();
     }
-    void start() {
-      process.emplace(std::vector<std::string>{"server", "--name", name, "--listen", address,
-                                               "--data", place.path() + "/data", "--join", "wait"},
-                      place.path() + "/log");
-    }
+    void start() { process.emplace(words, place.path() + "/log"); }
     // Runs a verb that asks this server alone.
     Ran run(std::vector<std::string> words) const {
       words.insert(words.end(), {"--endpoints", address});
@@ -96,6 +94,7 @@ class MembersByHand : public ::testing::Test {
     std::string log() const { return read_file(place.path() + "/log"); }
 
     std::string name, address;
+    std::vector<std::string> words;
     TemporaryDirectory place;
     std::optional<Process> process;
   };
@@ -219,6 +218,25 @@ TEST_F(MembersByHand, OneThatIsNotLetInSaysWhy) {
   EXPECT_TRUE(await([&] { return other.log().find("event=waiting") != std::string::npos; }));
   EXPECT_NE(other.log().find("'kahuna members add " + other.address + "'"), std::string::npos)
       << other.log();
+}
+
+TEST_F(MembersByHand, AFounderSaysWhomItWaitsFor) {
+  const std::vector<uint16_t> ports = free_ports(4);
+  auto at = [&](size_t i) { return "127.0.0.1:" + std::to_string(ports[i]); };
+  // n2 was not told of n1, and n4 is not there.
+  const Waiting n1(
+      "n1", ports[0],
+      {"--founders", "n1=" + at(0) + ",n2=" + at(1) + ",n3=" + at(2) + ",n4=" + at(3)});
+  const Waiting n2("n2", ports[1], {"--founders", "n2=" + at(1) + ",n4=" + at(3)});
+  const Waiting n3("n3", ports[2], {"--founders", "n1=" + at(0) + ",n3=" + at(2)});
+  ASSERT_TRUE(await([&] { return n1.log().find("event=waiting") != std::string::npos; }));
+  const std::string said = n1.log();
+  for (const std::string& words :
+       {std::string("for=\"all founders to found the cluster\""),
+        "n2 at " + at(1) + ": it refuses: node 'n1' is not among this node's --founders",
+        "n3 at " + at(2) + ": it waits, too",
+        "n4 at " + at(3) + ": connect to " + at(3) + ": Connection refused"})
+    EXPECT_NE(said.find(words), std::string::npos) << words << "\n" << said;
 }
 
 TEST_F(MembersByHand, ARemovedOneIsRefusedWithItsOldDirectory) {
