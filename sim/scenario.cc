@@ -92,11 +92,19 @@ bool Stage::until(std::string what, const std::function<bool()>& reached, Durati
 }
 
 bool Stage::must(std::string what, const std::function<bool()>& reached, Duration limit) {
-  if (happens(reached, limit)) return true;
+  if (happens(reached, limit)) {
+    tell(what);
+    return true;
+  }
   if (going())
     cluster_.report("scenario", fmt::format("did not happen within {}: {}\n{}", to_string(limit),
                                             what, cluster_.describe()));
   return false;
+}
+
+void Stage::must(std::string what, bool so) {
+  if (going() && !so)
+    cluster_.report("scenario", fmt::format("is not so: {}\n{}", what, cluster_.describe()));
 }
 
 void Stage::settle_members() {

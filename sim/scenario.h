@@ -14,7 +14,10 @@
 //   N1 a step that is not reached ends the script: what follows does nothing, and the run is
 //      UNKNOWN, unless something was violated;
 //   N2 what the script did is undone when it ends, but for what it did to wall clocks and disks;
-//   N3 the script runs outside of any node's turn, in the place of the first phase's waiting; it
+//   N3 what the scenario is about is a must(), which fails the run; until() and prove() are for
+//   what
+//      leads there;
+//   N4 the script runs outside of any node's turn, in the place of the first phase's waiting; it
 //      changes the cluster through Stage only.
 //
 // Names: H-R4 is row R4 of the table of known failures (Kommander), H-K20 row K20 (Kahuna), T-22 a
@@ -90,7 +93,10 @@ class Stage final : private ClusterListener {
   bool until(std::string what, const std::function<bool()>& reached,
              Duration limit = Duration::seconds(60));
   // ... and the run fails when it is not: for what must happen whatever else does.
-  bool must(std::string what, const std::function<bool()>& reached, Duration limit);
+  bool must(std::string what, const std::function<bool()>& reached,
+            Duration limit = Duration::seconds(60));
+  // ... for what must be so now.
+  void must(std::string what, bool so);
   // ... without ending the script when it is not.
   bool happens(const std::function<bool()>& what, Duration limit);
   void run(Duration length);

@@ -28,6 +28,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <string_view>
 #include <vector>
 
@@ -140,7 +141,8 @@ class SimDisk {
   void set_full(bool full) { full_ = full; }
   // The next sync fails.
   void fail_next_sync() { fail_next_sync_ = true; }
-  void forgive_next_sync() { fail_next_sync_ = false; }
+  // False: it has failed meanwhile.
+  bool forgive_next_sync() { return std::exchange(fail_next_sync_, false); }
   // Transfer and sync errors, short transfers and sync failures happen only to paths that begin
   // with `prefix` ("" = all).
   void limit_faults(std::string prefix) { fault_prefix_ = std::move(prefix); }

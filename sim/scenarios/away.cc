@@ -18,7 +18,7 @@ void wedged_group(Stage& s) {
   old = s.leader(1).value_or(old);
   term = s.term(old, 1);
   s.pause_loop(old, 1);
-  s.until(
+  s.must(
       "another node leads the partition of the thread that hangs",
       [&] {
         for (size_t node : s.others(old))
@@ -29,7 +29,7 @@ void wedged_group(Stage& s) {
   s.prove("the node itself lives", s.hosts(old, 2));
   s.run(Duration::seconds(2));
   s.resume(old);
-  s.until("the thread that hung follows", [&] { return !s.leads(old, 1); });
+  s.must("the thread that hung follows", [&] { return !s.leads(old, 1); });
 }
 
 // A node is away for longer than any patience; the log it lacks is gone by then. It is still a
@@ -41,9 +41,9 @@ void away_for_long(Stage& s) {
   s.crash(away);
   s.run(Duration::seconds(130));
   auto now = s.leader();
-  s.prove("the others serve without it", now && s.commit(*now) > had + 100);
+  s.must("the others serve without it", now && s.commit(*now) > had + 100);
   s.start(away);
-  s.until("it takes part again", [&] {
+  s.must("it takes part again", [&] {
     auto leader = s.leader();
     return leader && s.hosts(away) && s.status(away).applied.value() + 20 > s.commit(*leader);
   });
@@ -51,7 +51,7 @@ void away_for_long(Stage& s) {
       s.others(away)[0] == s.leader().value_or(0) ? s.others(away)[1] : s.others(away)[0];
   s.crash(other);
   uint64_t before = s.writes_done();
-  s.until("and makes a majority", [&] { return s.writes_done() > before + 20; });
+  s.must("and makes a majority", [&] { return s.writes_done() > before + 20; });
 }
 
 constexpr Scenario kScenarios[] = {

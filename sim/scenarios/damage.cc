@@ -52,7 +52,7 @@ void lose_what_the_third_lacks(Stage& s, bool later_term) {
     s.run(Duration::seconds(5));
     s.resume(lead);
     s.heal();
-    s.until("the damage is repaired", [&] { return s.whole(rotten); });
+    s.must("the damage is repaired", [&] { return s.whole(rotten); });
   }
   s.prove("a replica voted with a damaged log", faulty);
 }
@@ -71,13 +71,11 @@ void rotten_tail(Stage& s) {
     s.crash(node);
     s.damage_newest(node);
     s.start(node);
-    s.until("it is back, and whole again", [&] { return s.whole(node); });
+    s.must("it is back, and whole again", [&] { return s.whole(node); });
   });
   s.settle();
   for (size_t node = 0; node < s.nodes(); ++node)
-    s.must(
-        "nobody takes that for lost", [&] { return !s.said(node, kOnAMajority); },
-        Duration::nanos(1));
+    s.must("nobody takes that for lost", !s.said(node, kOnAMajority));
 }
 
 // Two of three hold what was acknowledged; one of them is wiped, the other stops. The wiped one is
@@ -92,11 +90,11 @@ void wiped_returns(Stage& s) {
   s.mend(wiped, behind);
   s.start(wiped);
   s.run(Duration::seconds(10));
-  s.prove("the wiped one elected nobody", !s.leader());
+  s.must("the wiped one elected nobody", !s.leader());
   s.resume(lead);
   s.heal();
   uint64_t before = s.writes_done();
-  s.until("the two that forgot nothing serve", [&] { return s.writes_done() > before + 20; });
+  s.must("the two that forgot nothing serve", [&] { return s.writes_done() > before + 20; });
 }
 
 // ... the same with a disk as it was some boots ago. What it has forgotten it does not make up for
@@ -148,7 +146,7 @@ void roll_back(Stage& s, int boots_alone, bool all_restart = false) {
   s.mend(old, behind);
   s.start(old);
   s.run(Duration::seconds(10));
-  s.prove("the rolled-back one elected nobody", !s.leader());
+  s.must("the rolled-back one elected nobody", !s.leader());
   s.prove("its earlier boot was noticed", s.probe("earlier_boot_refused") > refused);
   if (all_restart) {
     s.prove("by the log", s.probe("unapplied_boot_contradicts") > 0);
@@ -157,7 +155,7 @@ void roll_back(Stage& s, int boots_alone, bool all_restart = false) {
   s.resume(lead);
   s.heal();
   uint64_t before = s.writes_done();
-  s.until("the two that forgot nothing serve", [&] { return s.writes_done() > before + 20; });
+  s.must("the two that forgot nothing serve", [&] { return s.writes_done() > before + 20; });
 }
 
 void rolled_back_returns(Stage& s) {
@@ -186,9 +184,9 @@ void vote_is_lost(Stage& s) {
   }
   s.prove("it refuses to start", refuses());
   s.run(Duration::seconds(5));
-  s.prove("and takes no part", !s.hosts(node));
+  s.must("and takes no part", !s.hosts(node));
   uint64_t before = s.writes_done();
-  s.until("the others serve", [&] { return s.writes_done() > before + 20; });
+  s.must("the others serve", [&] { return s.writes_done() > before + 20; });
 }
 
 // Somebody removes the log of a node that is down, to make room: it has forgotten its votes, and
@@ -204,7 +202,7 @@ void log_is_removed(Stage& s) {
       "it refuses to start", [&] { return s.probe("sim_damaged_node_refuses_to_boot") > refused; },
       Duration::seconds(5));
   const uint64_t before = s.writes_done();
-  s.until("the others serve", [&] { return s.writes_done() > before + 20; });
+  s.must("the others serve", [&] { return s.writes_done() > before + 20; });
 }
 
 // Files of a node's engine rot while it runs: it stops, begins with a new engine, and is brought up
@@ -218,8 +216,8 @@ void engine_rots(Stage& s) {
         s.crash(node, CrashKind::kProcess);
         s.damage_engine(node, 3);
         s.start(node);
-        s.until("it is back, with a state",
-                [&] { return s.hosts(node) && !s.status(node).stateless; });
+        s.must("it is back, with a state",
+               [&] { return s.hosts(node) && !s.status(node).stateless; });
         s.run(Duration::seconds(2));
       },
       2);
@@ -241,16 +239,14 @@ void engine_rots_in_part(Stage& s) {
     // On the way, now and then, again.
     for (size_t times = s.random().below(4); times > 0 && s.crash_while_writing(node); --times)
       s.start(node);
-    s.until("it is back, with its states", [&] {
+    s.must("it is back, with its states", [&] {
       for (uint64_t group = 1; group <= 4; ++group)
         if (!s.hosts(node, group) || s.status(node, group).stateless) return false;
       return true;
     });
     const uint64_t refused = s.probe("engine_salvage_has_no_room") - full;
-    s.must(
-        "without room it gave nothing up, and began again",
-        [&] { return refused == 0 || s.probe("engine_set_up_anew") > anew + refused; },
-        Duration::millis(1));
+    s.must("without room it gave nothing up, and began again",
+           refused == 0 || s.probe("engine_set_up_anew") > anew + refused);
     s.run(Duration::seconds(2));
   });
   s.prove("states were kept", s.probe("engine_salvage_keeps_a_partition") > 0);
@@ -269,13 +265,12 @@ void rot_is_scrubbed(Stage& s) {
     s.run(Duration::seconds(2));
     s.crash(node);
     s.start(node);
-    s.until("it is back", [&] { return s.hosts(node); });
-    s.must(
-        "nothing is left that a start could find",
-        [&] { return s.probe("replica_starts_with_a_faulty_log") == faulty; }, Duration::millis(1));
+    s.must("it is back", [&] { return s.hosts(node); });
+    s.must("nothing is left that a start could find",
+           s.probe("replica_starts_with_a_faulty_log") == faulty);
   }
   s.prove("damage was found", s.probe("node_scrub_finds_damage_in_a_journal") > found + 3);
-  for (size_t node = 0; node < s.nodes(); ++node) s.prove("all logs are whole", s.whole(node));
+  for (size_t node = 0; node < s.nodes(); ++node) s.must("all logs are whole", s.whole(node));
 }
 
 // An engine rots beneath a node that runs and does not read what has rotted: it begins anew all the
@@ -288,8 +283,8 @@ void engine_rot_is_scrubbed(Stage& s) {
         const size_t node = s.random().below(s.nodes());
         s.damage_engine(node, 3);
         s.run(Duration::seconds(5));
-        s.until("it is here, with a state",
-                [&] { return s.hosts(node) && !s.status(node).stateless; });
+        s.must("it is here, with a state",
+               [&] { return s.hosts(node) && !s.status(node).stateless; });
       },
       2);
   s.prove("scrubs found it", s.probe("node_scrub_finds_damage_in_the_engine") > 0);
@@ -323,9 +318,7 @@ void only_copy_rots(Stage& s) {
         return s.writes_done() > before + 20 || s.probe("sim_damaged_node_refuses_to_boot") > 0;
       },
       Duration::seconds(60));
-  s.must(
-      "it threw nothing away", [&] { return s.probe("engine_set_up_anew") == anew; },
-      Duration::millis(1));
+  s.must("it threw nothing away", s.probe("engine_set_up_anew") == anew);
 }
 
 // An entry's only intact copy is on a node that is down, the other is damaged: the partition waits,
@@ -347,16 +340,15 @@ void intact_copy_is_down(Stage& s) {
     bool faulty = !s.whole(rotten);
     s.run(Duration::seconds(10));
     if (faulty) {
-      s.prove("nobody leads without the entry", !s.leader());
-      s.must(
-          "it says why", [&] { return s.said(rotten, kOnAMajority); }, Duration::nanos(1));
+      s.must("nobody leads without the entry", !s.leader());
+      s.must("it says why", s.said(rotten, kOnAMajority));
       waited = true;
     }
     uint64_t before = s.writes_done();
     s.heal();
     s.start(lead);
-    s.until("with the holder all is served",
-            [&] { return s.whole(rotten) && s.writes_done() > before + 20; });
+    s.must("with the holder all is served",
+           [&] { return s.whole(rotten) && s.writes_done() > before + 20; });
   }
   s.prove("it waited for the holder", waited);
 }
@@ -381,18 +373,15 @@ void all_copies_are_lost(Stage& s) {
     for (size_t node : {other, lead, behind}) s.start(node);
     s.until("they are back", [&] { return s.hosts(other) && s.hosts(lead) && s.hosts(behind); });
     if (s.whole(other) || s.whole(lead)) {
-      s.until("who has it helps", [&] { return s.whole(other) && s.whole(lead); });
+      s.must("who has it helps", [&] { return s.whole(other) && s.whole(lead); });
       continue;
     }
     const uint64_t before = s.writes_done();
     s.run(Duration::seconds(10));
     if (s.whole(other)) continue;  // they had lost different ones
-    s.prove("nobody leads", !s.leader());
-    s.must(
-        "nothing is served", [&] { return s.writes_done() == before; }, Duration::nanos(1));
-    s.must(
-        "it is said why", [&] { return s.said(other, kOnAMajority) || s.said(lead, kOnAMajority); },
-        Duration::nanos(1));
+    s.must("nobody leads", !s.leader());
+    s.must("nothing is served", s.writes_done() == before);
+    s.must("it is said why", s.said(other, kOnAMajority) || s.said(lead, kOnAMajority));
     return;
   }
   s.prove("both had lost the same", false);
@@ -425,8 +414,7 @@ void all_states_are_lost(Stage& s) {
     const uint64_t before = s.writes_done();
     s.run(Duration::seconds(10));
     s.prove("all lack the state still", lost() && !s.leader());
-    s.must(
-        "nothing is served", [&] { return s.writes_done() == before; }, Duration::nanos(1));
+    s.must("nothing is served", s.writes_done() == before);
     s.must(
         "it is said why",
         [&] {

@@ -29,7 +29,7 @@ void power_loss_after_vote(Stage& s) {
   if (voter < s.nodes()) s.start(voter);
   s.start(old);
   uint64_t before = s.writes_done();
-  s.until("the cluster serves again", [&] { return s.leader() && s.writes_done() > before + 5; });
+  s.must("the cluster serves again", [&] { return s.leader() && s.writes_done() > before + 5; });
 }
 
 // Everybody starts at the same instant, again and again, until two ask for votes in one term.
@@ -46,7 +46,7 @@ void split_votes(Stage& s) {
     for (size_t node = 0; node < s.nodes(); ++node) s.crash(node, CrashKind::kProcess);
     for (size_t node = 0; node < s.nodes(); ++node) s.start(node);
     for (uint64_t group = 1; group <= 8; ++group)
-      s.until("a leader is elected in bounded time", [&] { return s.leader(group).has_value(); });
+      s.must("a leader is elected in bounded time", [&] { return s.leader(group).has_value(); });
   }
   s.prove("two candidates met in one term", split);
 }
@@ -59,8 +59,8 @@ void stale_leader_learns(Stage& s) {
     s.until("another leads", [&] { return s.leader_but(old).has_value(); });
     size_t next = s.leader_but(old).value_or(0);
     s.heal();
-    s.until("the old leader takes the new term",
-            [&] { return s.term(old) >= s.term(next) && !s.leads(old); });
+    s.must("the old leader takes the new term",
+           [&] { return s.term(old) >= s.term(next) && !s.leads(old); });
   });
 }
 
@@ -70,8 +70,9 @@ void founding_apart(Stage& s) {
   s.run(Duration::seconds(5));
   bool founded = false;
   for (size_t node = 0; node < s.nodes(); ++node) founded |= s.leader(0) || s.leader(1);
-  s.prove("no node founded a cluster alone", !founded);
+  s.must("no node founded a cluster alone", !founded);
   s.heal();
+  s.must("together they do", [&] { return s.leader(0) && s.leader(1); });
   s.settle(0);
   s.settle(1);
 }
@@ -87,6 +88,7 @@ void founding_under_churn(Stage& s) {
     s.run(Duration::micros(int64_t{100} << s.random().below(10)));
   }
   s.prove("nodes ended before they had booted", early >= 2);
+  s.must("the cluster is founded", [&] { return s.leader(0) && s.leader(1); });
   s.settle(0);
   s.settle(1);
 }
@@ -98,7 +100,7 @@ void one_node(Stage& s) {
     s.crash(only);
     s.run(Duration::millis(200));
     s.start(only);
-    s.until("it serves again, alone", [&] { return s.writes_done() > before + 5; });
+    s.must("it serves again, alone", [&] { return s.writes_done() > before + 5; });
   }
 }
 
@@ -139,14 +141,14 @@ void even_cluster(Stage& s) {
   std::vector<size_t> rest = s.others(lead);
   s.crash(rest[0]);
   uint64_t before = s.writes_done();
-  s.until("three of four serve", [&] { return s.writes_done() > before + 5; });
+  s.must("three of four serve", [&] { return s.writes_done() > before + 5; });
   s.crash(rest[1]);
   s.run(Duration::seconds(8));
   uint64_t stuck = s.writes_done();
   s.run(Duration::seconds(3));
-  s.prove("two of four do not", s.writes_done() == stuck);
+  s.must("two of four do not", s.writes_done() == stuck);
   s.start(rest[0]);
-  s.until("three of four serve again", [&] { return s.writes_done() > stuck + 5; });
+  s.must("three of four serve again", [&] { return s.writes_done() > stuck + 5; });
 }
 
 // Every node reaches a majority, no two the same one; the leader is held up until another is
@@ -176,7 +178,7 @@ void majority_ring(Stage& s) {
   s.run(Duration::seconds(5));
   uint64_t before = s.writes_done();
   s.heal();
-  s.until("the cluster serves", [&] { return s.writes_done() > before + 5; });
+  s.must("the cluster serves", [&] { return s.writes_done() > before + 5; });
 }
 
 // Timers run on monotonic clocks: wall clocks an hour off stop no failover.
@@ -188,7 +190,7 @@ void stepped_clocks(Stage& s) {
       s.clock(node).step_wall(Duration::seconds(3600 * hours));
     }
     s.crash(old, CrashKind::kProcess);
-    s.until(
+    s.must(
         "a failover among wall clocks that are hours apart",
         [&] { return s.leader_but(old).has_value(); }, Duration::seconds(20));
     s.start(old);
@@ -203,8 +205,8 @@ void stamps_over_failover(Stage& s) {
     for (size_t node : s.others(old)) s.clock(node).step_wall(Duration::seconds(-3600));
     uint64_t before = s.writes_done();
     s.crash(old, CrashKind::kProcess);
-    s.until("a leader an hour behind writes",
-            [&] { return s.leader_but(old) && s.writes_done() > before + 20; });
+    s.must("a leader an hour behind writes",
+           [&] { return s.leader_but(old) && s.writes_done() > before + 20; });
     s.start(old);
   }
 }
@@ -223,10 +225,10 @@ void split_votes_end(Stage& s) {
     size_t old = s.settle();
     uint64_t term = s.term(old);
     s.crash(old, CrashKind::kProcess);
-    s.until(
+    s.must(
         "another leads", [&] { return s.leader_but(old).has_value(); }, Duration::seconds(10));
     auto next = s.leader_but(old);
-    s.prove("in few terms", next && s.term(*next) <= term + 8);
+    s.must("in few terms", next && s.term(*next) <= term + 8);
     s.start(old);
   }
   s.prove("votes were split", split);

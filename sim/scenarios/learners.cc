@@ -37,18 +37,16 @@ void counts_for_nothing(Stage& s) {
   s.until("the learner has more than what is committed",
           [&] { return s.last(learner) > committed; });
   s.until("another leads", [&] { return s.leader_but(lead).has_value(); });
-  s.must(
-      "a learner makes no majority", [&] { return s.commit(lead) == committed; },
-      Duration::nanos(1));
+  s.must("a learner makes no majority", s.commit(lead) == committed);
   s.heal();
   s.settle();
   s.promote(learner);
   s.settle_members();
-  s.prove("it votes", s.votes(s.member(learner)));
+  s.must("it votes", s.votes(s.member(learner)));
   std::vector<size_t> others = s.others(learner);
   s.crash(others[s.random().below(others.size())]);
   const uint64_t written = s.writes_done();
-  s.until("it makes a majority", [&] { return s.writes_done() > written + 20; });
+  s.must("it makes a majority", [&] { return s.writes_done() > written + 20; });
 }
 
 // A learner is promoted while nobody reaches it, and who leads all partitions then dies: whoever
@@ -62,7 +60,7 @@ void promoted_under_the_next(Stage& s) {
   s.promote(learner);
   s.until("that is recorded", [&] { return !s.learns(learner); });
   s.run(Duration::seconds(1));
-  s.prove("who cannot be reached does not vote", !s.votes(s.member(learner)));
+  s.must("who cannot be reached does not vote", !s.votes(s.member(learner)));
   s.crash(lead);
   s.until("others lead",
           [&] { return s.leader_but(lead).has_value() && s.leader_but(lead, kMeta).has_value(); });
@@ -86,8 +84,8 @@ void never_promoted(Stage& s) {
   const size_t lead = s.settle();
   const uint64_t written = s.writes_done();
   s.crash(lead);
-  s.until("another leads, and writes",
-          [&] { return s.leader_but(lead) && s.writes_done() > written + 20; });
+  s.must("another leads, and writes",
+         [&] { return s.leader_but(lead) && s.writes_done() > written + 20; });
   s.start(lead);
   s.settle_members();
 }

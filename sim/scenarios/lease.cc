@@ -139,7 +139,7 @@ void hand_over_is_lost(Stage& s) {
     });
     s.hand_over(1, to);
     if (s.happens([&] { return told; }, Duration::seconds(1)))
-      s.until("somebody leads in a new term", [&] {
+      s.must("somebody leads in a new term", [&] {
         auto now = s.leader();
         return now && s.term(*now) > term;
       });
@@ -147,7 +147,7 @@ void hand_over_is_lost(Stage& s) {
     if (told) s.start(to);
   });
   uint64_t before = s.writes_done();
-  s.until("the cluster serves on", [&] { return s.writes_done() > before + 20; });
+  s.must("the cluster serves on", [&] { return s.writes_done() > before + 20; });
 }
 
 // The one that is to lead is far behind: it catches up first, or the leader goes on.
@@ -169,7 +169,7 @@ void hand_over_to_a_straggler(Stage& s) {
     uint64_t had = s.last(behind);
     waited |= had + 20 < s.commit(*now);
     led |= s.happens([&] { return s.leads(behind); }, Duration::seconds(3));
-    if (s.leads(behind)) s.prove("it has all that was committed", s.last(behind) >= s.commit(*now));
+    if (s.leads(behind)) s.must("it has all that was committed", s.last(behind) >= s.commit(*now));
   }
   s.prove("one that was behind came to lead", waited && led);
 }

@@ -17,7 +17,7 @@ void appends_out_of_order(Stage& s) {
   s.until("appends were lost or overtaken, and sent again", [&] {
     return s.probe("raft_refuses_anchor") + s.probe("raft_resends_lost_appends") > 3;
   });
-  s.until("entries are committed all the same", [&] {
+  s.must("entries are committed all the same", [&] {
     auto now = s.leader();
     return now && s.commit(*now) > from + 100;
   });
@@ -39,8 +39,8 @@ void orphans_give_way(Stage& s) {
     return next && s.term(*next) > term && s.commit(*next) >= orphan;
   });
   s.heal();
-  s.until("the old leader holds the others' entries",
-          [&] { return s.commit(old) >= orphan && s.term(old) > term; });
+  s.must("the old leader holds the others' entries",
+         [&] { return s.commit(old) >= orphan && s.term(old) > term; });
   s.prove("its tail was truncated", s.probe("raft_truncates_tail") > truncated);
 }
 
@@ -68,8 +68,8 @@ void inherited_tail(Stage& s) {
   s.crash(old);
   s.mend(heir, third);  // what the old leader sent the third stays where it is
   s.until("the heir leads", [&] { return s.leads(heir); });
-  s.prove("it did not begin below what it inherited", s.last(heir) > inherited);
-  s.until("the third has the inherited entry", [&] { return s.commit(third) >= inherited; });
+  s.must("it did not begin below what it inherited", s.last(heir) > inherited);
+  s.must("the third has the inherited entry", [&] { return s.commit(third) >= inherited; });
 }
 
 // Both followers are gone while the leader has proposals in flight: it steps down, and the entries
@@ -80,10 +80,10 @@ void proposals_without_quorum(Stage& s) {
   for (size_t node : s.others(old)) s.crash(node);
   s.until("the leader has entries that nobody acknowledges",
           [&] { return s.last(old) > s.commit(old); });
-  s.until("it steps down", [&] { return s.probe("raft_steps_down_without_quorum") > stepped; });
+  s.must("it steps down", [&] { return s.probe("raft_steps_down_without_quorum") > stepped; });
   uint64_t left = s.last(old);
   for (size_t node : s.others(old)) s.start(node);
-  s.until("the entries left behind are resolved", [&] {
+  s.must("the entries left behind are resolved", [&] {
     for (size_t node = 0; node < s.nodes(); ++node)
       if (s.commit(node) < left) return false;
     return true;
@@ -97,7 +97,7 @@ void idle_apply(Stage& s) {
       "applying waits for an engine", [&] { return s.probe("apply_waits_for_the_engine") > 0; },
       Duration::seconds(120));
   s.stop_clients();
-  s.until("all that is committed is applied, in an idle cluster", [&] {
+  s.must("all that is committed is applied, in an idle cluster", [&] {
     auto lead = s.leader();
     if (!lead) return false;
     for (size_t node = 0; node < s.nodes(); ++node)
@@ -127,7 +127,7 @@ void late_append(Stage& s) {
   });
   s.on_message({});
   s.heal();
-  s.until("the old leader follows", [&] { return s.term(old) > term && !s.leads(old); });
+  s.must("the old leader follows", [&] { return s.term(old) > term && !s.leads(old); });
 }
 void late_appends(Stage& s) {
   s.repeat_until_hit("raft_answers_stale_sender", 20, [&] { late_append(s); });
@@ -145,7 +145,7 @@ void straggler(Stage& s) {
   });
   uint64_t goal = s.commit(s.leader_but(behind).value_or(0));
   s.heal();
-  s.until("it has caught up", [&] { return s.commit(behind) >= goal; });
+  s.must("it has caught up", [&] { return s.commit(behind) >= goal; });
   s.prove("appends were refused or sent again",
           s.probe("raft_refuses_anchor") + s.probe("raft_resends_lost_appends") > 0);
 }
@@ -168,14 +168,16 @@ void late_refusals(Stage& s) {
 void slow_follower(Stage& s) {
   size_t lead = s.settle();
   size_t slow = s.others(lead)[s.random().below(2)];
+  const uint64_t from = s.commit(lead);
   for (int i = 0; i < 20; ++i) {
     s.disk(slow).stall_until(s.now() + Duration::millis(400));
     s.run(Duration::millis(350));
   }
   auto now = s.leader();
   uint64_t goal = now ? s.commit(*now) : 0;
-  s.prove("the others did not wait for it", now && goal > s.status(slow).durable.value() + 10);
-  s.until("it has caught up", [&] { return s.commit(slow) >= goal; });
+  s.prove("it is behind", now && goal > s.status(slow).durable.value() + 10);
+  s.must("the others did not wait for it", goal > from + 500);
+  s.must("it has caught up", [&] { return s.commit(slow) >= goal; });
 }
 
 // A new leader knows nothing of where the others' logs end, and its own begins far from entry 1.
@@ -198,8 +200,8 @@ void unknown_progress(Stage& s) {
           [&] { return s.leader_but(*old).has_value(); });
   size_t next = s.leader_but(*old).value_or(0);
   uint64_t goal = s.commit(next);
-  s.until("it finds where that ends",
-          [&] { return s.commit(behind) >= goal && s.last(behind) > had; });
+  s.must("it finds where that ends",
+         [&] { return s.commit(behind) >= goal && s.last(behind) > had; });
   s.prove("not by sending the state", s.probe("snapshot_installed") == installed);
   s.start(*old);
 }
@@ -229,7 +231,7 @@ void tails_of_many_terms(Stage& s) {
       s.happens([&] { return s.leader_but(next).has_value(); }, Duration::seconds(10));
     }
     s.heal();
-    s.until(
+    s.must(
         "all hold the common log again, soon",
         [&] {
           auto now = s.leader();
@@ -262,7 +264,7 @@ void frontier_goes_back(Stage& s) {
     s.until("it is back", [&] { return s.hosts(node); });
     if (s.last(node) < told) ++back;
     uint64_t goal = s.leader() ? s.commit(*s.leader()) : told;
-    s.until("it is brought up", [&] { return s.whole(node) && s.commit(node) >= goal; });
+    s.must("it is brought up", [&] { return s.whole(node) && s.commit(node) >= goal; });
   }
   s.prove("a follower came back with less than it had acknowledged", back > 0);
 }
@@ -288,7 +290,7 @@ void leadership_returns(Stage& s) {
   s.prove("with proposals pending when it was deposed",
           s.probe("leadership_lost_with_writes_pending") > pending);
   uint64_t before = s.writes_done();
-  s.until("all is served", [&] { return s.writes_done() > before + 50; });
+  s.must("all is served", [&] { return s.writes_done() > before + 50; });
 }
 
 // Eight partitions, and one follower's disk is slow: the other follower is not made to refuse, nor
@@ -306,7 +308,7 @@ void uneven_load(Stage& s) {
   });
   s.run(Duration::seconds(8));
   s.on_message({});
-  s.until("every partition went on", [&] {
+  s.must("every partition went on", [&] {
     for (uint64_t group = 1; group <= 8; ++group) {
       auto lead = s.leader(group);
       if (!lead || s.commit(*lead, group) <= from[group - 1]) return false;
@@ -314,9 +316,9 @@ void uneven_load(Stage& s) {
     return true;
   });
   for (size_t node : s.others(slow))
-    s.prove("those with good disks refused little", refused[node] < 100);
+    s.must("those with good disks refused little", refused[node] < 100);
   uint64_t goal = s.commit(s.leader(1).value_or(0));
-  s.until("the slow one catches up", [&] { return s.commit(slow) >= goal; });
+  s.must("the slow one catches up", [&] { return s.commit(slow) >= goal; });
 }
 
 // The engine of a follower takes nothing while clients write: it takes no more of the log than it
@@ -333,9 +335,9 @@ void follower_cannot_apply(Stage& s) {
     if (s.leads(behind)) s.hand_over(1, lead);
   s.must("it takes no more of what it cannot apply", bounded, Duration::seconds(5));
   const uint64_t before = s.writes_done();
-  s.until("the others go on", [&] { return s.writes_done() > before + 50; });
+  s.must("the others go on", [&] { return s.writes_done() > before + 50; });
   s.hold("engine_refuses_a_write", behind, false);
-  s.until("it has caught up", [&] {
+  s.must("it has caught up", [&] {
     const auto now = s.leader();
     return now && s.hosts(behind) && s.status(behind).applied.value() + 50 > s.commit(*now);
   });

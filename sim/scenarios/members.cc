@@ -17,7 +17,7 @@ void dead_member(Stage& s) {
   s.prove("another member came", s.member(dead) != before && s.votes(s.member(dead)));
   const uint64_t written = s.writes_done();
   s.crash(s.others(dead)[s.random().below(2)]);
-  s.until("it makes a majority", [&] { return s.writes_done() > written + 20; });
+  s.must("it makes a majority", [&] { return s.writes_done() > written + 20; });
 }
 
 // All members are replaced, the one last that leads everything and that the idle client knows.
@@ -34,11 +34,10 @@ void all_members(Stage& s) {
     s.remove(node, false);
     s.settle_members();
     s.prove("another member came", s.member(node) != before);
-    s.until("clients write meanwhile", [&] { return s.writes_done() > written; });
+    s.must("clients write meanwhile", [&] { return s.writes_done() > written; });
   }
   const bool answered = s.idle_client_is_answered(Duration::seconds(10));
-  s.must(
-      "a client that knew the founders is answered", [&] { return answered; }, Duration::nanos(1));
+  s.must("a client that knew the founders is answered", answered);
 }
 
 // The node that joins loses power on its way, several times.
@@ -96,7 +95,7 @@ void grows_and_shrinks(Stage& s) {
   };
   auto writes_go_on = [&] {
     const uint64_t written = s.writes_done();
-    s.until("clients write", [&] { return s.writes_done() > written + 20; });
+    s.must("clients write", [&] { return s.writes_done() > written + 20; });
   };
   // As many as a majority can do without are down; one more is one too many.
   auto fails_by_majorities = [&](std::vector<size_t> members) {
@@ -140,7 +139,7 @@ void meta_is_compacted(Stage& s) {
     s.remove(node, false);
     s.settle_members();
   }
-  s.until("meta's log is released", [&] {
+  s.must("meta's log is released", [&] {
     const auto lead = s.leader(kMeta);
     return lead && s.status(*lead, kMeta).base.index.value() + 8 >= s.last(*lead, kMeta);
   });
@@ -156,7 +155,7 @@ void leader_of_meta(Stage& s) {
   const NodeId before = s.member(lead);
   const uint64_t handed = s.probe("members_leader_hands_over");
   s.remove(lead, false);
-  s.until("another leads meta", [&] { return s.leader_but(lead, kMeta).has_value(); });
+  s.must("another leads meta", [&] { return s.leader_but(lead, kMeta).has_value(); });
   s.prove("it handed over", s.probe("members_leader_hands_over") > handed);
   s.settle_members();
   s.prove("another member came", s.member(lead) != before);
@@ -173,7 +172,7 @@ void cut_off_member(Stage& s) {
   s.until("another leads",
           [&] { return s.leader_but(gone).has_value() && s.leader_but(gone, kMeta).has_value(); });
   s.remove(gone, false);
-  s.until(
+  s.must(
       "the others go on without it",
       [&] {
         auto leader = s.leader_but(gone);
@@ -205,7 +204,7 @@ void cut_off_learner(Stage& s) {
     s.prove("who learns makes no majority", !s.leader_but(old));
   } else {
     const uint64_t written = s.writes_done();
-    s.until("the others write without it", [&] { return s.writes_done() > written + 20; });
+    s.must("the others write without it", [&] { return s.writes_done() > written + 20; });
     s.prove("who cannot be reached does not vote",
             !s.member(joiner) || !s.votes(s.member(joiner)) || s.members_settled());
   }
@@ -246,7 +245,7 @@ void all_others(Stage& s) {
   for (size_t node : s.others(away)) {
     const NodeId left = s.member(node);
     s.remove(node, false);
-    s.until(
+    s.must(
         "another member came", [&] { return s.member(node) != left && s.votes(s.member(node)); },
         kPatience);
   }
@@ -279,7 +278,7 @@ void needed_until_then(Stage& s) {
     s.run(Duration::seconds(1));
   }
   s.prove("a leader waits", s.probe("members_wait_for_a_majority") > waited);
-  s.prove("it votes still", s.votes(before));
+  s.must("it votes still", s.votes(before));
   s.start(down);
   s.settle_members();
   s.prove("another member came", s.member(goes) != before);
@@ -311,7 +310,7 @@ void far_behind(Stage& s) {
         "clients write without it", [&] { return s.writes_done() > written + 20; },
         Duration::seconds(15));
   }
-  s.prove("it does not vote", !s.votes(s.member(joiner)));
+  s.must("it does not vote", !s.votes(s.member(joiner)));
 }
 
 // One partition can do without the member that is removed, and says so; another cannot yet, since
@@ -532,8 +531,7 @@ void asks_a_leader_of_the_past(Stage& s) {
   s.prove("it is needed", needed() && s.leads(kOld) && s.leads(kOld, kMeta));
   s.mend(kOld, kSlot);
   const bool left = s.happens([&] { return !s.hosts(kSlot); }, Duration::seconds(8));
-  s.must(
-      "it stays", [&] { return !left || !needed(); }, Duration::nanos(1));
+  s.must("it stays", !left || !needed());
   s.prove("it was needed all the while", needed());
   s.heal();
   s.set_rate(kOld, 0);

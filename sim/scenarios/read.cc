@@ -11,12 +11,12 @@ void cut_off_leader_is_read(Stage& s) {
   s.isolate(old);
   s.until("clients ask while the cut-off leader still leads",
           [&] { return s.leads(old) && s.asked() > asked + 1; });
-  s.until("another leads", [&] {
+  s.must("another leads", [&] {
     auto next = s.leader_but(old);
     return next && s.term(*next) > term;
   });
   uint64_t before = s.writes_done();
-  s.until("it serves", [&] { return s.writes_done() > before + 20; });
+  s.must("it serves", [&] { return s.writes_done() > before + 20; });
   s.heal();
   s.run(Duration::seconds(2));
 }
@@ -57,7 +57,7 @@ void paused_leader_is_read(Stage& s) {
       return next && s.term(*next) > term && s.asked() > asked + 10;
     });
     uint64_t before = s.writes_done();
-    s.until("it writes", [&] { return s.writes_done() > before + 10; });
+    s.must("it writes", [&] { return s.writes_done() > before + 10; });
     s.prove("the paused leader knows nothing of it", s.leads(old) && s.term(old) == term);
     s.resume(old);
     s.run(Duration::millis(500));
@@ -79,8 +79,8 @@ void paused_lease(Stage& s) {
     for (size_t other : s.others(old)) s.cut(other, old);  // nobody tells it who leads now
     s.cut_clients(old, 1);                                 // and all but one write elsewhere
     const uint64_t written = s.writes_done();
-    s.until("another leads and writes",
-            [&] { return s.leader_but(old) && s.writes_done() > written + 10; });
+    s.must("another leads and writes",
+           [&] { return s.leader_but(old) && s.writes_done() > written + 10; });
     const uint64_t asked = s.asked();
     s.until("clients ask on", [&] { return s.asked() > asked + 20; });
     met += s.leads(old) && s.term(old) == term;
@@ -98,8 +98,8 @@ void first_reads(Stage& s) {
       size_t old = s.settle();
       s.crash(old, CrashKind::kProcess);
       uint64_t before = s.writes_done();
-      s.until("a new leader serves",
-              [&] { return s.leader_but(old) && s.writes_done() > before + 5; });
+      s.must("a new leader serves",
+             [&] { return s.leader_but(old) && s.writes_done() > before + 5; });
       s.start(old);
     }
   });
@@ -120,7 +120,7 @@ void clients_meet_restarts(Stage& s) {
         }
       },
       3);
-  s.until("the cluster serves on", [&] { return s.writes_done() > before + 20; });
+  s.must("the cluster serves on", [&] { return s.writes_done() > before + 20; });
 }
 
 // Answers do not reach the clients, who ask again under the same operation id.
@@ -150,7 +150,7 @@ void broken_connections(Stage& s) {
     s.run(Duration::millis(200));
   });
   uint64_t before = s.writes_done();
-  s.until("the cluster serves on", [&] { return s.writes_done() > before + 20; });
+  s.must("the cluster serves on", [&] { return s.writes_done() > before + 20; });
 }
 
 // Wall clocks jump by up to an hour, both ways, all the time.
@@ -163,7 +163,7 @@ void wall_clocks_jump(Stage& s) {
     if (round % 20 == 19) {
       size_t old = s.settle();
       s.crash(old, CrashKind::kProcess);
-      s.until("a failover among them", [&] { return s.leader_but(old).has_value(); });
+      s.must("a failover among them", [&] { return s.leader_but(old).has_value(); });
       s.start(old);
     }
   }
@@ -177,8 +177,8 @@ void asked_elsewhere(Stage& s) {
     s.cut_clients(lead);
     s.run(Duration::millis(1500));
     uint64_t before = s.writes_done();
-    s.until("writes are done that no client could bring to that leader",
-            [&] { return s.writes_done() > before + 20; });
+    s.must("writes are done that no client could bring to that leader",
+           [&] { return s.writes_done() > before + 20; });
     if (s.random().chance(1, 2)) s.hand_over(1, s.others(lead)[s.random().below(2)]);
     s.heal();
     s.run(Duration::millis(300));
@@ -193,7 +193,7 @@ void promoted_behind(Stage& s) {
     size_t old = s.settle();
     s.isolate(old);
     bool led = false;
-    s.until("another leads", [&] {
+    s.must("another leads", [&] {
       auto next = s.leader_but(old);
       if (next && !led) {
         led = true;
@@ -202,7 +202,7 @@ void promoted_behind(Stage& s) {
       return led;
     });
     uint64_t before = s.writes_done();
-    s.until("it serves", [&] { return s.writes_done() > before + 5; });
+    s.must("it serves", [&] { return s.writes_done() > before + 5; });
     s.heal();
   }
   s.prove("leaders began behind their journals", behind >= 3);
@@ -221,7 +221,7 @@ void connected_to_no_use(Stage& s) {
   for (size_t node : others) s.crash(node, CrashKind::kProcess);
   s.run(Duration::seconds(1));
   for (size_t node : others) s.start(node);
-  s.until("one of them leads", [&] {
+  s.must("one of them leads", [&] {
     return std::any_of(others.begin(), others.end(), [&](size_t node) { return s.leads(node); });
   });
   const uint64_t before = s.writes_done();

@@ -10,8 +10,8 @@ void catches_up_by_a_snapshot(Stage& s) {
   uint64_t installed = s.probe("snapshot_installed");
   uint64_t written = s.writes_done();
   s.start(away);
-  s.until("it is sent the state", [&] { return s.probe("snapshot_installed") > installed; });
-  s.until("it applies what was written since", [&] {
+  s.must("it is sent the state", [&] { return s.probe("snapshot_installed") > installed; });
+  s.must("it applies what was written since", [&] {
     auto lead = s.leader();
     return lead && s.status(away).applied.value() + 20 > s.commit(*lead) &&
            s.writes_done() > written + 50;
@@ -50,7 +50,7 @@ void crashes_while_it_installs(Stage& s) {
     s.crash(away, s.random().chance(1, 2) ? CrashKind::kPower : CrashKind::kProcess);
     s.hold("snapshot_part_is_flushed", away, false);
     s.start(away);
-    s.until("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
+    s.must("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
   });
 }
 
@@ -61,7 +61,7 @@ void power_fails_after_installing(Stage& s) {
     const size_t away = s.leave_one_behind();
     const uint64_t installed = s.probe("snapshot_installed");
     s.start(away);
-    s.until("it has the state", [&] { return s.probe("snapshot_installed") > installed; });
+    s.must("it has the state", [&] { return s.probe("snapshot_installed") > installed; });
     s.run(Duration::micros(int64_t(s.random().below(400'000))));
     for (size_t node = 0; node < s.nodes(); ++node) s.crash(node);
     for (size_t node = 0; node < s.nodes(); ++node) s.start(node);
@@ -87,11 +87,11 @@ void half_installed_is_newer(Stage& s) {
     s.crash(*lead);
     s.mend(away, third);
     if (begun)
-      s.until("the two go on by themselves",
-              [&] { return s.leader_but(*lead) && s.hosts(away) && !s.status(away).stateless; });
+      s.must("the two go on by themselves",
+             [&] { return s.leader_but(*lead) && s.hosts(away) && !s.status(away).stateless; });
     s.heal();
     s.start(*lead);
-    s.until("all have a state", [&] {
+    s.must("all have a state", [&] {
       for (size_t node = 0; node < s.nodes(); ++node)
         if (!s.hosts(node) || s.status(node).stateless) return false;
       return true;
@@ -119,7 +119,7 @@ void older_is_offered(Stage& s) {
     s.run(Duration::millis(int64_t(s.random().between(500, 3000))));
     s.hold("engine_refuses_a_write", third, false);
     s.hold("snapshot_part_is_flushed", away, false);
-    s.until("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
+    s.must("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
     s.start(*lead);
   });
 }
@@ -133,10 +133,10 @@ void votes_without_a_state(Stage& s) {
     auto old = s.leader();
     if (!old) return;
     s.crash(*old);
-    s.until("another leads", [&] { return s.leader_but(*old).has_value(); });
-    s.prove("it is not the one without a state", !s.leads(away) || !s.status(away).stateless);
+    s.must("another leads", [&] { return s.leader_but(*old).has_value(); });
+    s.must("it is not the one without a state", !s.leads(away) || !s.status(away).stateless);
     s.start(*old);
-    s.until("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
+    s.must("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
   });
 }
 
@@ -157,12 +157,9 @@ void comes_with_nothing(Stage& s) {
   });
   for (size_t node : s.others(comes)) whole &= s.status(node).base == raft::kFoundingBase;
   s.prove("the log was never compacted", whole);
-  s.must(
-      "it begins without a state", [&] { return has_none == true; }, Duration::millis(1));
+  s.must("it begins without a state", has_none == true);
   s.settle_members();
-  s.must(
-      "it was sent one", [&] { return s.probe("snapshot_installed") > installed; },
-      Duration::millis(1));
+  s.must("it was sent one", s.probe("snapshot_installed") > installed);
 }
 
 // The connection dies in the middle, and what was on its way with it.
@@ -175,7 +172,7 @@ void resumes(Stage& s) {
     s.isolate(away);
     s.run(Duration::seconds(4));  // of silence: connections are found dead
     s.heal();
-    s.until("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
+    s.must("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
   });
 }
 
@@ -198,7 +195,7 @@ void made_again(Stage& s) {
     forget(true);
     s.run(Duration::millis(int64_t(s.random().between(1'200, 3'000))));
     s.mend(away, *lead);
-    s.until("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
+    s.must("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
     forget(false);
   });
 }
@@ -247,7 +244,7 @@ void shown_to_the_deposed(Stage& s) {
   s.run(Duration::seconds(3));
   s.set_rate(old, 0);
   s.heal();
-  s.until("it has a whole one", [&] { return !s.status(away).stateless; });
+  s.must("it has a whole one", [&] { return !s.status(away).stateless; });
 }
 
 // The stream hangs half-way; the others are not held up, and it is completed afterwards.
@@ -257,13 +254,13 @@ void stream_hangs(Stage& s) {
   s.until("a snapshot replaces its state", [&] { return s.status(away).stateless; });
   s.isolate(away);
   uint64_t before = s.writes_done(), given_up = s.probe("snapshot_stream_given_up");
-  s.until("the others go on", [&] { return s.writes_done() > before + 50; });
+  s.must("the others go on", [&] { return s.writes_done() > before + 50; });
   s.must(
       "the stream is given up, and holds no log",
       [&] { return s.probe("snapshot_stream_given_up") > given_up; }, Duration::seconds(60));
   s.prove("it still waits", s.status(away).stateless);
   s.heal();
-  s.until("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
+  s.must("it has a whole one", [&] { return s.hosts(away) && !s.status(away).stateless; });
 }
 
 // The one that was sent a snapshot comes to lead, and answers from what it was sent.
@@ -281,7 +278,7 @@ void installed_leads(Stage& s) {
   }
   s.prove("it leads", s.leads(sent));
   uint64_t before = s.writes_done();
-  s.until("it serves", [&] { return s.writes_done() > before + 30; });
+  s.must("it serves", [&] { return s.writes_done() > before + 30; });
 }
 
 constexpr std::string_view kCompacts =

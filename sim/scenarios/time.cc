@@ -20,12 +20,12 @@ void run_a_while(Stage& s) {
 
 void another_leads_and_writes(Stage& s, size_t old) {
   const uint64_t term = s.term(old);
-  s.until("another leads", [&] {
+  s.must("another leads", [&] {
     auto next = s.leader_but(old);
     return next && s.term(*next) > term;
   });
   const uint64_t before = s.writes_done();
-  s.until("and writes", [&] { return s.writes_done() > before + 20; });
+  s.must("and writes", [&] { return s.writes_done() > before + 20; });
 }
 
 // Leaders die, stop, or are cut off, and wall clocks jump by hours.
