@@ -72,11 +72,11 @@ class Driver {
       if (usage_) return kExitUsage;
       if (kill) {
         killed.push_back(kill->seed - first_seed() + 1);
-        fmt::print("{:<34} {:>6}  seed {}: {}\n", mutant.name, killed.back(), kill->seed,
-                   kill->reason.substr(0, 110));
+        fmt::print("{:<34} {:>6}  {}seed {}: {}\n", mutant.name, killed.back(), scenario_of(mutant),
+                   kill->seed, kill->reason.substr(0, 110));
       } else {
-        fmt::print("{:<34} {:>6}  SURVIVED ({})\n", mutant.name, options_.max_seeds,
-                   mutant.description);
+        fmt::print("{:<34} {:>6}  {}SURVIVED ({})\n", mutant.name, options_.max_seeds,
+                   scenario_of(mutant), mutant.description);
       }
       std::fflush(stdout);
     }
@@ -90,6 +90,12 @@ class Driver {
 
  private:
   uint64_t first_seed() const { return options_.seeds ? options_.seeds->first : 1; }
+
+  // "T-19, " when the catalogue names one.
+  static std::string scenario_of(const Mutant& mutant) {
+    const auto flag = std::find(mutant.flags.begin(), mutant.flags.end(), "--scenario");
+    return flag == mutant.flags.end() || flag + 1 == mutant.flags.end() ? "" : flag[1] + ", ";
+  }
 
   // The first seed that fails with the mutant and passes without it.
   std::optional<Kill> hunt(const Mutant& mutant) {

@@ -177,7 +177,7 @@ bool Core::queue_from_memory(uint32_t life, size_t bytes_max) {
         ++statistics_.copied;
       }
     }
-    if (!state_due) continue;
+    if (!state_due || MUTANT(idle_votes_not_copied)) continue;
     queue_state(group);
     ++statistics_.copied;
   }

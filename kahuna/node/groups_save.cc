@@ -88,7 +88,7 @@ void Groups::on_saved(Result<> result) {
   streams_.saved();
   consider_save();  // makes room for what waits
   if (stopped_) return;
-  apply_stalled();
+  if (!MUTANT(stalled_entries_forgotten)) apply_stalled();
   if (stopped_) return;
   consider_save();
 }
@@ -175,6 +175,7 @@ void Groups::release_flushed() {
     if (mark == marks.end() || group->install) continue;
     Index upto = std::min(mark->second.index, std::max(group->trim, releasable(*group, keep)));
     if (upto <= group->released || upto <= raft::kFoundingBase.index) continue;
+    if (MUTANT(log_never_released)) continue;
     group->released = upto;
     journal_.release(group->id, upto.prev());  // the entry at `upto` stays: the base needs its term
     if (upto > group->trim) SOMETIMES(log_compacted_beyond_the_slowest);

@@ -170,6 +170,7 @@ Address NodeImpl::address_of(const RosterMember& member) const {
 bool NodeImpl::is_dialed(const RosterMember& member) const {
   if (member.node == identity_->node()) return false;
   if (member.state != MemberState::kRemoved) return true;
+  if (MUTANT(removed_are_not_dialed)) return false;
   // Whoever has its address now must not hear from two of us.
   for (const RosterMember& other : roster().members)
     if (other.state != MemberState::kRemoved && address_of(other) == address_of(member))

@@ -17,6 +17,7 @@ void NodeImpl::consider_founding() {
     if (f.name != options_.name) {
       auto it = std::find_if(dialers_.begin(), dialers_.end(),
                              [&](const auto& d) { return d->name() == f.name; });
+      if (!(*it)->up() && MUTANT(founds_without_the_others)) continue;
       if (!(*it)->up()) return;
       node = (*it)->node;
     }
@@ -214,7 +215,7 @@ Result<> NodeImpl::on_greeted(Dialer& dialer, const Hello& hello) {
         if (alive.expired()) return;
         for (auto& d : dialers_) {
           if (d->name() != name || !d->up()) continue;
-          if (!founded) offer_founding(*d);
+          if (!founded && !MUTANT(founding_offered_once)) offer_founding(*d);
           if (founded) tell_roster(*d);
         }
         consider_founding();

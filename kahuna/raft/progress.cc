@@ -46,12 +46,12 @@ void Progress::accepted(Index match) {
 }
 
 bool Progress::rejected(Index anchor, Index candidate, Index base) {
-  if (anchor >= next_) return false;
+  if (anchor >= next_ || MUTANT(refusals_ignored)) return false;
   if (probing_ && !(probe_sent_ && anchor == probe_anchor_)) return false;
   if (anchor <= match_) {
     // Refused where it had matched: the follower lost what it called durable. Forget its promise
     // (commit never goes back) and start over from what it still has.
-    if (!probing_) return false;
+    if (!probing_ || MUTANT(lost_tail_not_sent_again)) return false;
     SOMETIMES(raft_follower_regressed);
     match_ = std::min(match_, candidate);
   }
@@ -73,7 +73,7 @@ void Progress::heartbeat_answered(uint64_t round, Index received, Time now) {
   if (check_round_ == 0 || round < check_round_) return;
   if (round == check_round_) flight_limit_.answered(now);
   check_round_ = 0;
-  if (received.next() >= check_next_) {
+  if (received.next() >= check_next_ || MUTANT(refusals_ignored)) {
     next_ = std::max(next_, received.next());
     probing_ = probe_sent_ = false;
     return;

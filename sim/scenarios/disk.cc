@@ -176,7 +176,8 @@ constexpr Scenario kScenarios[] = {
      "200ms,segment-bytes=4194304",
      "drift", full_and_stopped},
     {"H-K12", "a partition that is written to without a pause is still released",
-     "rate=1000,segment-bytes=131072,save-entries=256,flush-bytes=100000,flush-interval=1s",
+     "rate=1000,bursts=off,segment-bytes=131072,save-entries=256,flush-bytes=100000,flush-interval="
+     "1s",
      "delay", never_idle},
     {"H-K14",
      "power losses, while state is applied, saved and flushed: nothing released is missing",

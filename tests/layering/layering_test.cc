@@ -139,6 +139,41 @@ TEST(Layering, EveryPlantedBugIsInTheCatalogue) {
   EXPECT_GT(found, 100u);
 }
 
+// tests/scenarios.txt names a planted bug that each scenario catches, or says why there is none.
+TEST(Layering, EveryScenarioCatchesAPlantedBug) {
+  std::string catalogue;
+  {
+    std::ifstream file(kRoot / "tests/mutants.txt");
+    catalogue.assign(std::istreambuf_iterator<char>(file), {});
+  }
+  std::ifstream file(kRoot / "tests/scenarios.txt");
+  const std::regex pair("([a-z_]+) \\| --scenario ([A-Z][-A-Za-z0-9]+)( .*)? \\| .+"),
+      none("# none for ([A-Z][-A-Za-z0-9]+): .+");
+  std::set<std::string> told;
+  for (std::string line; std::getline(file, line);) {
+    std::smatch match;
+    if (std::regex_match(line, match, pair)) {
+      EXPECT_NE(catalogue.find(match[1]), std::string::npos) << match[1];
+      told.insert(match[2]);
+    } else if (std::regex_match(line, match, none)) {
+      EXPECT_TRUE(told.insert(match[1]).second) << match[1] << " catches one";
+    } else {
+      EXPECT_TRUE(line.empty() || line[0] == '#') << line;
+    }
+  }
+  std::set<std::string> scenarios;
+  const std::regex row("\\{\"([A-Z]-[A-Za-z0-9-]+)\",");
+  for (const auto& item : fs::directory_iterator(kRoot / "sim/scenarios")) {
+    std::ifstream in(item.path());
+    const std::string text(std::istreambuf_iterator<char>(in), {});
+    for (std::sregex_iterator it(text.begin(), text.end(), row), end; it != end; ++it)
+      scenarios.insert((*it)[1]);
+  }
+  EXPECT_GT(scenarios.size(), 130u);
+  for (const std::string& name : scenarios) EXPECT_TRUE(told.contains(name)) << name;
+  for (const std::string& name : told) EXPECT_TRUE(scenarios.contains(name)) << name;
+}
+
 // What is compiled in a mutants build only breaks there unseen: at least its header is there.
 TEST(Layering, WhoPlantsBugsIncludesWhatDeclaresThem) {
   size_t found = 0;
