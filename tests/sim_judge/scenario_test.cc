@@ -64,7 +64,7 @@ TEST(ScenarioList, HasOneOfEachName) {
 TEST(ScenarioVacuity, IsUnknown) {
   RunOptions options;
   options.seed = 1;
-  options.scenario = "H-K12";
+  options.scenario = "H-R27";
   options.pins = {{"engine", "memory"}, {"rate", "0"}};
   auto report = run_seed(options);
   ASSERT_TRUE(report) << report.error().text;
