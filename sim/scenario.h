@@ -14,9 +14,8 @@
 //   N1 a step that is not reached ends the script: what follows does nothing, and the run is
 //      UNKNOWN, unless something was violated;
 //   N2 what the script did is undone when it ends, but for what it did to wall clocks and disks;
-//   N3 what the scenario is about is a must(), which fails the run; until() and prove() are for
-//   what
-//      leads there;
+//   N3 what the scenario is about is a must(), which fails the run; what leads there is an until()
+//      or a prove();
 //   N4 the script runs outside of any node's turn, in the place of the first phase's waiting; it
 //      changes the cluster through Stage only.
 //

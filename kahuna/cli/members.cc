@@ -46,16 +46,16 @@ std::string outsider(const Address& address, const Json& status) {
 
 // Asks the endpoints, and then whoever they know: all of them, or until one knows the members.
 enum class Ask : uint8_t { kAll, kUntilOneKnows };
-Result<Roster> survey(World& world, const ConnectOptions& connect, Ask whom) {
-  const auto client = make_client(world, connect);
+Result<Roster> survey(World& world, client::Client& client, const ConnectOptions& connect,
+                      Ask whom) {
   Roster roster;
   Error why(ErrorCode::kUnavailable, "no node answers");
   bool outside = false;  // `why` is told of one that answers
   std::vector<Address> nodes = connect.endpoints;
   for (size_t i = 0; i < nodes.size(); ++i) {
     auto text =
-        ask<std::string>(world, *client, [&](auto& c, auto done) { c.status(nodes[i], done); });
-    for (const Address& other : client->known_nodes())
+        ask<std::string>(world, client, [&](auto& c, auto done) { c.status(nodes[i], done); });
+    for (const Address& other : client.known_nodes())
       if (std::find(nodes.begin(), nodes.end(), other) == nodes.end()) nodes.push_back(other);
     if (!text) {
       if (!outside) why = text.error();
@@ -84,8 +84,8 @@ std::string state_of(const Roster::Member& member, size_t partitions) {
   return member.state == "voter" ? "member" : "learner";
 }
 
-int list(World& world, const ConnectOptions& connect) {
-  const auto roster = survey(world, connect, Ask::kAll);
+int list(World& world, client::Client& client, const ConnectOptions& connect) {
+  const auto roster = survey(world, client, connect, Ask::kAll);
   if (!roster) return failed(roster.error(), connect);
   std::vector<std::vector<std::string>> rows = {{"NAME", "ADDRESS", "STATE", "VOTES IN", "NODE"}};
   std::string json;
@@ -124,9 +124,10 @@ Result<std::string> wish_to_add(World& world, client::Client& client,
 
 // The wish about a member. Its node goes along: sent again because an answer was lost, the wish is
 // not about who has come in its place meanwhile. Without it (0) the leader goes by the name.
-Result<std::string> wish_about_member(World& world, const ConnectOptions& connect,
+Result<std::string> wish_about_member(World& world, client::Client& client,
+                                      const ConnectOptions& connect,
                                       const MembersOptions& options) {
-  ASSIGN_OR_RETURN(Roster roster, survey(world, connect, Ask::kUntilOneKnows));
+  ASSIGN_OR_RETURN(Roster roster, survey(world, client, connect, Ask::kUntilOneKnows));
   std::string node = "0";
   for (const Roster::Member& m : roster.members)
     if (m.name == options.name && m.state != "removed") node = m.node;
@@ -136,10 +137,11 @@ Result<std::string> wish_about_member(World& world, const ConnectOptions& connec
 }  // namespace
 
 int run_verb(World& world, const ConnectOptions& connect, const MembersOptions& options) {
-  if (options.what == "list") return list(world, connect);
   const auto client = make_client(world, connect);
-  Result<std::string> wish = options.what == "add" ? wish_to_add(world, *client, options)
-                                                   : wish_about_member(world, connect, options);
+  if (options.what == "list") return list(world, *client, connect);
+  Result<std::string> wish = options.what == "add"
+                                 ? wish_to_add(world, *client, options)
+                                 : wish_about_member(world, *client, connect, options);
   if (!wish && options.what != "add") return failed(wish.error(), connect);
   if (!wish) {
     report_error(wish.error(), connect.json);

@@ -18,6 +18,18 @@ namespace {
 namespace fs = std::filesystem;
 const fs::path kRoot = KAHUNA_SOURCE_DIR;
 
+std::string text_of(const fs::path& path) {
+  std::ifstream in(path);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+// Every word of tests/mutants.txt: planted bugs are named by one.
+std::set<std::string> catalogue() {
+  const std::string text = text_of(kRoot / "tests/mutants.txt");
+  const std::regex word("[a-z_]+");
+  return {std::sregex_token_iterator(text.begin(), text.end(), word), std::sregex_token_iterator()};
+}
+
 struct Rule {
   std::string folder;
   std::vector<std::string> allowed;  // "runtime/time.h", "runtime/", "<rocksdb/"
@@ -104,10 +116,7 @@ TEST(Layering, RocksDbStaysInItsFiles) {
   for (const char* top : {"runtime", "net", "kahuna", "sim"}) {
     for (const auto& item : fs::recursive_directory_iterator(kRoot / top)) {
       if (item.path().filename().string().starts_with("rocks_") || item.is_directory()) continue;
-      std::ifstream in(item.path());
-      std::stringstream text;
-      text << in.rdbuf();
-      EXPECT_EQ(text.str().find("#include <rocksdb/"), std::string::npos) << item.path();
+      EXPECT_EQ(text_of(item.path()).find("#include <rocksdb/"), std::string::npos) << item.path();
     }
   }
 }
@@ -115,13 +124,8 @@ TEST(Layering, RocksDbStaysInItsFiles) {
 // tests/mutants.txt has all planted bugs: with the seeds that catch them, or with the tests that
 // do.
 TEST(Layering, EveryPlantedBugIsInTheCatalogue) {
-  std::ifstream file(kRoot / "tests/mutants.txt");
-  std::stringstream catalogue;
-  catalogue << file.rdbuf();
-  const std::regex planted("MUTANT\\(([a-z_]+)\\)"), word("[a-z_]+");
-  const std::string text = catalogue.str();
-  const std::set<std::string> listed(std::sregex_token_iterator(text.begin(), text.end(), word),
-                                     std::sregex_token_iterator());
+  const std::regex planted("MUTANT\\(([a-z_]+)\\)");
+  const std::set<std::string> listed = catalogue();
   size_t found = 0;
   for (const char* top : {"runtime", "net", "kahuna", "sim"}) {
     for (const auto& item : fs::recursive_directory_iterator(kRoot / top)) {
@@ -141,11 +145,7 @@ TEST(Layering, EveryPlantedBugIsInTheCatalogue) {
 
 // tests/scenarios.txt names a planted bug that each scenario catches, or says why there is none.
 TEST(Layering, EveryScenarioCatchesAPlantedBug) {
-  std::string catalogue;
-  {
-    std::ifstream file(kRoot / "tests/mutants.txt");
-    catalogue.assign(std::istreambuf_iterator<char>(file), {});
-  }
+  const std::set<std::string> listed = catalogue();
   std::ifstream file(kRoot / "tests/scenarios.txt");
   const std::regex pair("([a-z_]+) \\| --scenario ([A-Z][-A-Za-z0-9]+)( .*)? \\| .+"),
       none("# none for ([A-Z][-A-Za-z0-9]+): .+");
@@ -153,7 +153,7 @@ TEST(Layering, EveryScenarioCatchesAPlantedBug) {
   for (std::string line; std::getline(file, line);) {
     std::smatch match;
     if (std::regex_match(line, match, pair)) {
-      EXPECT_NE(catalogue.find(match[1]), std::string::npos) << match[1];
+      EXPECT_TRUE(listed.contains(match[1])) << match[1];
       told.insert(match[2]);
     } else if (std::regex_match(line, match, none)) {
       EXPECT_TRUE(told.insert(match[1]).second) << match[1] << " catches one";
@@ -164,8 +164,7 @@ TEST(Layering, EveryScenarioCatchesAPlantedBug) {
   std::set<std::string> scenarios;
   const std::regex row("\\{\"([A-Z]-[A-Za-z0-9-]+)\",");
   for (const auto& item : fs::directory_iterator(kRoot / "sim/scenarios")) {
-    std::ifstream in(item.path());
-    const std::string text(std::istreambuf_iterator<char>(in), {});
+    const std::string text = text_of(item.path());
     for (std::sregex_iterator it(text.begin(), text.end(), row), end; it != end; ++it)
       scenarios.insert((*it)[1]);
   }
@@ -179,13 +178,11 @@ TEST(Layering, WhoPlantsBugsIncludesWhatDeclaresThem) {
   size_t found = 0;
   for (const auto& item : fs::recursive_directory_iterator(kRoot / "tests")) {
     if (item.path().extension() != ".cc") continue;
-    std::ifstream in(item.path());
-    std::stringstream text;
-    text << in.rdbuf();
-    if (text.str().find("set_active_mutant(") == std::string::npos) continue;
+    const std::string text = text_of(item.path());
+    if (text.find("set_active_mutant(") == std::string::npos) continue;
     if (item.path().filename() == "layering_test.cc") continue;
     ++found;
-    EXPECT_NE(text.str().find("#include \"runtime/probe.h\""), std::string::npos) << item.path();
+    EXPECT_NE(text.find("#include \"runtime/probe.h\""), std::string::npos) << item.path();
   }
   EXPECT_GT(found, 10u);
 }
